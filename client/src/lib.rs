@@ -1,1 +1,13 @@
-//! x
+//! What a device does: it keeps impressions, attributes conversions to campaigns, makes encrypted
+//! reports and uploads them. Impressions and attribution never leave it.
+//!
+//! Without the feature `upload` the crate has no async runtime and does no I/O.
+#![forbid(unsafe_code)]
+
+pub mod attribution;
+pub mod device;
+#[cfg(feature = "upload")]
+pub mod upload;
+
+pub use attribution::{Bucket, Impressions, NOT_ATTRIBUTED};
+pub use device::{Conversion, ConversionError, Device};

@@ -1,0 +1,85 @@
+//! The privacy policy that an Arras task is bound to.
+//!
+//! It is a task extension, so it is part of what a task's id is the hash of and of the associated
+//! data of every sealed share: parties that disagree about it cannot open each other's reports.
+//! That makes misconfiguration show at once. It is no protection from a dishonest aggregator, which
+//! can open and then add less noise: there the guarantee rests on the honest one.
+
+use std::num::NonZeroU32;
+
+use crate::codec::{CodecError, Decode, Encode, Reader};
+use crate::epsilon::MicroEpsilon;
+
+/// How the noise is distributed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Mechanism {
+    /// Discrete Laplace of scale sensitivity / epsilon, which gives pure epsilon.
+    DiscreteLaplace = 1,
+}
+
+impl Mechanism {
+    /// Its name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DiscreteLaplace => "discrete Laplace",
+        }
+    }
+}
+
+/// What every release of a task's batches must do for the people in them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PrivacyPolicy {
+    /// Distribution of the noise.
+    pub mechanism: Mechanism,
+    /// What one release of one batch spends.
+    pub epsilon: MicroEpsilon,
+    /// L1 change of the aggregate when one report is replaced; must equal what the VDAF implies.
+    pub sensitivity: u64,
+    /// k: how many reports one device may send to this task in one batch window. The client
+    /// enforces it; a release is charged for k of them.
+    pub contributions: NonZeroU32,
+    /// The smallest noised count that is shown.
+    pub threshold: u64,
+}
+
+impl PrivacyPolicy {
+    /// The version of the encoding.
+    pub const VERSION: u8 = 1;
+
+    /// 40 times the noise scale, rounded up: one draw is further from 0 with a chance below e^-40.
+    /// The bound for "cannot be noise any more".
+    pub fn noise_slack(&self) -> u128 {
+        (40 * u128::from(self.sensitivity) * 1_000_000).div_ceil(u128::from(self.epsilon.get()))
+    }
+}
+
+impl Encode for PrivacyPolicy {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(Self::VERSION);
+        out.push(self.mechanism as u8);
+        out.extend_from_slice(&self.epsilon.get().to_be_bytes());
+        out.extend_from_slice(&self.sensitivity.to_be_bytes());
+        out.extend_from_slice(&self.contributions.get().to_be_bytes());
+        out.extend_from_slice(&self.threshold.to_be_bytes());
+    }
+}
+
+impl Decode for PrivacyPolicy {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
+        if reader.u8("policy.version")? != Self::VERSION {
+            return Err(CodecError::Invalid { field: "policy.version", reason: "only version 1 is known" });
+        }
+        if reader.u8("policy.mechanism")? != Mechanism::DiscreteLaplace as u8 {
+            return Err(CodecError::Invalid { field: "policy.mechanism", reason: "only discrete_laplace(1) is known" });
+        }
+        let epsilon = MicroEpsilon::from_micro(reader.u32("policy.epsilon")?)
+            .map_err(|_| CodecError::Invalid { field: "policy.epsilon", reason: "must not be 0" })?;
+        let sensitivity = reader.u64("policy.sensitivity")?;
+        let contributions = NonZeroU32::new(reader.u32("policy.contributions")?)
+            .ok_or(CodecError::Invalid { field: "policy.contributions", reason: "must not be 0" })?;
+        let threshold = reader.u64("policy.threshold")?;
+        Ok(Self { mechanism: Mechanism::DiscreteLaplace, epsilon, sensitivity, contributions, threshold })
+    }
+}

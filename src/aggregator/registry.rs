@@ -1,0 +1,196 @@
+//! Which tasks an aggregator takes part in, and for whom.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, RwLock};
+
+use arras_protocol::messages::{HpkeConfig, TaskId};
+use arras_protocol::codec::Encode as _;
+use arras_protocol::task::{Task, VerifyKey, VerifySecret};
+
+use crate::net::auth::TokenHash;
+use crate::privacy::gate::Terms;
+use crate::privacy::ledger::{BudgetSource, SourceRules};
+use crate::store::{AggregatorStore, StoreError, TaskRecord};
+use crate::tasks::TaskFolder;
+use crate::tasks::provisioned::{KnownTask, ProvisionError};
+
+/// Seconds between two looks into the folder for a task that is not known: requests for tasks that
+/// do not exist must not cost a disk access each.
+const RESCAN_SECONDS: u64 = 2;
+
+/// A collector that the operator registered, with the budgets that it may spend. The collector's key and
+/// token belong to it alone.
+#[derive(Clone, Debug)]
+pub struct RegisteredCollector {
+    /// The operator's name for it.
+    pub name: String,
+    /// What aggregate shares are sealed to.
+    pub hpke_config: HpkeConfig,
+    /// What its requests carry; the helper never hears from it.
+    pub token: Option<TokenHash>,
+    /// Its budget sources; any other is refused, or a fresh name would be a fresh budget.
+    pub budget_sources: Vec<(BudgetSource, SourceRules)>,
+}
+
+/// All collectors of an aggregator.
+#[derive(Clone, Debug, Default)]
+pub struct Collectors(pub Vec<RegisteredCollector>);
+
+impl Collectors {
+    fn terms(&self, known: &KnownTask) -> Result<(Terms, RegisteredCollector), String> {
+        let collector = self
+            .0
+            .iter()
+            .find(|collector| collector.name == known.collector)
+            .ok_or_else(|| format!("collector {:?} is not in this aggregator's configuration", known.collector))?;
+        let (source, rules) = collector
+            .budget_sources
+            .iter()
+            .find(|(source, _)| source.as_str() == known.budget_source)
+            .ok_or_else(|| {
+                format!("budget source {:?} is not registered for collector {:?}", known.budget_source, collector.name)
+            })?;
+        Ok((Terms::new(&known.task, known.policy, source.clone(), rules.clone()), collector.clone()))
+    }
+}
+
+/// A task that this aggregator takes part in.
+#[derive(Debug)]
+pub struct ProvisionedTask {
+    /// The task.
+    pub task: Task,
+    /// Under which terms its batches are released.
+    pub terms: Terms,
+    /// For whom.
+    pub collector: RegisteredCollector,
+    /// Which of the shared secrets its verify key comes from.
+    pub verify_secret_id: u8,
+    /// The verify key.
+    pub verify_key: VerifyKey,
+}
+
+/// Why a task in the folder is not taken part in. It is logged; requests for it are answered with
+/// `unrecognizedTask`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OptOut {
+    /// The file cannot be used.
+    #[error("{0}")]
+    File(#[from] ProvisionError),
+    /// The configuration does not cover it.
+    #[error("task {0}: {1}")]
+    NotConfigured(TaskId, String),
+    /// The store failed.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+/// The tasks of one aggregator, read from its folder as they are asked for.
+pub struct Registry {
+    folder: TaskFolder,
+    /// Our endpoint and the peer's, as they must be in a task: (leader, helper).
+    endpoints: (String, String),
+    collectors: Collectors,
+    verify_secrets: Vec<(u8, VerifySecret)>,
+    store: Arc<dyn AggregatorStore>,
+    tasks: RwLock<HashMap<TaskId, Arc<ProvisionedTask>>>,
+    /// When a missing task was last looked for, by POSIX second; owned by `get`.
+    last_scan: Mutex<u64>,
+}
+
+impl Registry {
+    /// For an aggregator; the first of `verify_secrets` is used for new tasks.
+    pub fn new(
+        folder: TaskFolder,
+        endpoints: (String, String),
+        collectors: Collectors,
+        verify_secrets: Vec<(u8, VerifySecret)>,
+        store: Arc<dyn AggregatorStore>,
+    ) -> Self {
+        Self {
+            folder,
+            endpoints,
+            collectors,
+            verify_secrets,
+            store,
+            tasks: RwLock::default(),
+            last_scan: Mutex::new(0),
+        }
+    }
+
+    /// Takes part in all tasks of the folder; those that cannot be are logged and left out.
+    pub fn load_all(&self) -> Result<Vec<Arc<ProvisionedTask>>, OptOut> {
+        for id in self.folder.ids()? {
+            if self.cached(id).is_none() {
+                match self.opt_in(id) {
+                    Ok(_) => {}
+                    Err(error @ OptOut::Store(_)) => return Err(error),
+                    Err(error) => tracing::warn!(%error, "a task is left out"),
+                }
+            }
+        }
+        Ok(self.all())
+    }
+
+    /// All tasks taken part in.
+    pub fn all(&self) -> Vec<Arc<ProvisionedTask>> {
+        let tasks = self.tasks.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        tasks.values().cloned().collect()
+    }
+
+    /// A task. One that is not known is looked for in the folder, which blocks, at most every
+    /// [`RESCAN_SECONDS`].
+    pub fn get(&self, id: TaskId, now: u64) -> Option<Arc<ProvisionedTask>> {
+        if let Some(task) = self.cached(id) {
+            return Some(task);
+        }
+        {
+            let mut last = self.last_scan.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if now.abs_diff(*last) < RESCAN_SECONDS {
+                return None;
+            }
+            *last = now;
+        }
+        if let Err(error) = self.load_all() {
+            tracing::error!(%error, "looking for tasks");
+        }
+        self.cached(id)
+    }
+
+    fn cached(&self, id: TaskId) -> Option<Arc<ProvisionedTask>> {
+        let tasks = self.tasks.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        tasks.get(&id).cloned()
+    }
+
+    fn opt_in(&self, id: TaskId) -> Result<Arc<ProvisionedTask>, OptOut> {
+        let not_configured = |reason: String| OptOut::NotConfigured(id, reason);
+        let known = self.folder.load(id)?.ok_or_else(|| not_configured("its file is gone".to_owned()))?;
+        let configuration = known.task.configuration();
+        // Byte for byte: a URL that merely means the same is another task to the other parties.
+        let endpoints = (configuration.leader.as_str(), configuration.helper.as_str());
+        if endpoints != (self.endpoints.0.as_str(), self.endpoints.1.as_str()) {
+            return Err(not_configured(format!(
+                "its endpoints are {} and {}, this pair of aggregators has {} and {}",
+                endpoints.0, endpoints.1, self.endpoints.0, self.endpoints.1
+            )));
+        }
+        let (terms, collector) = self.collectors.terms(&known).map_err(not_configured)?;
+        let first = self.verify_secrets.first().ok_or_else(|| not_configured("no verify_secret".to_owned()))?;
+        let record = TaskRecord { configuration: configuration.to_bytes(), verify_secret_id: first.0 };
+        let verify_secret_id = self.store.opt_in(id, &record)?.verify_secret_id;
+        let (_, secret) = self
+            .verify_secrets
+            .iter()
+            .find(|(secret_id, _)| *secret_id == verify_secret_id)
+            .ok_or_else(|| not_configured(format!("verify_secret {verify_secret_id}, which it was opted in with, is gone")))?;
+        let task = Arc::new(ProvisionedTask {
+            verify_key: secret.verify_key(id),
+            task: known.task,
+            terms,
+            collector,
+            verify_secret_id,
+        });
+        self.tasks.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(id, Arc::clone(&task));
+        Ok(task)
+    }
+}

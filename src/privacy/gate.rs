@@ -1,0 +1,214 @@
+//! The release gate: the only way by which a sum leaves an aggregator.
+//!
+//! A share can be sealed to the collector only as `Noised<AggregateShare>`; noising consumes two
+//! proofs, [`BigEnough`] and [`BudgetSpent`]; the proofs come from an [`Admission`] together with the
+//! receipt of the durable commit that charged the ledger and marked the batch collected. None of
+//! these types can be made outside of this module (the receipt: outside of the store's commit), and
+//! none can be cloned. So there is no path, synchronous or not, on which a share leaves without
+//! having been checked, paid for and noised.
+
+use arras_protocol::collection::{SealError, seal_aggregate_share};
+use arras_protocol::messages::{CollectionJobReq, HpkeCiphertext, HpkeConfig, Interval, Role};
+use arras_protocol::policy::PrivacyPolicy;
+use arras_protocol::task::{MAX_BATCH_REPORTS, Task};
+use arras_protocol::vdaf::{AggregateShare, Noised, VdafError};
+use rand::CryptoRng;
+
+use crate::privacy::ledger::{self, BudgetSource, Charge, Epoch, LedgerError, SourceRules};
+use crate::privacy::noise::{NoiseError, NoiseSource, Scale, noise_vector};
+use crate::store::Committed;
+
+/// Why a batch is not released. The batch stays as it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Too few reports (DAP's `invalidBatchSize`).
+    #[error("the batch has {found} reports and needs {needed}: ask again when more have come, or ask for a longer window")]
+    TooFew {
+        /// Reports in the batch.
+        found: u64,
+        /// The task's `min_batch_size`.
+        needed: u64,
+    },
+    /// More reports than sums can hold.
+    #[error("the batch has {found} reports, more than the {MAX_BATCH_REPORTS} that can be summed safely: ask for a shorter window")]
+    TooMany {
+        /// Reports in the batch.
+        found: u64,
+    },
+    /// The budget does not allow it, now or ever.
+    #[error("{0}")]
+    Ledger(#[from] LedgerError),
+}
+
+/// Under which terms the batches of a task are released, as one aggregator's operator and the task
+/// itself set them.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    policy: PrivacyPolicy,
+    budget_source: BudgetSource,
+    rules: SourceRules,
+    min_batch_size: u64,
+    time_precision: arras_protocol::messages::TimePrecision,
+}
+
+/// What a store knows of the batch that is asked for, read in the transaction that collects it.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchFacts {
+    /// Reports in the batch.
+    pub report_count: u64,
+    /// Whether this very request was admitted and charged before, and its share never left (a restart
+    /// came between). It is not charged again.
+    pub charged_before: bool,
+}
+
+impl Terms {
+    /// The policy must have been checked against the task (see [`arras_protocol::task::check_policy`]).
+    pub fn new(task: &Task, policy: PrivacyPolicy, budget_source: BudgetSource, rules: SourceRules) -> Self {
+        Self {
+            policy,
+            budget_source,
+            rules,
+            min_batch_size: task.configuration().min_batch_size,
+            time_precision: task.configuration().time_precision,
+        }
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &PrivacyPolicy {
+        &self.policy
+    }
+
+    /// Whose budget is spent.
+    pub fn budget_source(&self) -> &BudgetSource {
+        &self.budget_source
+    }
+
+    /// The operator's rules for that budget.
+    pub fn rules(&self) -> &SourceRules {
+        &self.rules
+    }
+
+    /// Decides whether the batch of an interval may be released. Called within the store's collection
+    /// transaction with what that transaction reads; the charges take effect when it commits them.
+    pub fn admit(
+        &self,
+        interval: Interval,
+        facts: BatchFacts,
+        spent: impl Fn(&BudgetSource, Epoch) -> u64,
+    ) -> Result<Admission, Refusal> {
+        let needed = self.min_batch_size;
+        let found = facts.report_count;
+        if found < needed {
+            return Err(Refusal::TooFew { found, needed });
+        }
+        if found > MAX_BATCH_REPORTS {
+            return Err(Refusal::TooMany { found });
+        }
+        if facts.charged_before {
+            return Ok(Admission { charges: Vec::new() });
+        }
+        let start = interval.start().posix_seconds(self.time_precision);
+        let end = interval.end().posix_seconds(self.time_precision);
+        let charges = ledger::charges(
+            &self.budget_source,
+            &self.rules,
+            start..end,
+            self.policy.epsilon,
+            self.policy.contributions,
+        )?;
+        ledger::admit(&charges, spent, self.rules.cap)?;
+        Ok(Admission { charges })
+    }
+}
+
+/// A batch may be released once these charges are durable. Made by [`Terms::admit`] alone.
+#[derive(Debug)]
+#[must_use = "an admission that is not committed releases nothing"]
+pub struct Admission {
+    charges: Vec<Charge>,
+}
+
+impl Admission {
+    /// What the transaction must write.
+    pub fn charges(&self) -> &[Charge] {
+        &self.charges
+    }
+
+    /// The proofs, in exchange for the receipt of the commit that wrote the charges and marked the
+    /// batch collected.
+    pub fn committed(self, _receipt: Committed) -> (BigEnough, BudgetSpent) {
+        (BigEnough(()), BudgetSpent(()))
+    }
+}
+
+/// Proof that a batch has its task's `min_batch_size`.
+#[derive(Debug)]
+pub struct BigEnough(());
+
+/// Proof that a release is paid for, durably.
+#[derive(Debug)]
+pub struct BudgetSpent(());
+
+/// Why an admitted share could not be noised or sealed. The charge stays spent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GateError {
+    /// The noise could not be drawn.
+    #[error("drawing noise: {0}")]
+    Noise(#[from] NoiseError),
+    /// The noise could not be added.
+    #[error("adding noise: {0}")]
+    Vdaf(#[from] VdafError),
+    /// The share could not be sealed.
+    #[error("{0}")]
+    Seal(#[from] SealError),
+}
+
+/// The scale of the noise that each aggregator adds to each cell.
+pub fn noise_scale(policy: &PrivacyPolicy) -> Result<Scale, NoiseError> {
+    Scale::new(policy.sensitivity, policy.epsilon)
+}
+
+/// Adds this aggregator's own full noise, so that one honest aggregator suffices.
+fn add_noise(
+    share: AggregateShare,
+    policy: &PrivacyPolicy,
+    _size: BigEnough,
+    _budget: BudgetSpent,
+    source: &mut dyn NoiseSource,
+) -> Result<Noised<AggregateShare>, GateError> {
+    let noise = noise_vector(source, &noise_scale(policy)?, share.len())?;
+    Ok(share.add_noise(&noise)?)
+}
+
+/// To whom and as what a share is sealed.
+#[derive(Clone, Copy, Debug)]
+pub struct Envelope<'a> {
+    /// The task.
+    pub task: &'a Task,
+    /// Leader or helper.
+    pub sender: Role,
+    /// The collector's configuration.
+    pub collector: &'a HpkeConfig,
+    /// The collector's request.
+    pub request: &'a CollectionJobReq,
+}
+
+/// Noises and seals one aggregate share. The caller makes the result durable before anyone hears of it
+/// and answers retries with the stored bytes: drawn again, noise could be averaged away.
+///
+/// Takes as long as the sampler takes, which is not constant: call it outside of timed answers, which
+/// come on a fixed tick.
+pub fn release(
+    envelope: Envelope<'_>,
+    policy: &PrivacyPolicy,
+    share: AggregateShare,
+    (size, budget): (BigEnough, BudgetSpent),
+    source: &mut dyn NoiseSource,
+    rng: &mut impl CryptoRng,
+) -> Result<HpkeCiphertext, GateError> {
+    let noised = add_noise(share, policy, size, budget, source)?;
+    let Envelope { task, sender, collector, request } = envelope;
+    Ok(seal_aggregate_share(rng, task, sender, collector, request, &noised)?)
+}
