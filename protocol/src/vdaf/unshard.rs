@@ -137,6 +137,11 @@ mod tests {
         let sum = VdafConfig::l1_bound_sum(4, crate::vdaf::MAX_L1_VALUE).unwrap();
         assert!(fits_field(&sum, u64::MAX, 1 << 100));
         assert!(!fits_field(&sum, 1, Field128::modulus() / 2));
+        // The largest batch that fits still reads as positive, and its noise as negative.
+        let run = |share| unshard(&VdafConfig::Count, &count_share(share), &count_share(0), half - 9, 9);
+        assert_eq!(run(half), Ok(vec![i128::from(half)]));
+        assert_eq!(run(half + 1), Err(VdafError::CellOutOfRange { cell: 0 }));
+        assert_eq!(run(Field64::modulus() - 9), Ok(vec![-9]));
         assert_eq!(
             unshard(&VdafConfig::Count, &count_share(1), &count_share(0), u64::MAX, 0),
             Err(VdafError::FieldTooSmall { reports: u64::MAX })
