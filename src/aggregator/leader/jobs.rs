@@ -1,0 +1,376 @@
+//! Aggregation jobs (DAP-18 section 4.5.4.1).
+//!
+//! A job exists from the transaction that keeps its exact request. From then on it may have reached the
+//! helper, so it is never made anew: the same bytes are sent until they are answered, and after a restart the
+//! leader's states are computed again from the same reports. Rebuilt, it could differ (clock, keys,
+//! version), and the helper would call every report replayed and the batch mismatched for ever.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use arras_protocol::codec::{Decode as _, Encode as _};
+use arras_protocol::messages::{
+    AggregationJobInitReq, AggregationJobResp, Extensions, MediaType, ReportError, ReportId, ReportRef,
+    ReportShareRef, Time, VerifyInitRef,
+};
+use arras_protocol::vdaf::VdafError;
+use arras_protocol::verification::{
+    BatchBucket, LeaderVerification, PendingReport, check_response, leader_finish, leader_init,
+};
+
+use crate::aggregator::leader::{Counters, Leader};
+use crate::aggregator::work::{blocking, in_pieces};
+use crate::aggregator::{ANY_TIME, ProvisionedTask};
+use crate::net::client::{ClientError, Reply};
+use crate::net::problem::ErrorType;
+use crate::store::{JobDraft, JobNumber, JobSums, OpenJob, Position, QueuedReport, ReportKey, StoreError};
+
+/// How long reports may wait for a job to fill up. Nobody waits for a single report: batches are collected
+/// by the hour; a fuller job costs both aggregators less.
+const JOB_FILL: Duration = Duration::from_millis(500);
+
+/// First and longest pause before a job is sent again. Doubled each time: a helper that is down for hours
+/// is asked about once a minute.
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+const RETRY_LONGEST: Duration = Duration::from_secs(60);
+
+/// A job with the leader's states, ready to be sent.
+struct ReadyJob {
+    task: Arc<ProvisionedTask>,
+    number: JobNumber,
+    request: bytes::Bytes,
+    pending: Vec<PendingReport>,
+    /// Where each report is kept, to put it back if the helper finds it too early.
+    positions: Vec<Position>,
+}
+
+/// Why a job cannot go on now.
+#[derive(Debug, thiserror::Error)]
+enum JobError {
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Vdaf(#[from] VdafError),
+    #[error("a stored job does not decode; the store was changed from outside")]
+    Stored,
+}
+
+/// What the helper said to a job, as far as it decides what to do.
+enum Answer {
+    Response(AggregationJobResp),
+    /// It will never take this job.
+    Refused(String),
+    /// It may take it later.
+    Later(String),
+}
+
+impl Leader {
+    /// Resumes the jobs of the last run, then makes new ones as reports come.
+    pub(super) async fn drive_jobs(&self) {
+        self.resume_jobs().await;
+        loop {
+            let mut made = false;
+            for task in self.parts().registry.all() {
+                made |= self.make_jobs(&task).await;
+            }
+            if !made {
+                self.0.work.notified().await;
+                tokio::time::sleep(JOB_FILL).await;
+            }
+        }
+    }
+
+    async fn resume_jobs(&self) {
+        for task in self.parts().registry.all() {
+            let leader = self.clone();
+            let id = task.task.id();
+            match blocking(move || leader.store().open_jobs(id)).await {
+                Ok(numbers) => {
+                    for number in numbers {
+                        self.resume_job(&task, number).await;
+                    }
+                }
+                Err(error) => tracing::error!(%error, "open jobs cannot be read"),
+            }
+        }
+    }
+
+    async fn resume_job(&self, task: &Arc<ProvisionedTask>, number: JobNumber) {
+        let leader = self.clone();
+        let task = Arc::clone(task);
+        match blocking(move || leader.load(&task, number)).await {
+            Ok(job) => self.spawn(job).await,
+            Err(error) => tracing::error!(%error, job = number.0, "a job cannot be resumed"),
+        }
+    }
+
+    /// Makes jobs out of a task's queue until it is empty; whether there was any.
+    async fn make_jobs(&self, task: &Arc<ProvisionedTask>) -> bool {
+        let mut made = false;
+        loop {
+            let leader = self.clone();
+            let of_task = Arc::clone(task);
+            match blocking(move || leader.make_job(&of_task)).await {
+                Ok(Made::Job(job)) => self.spawn(job).await,
+                Ok(Made::Nothing) => return made,
+                Ok(Made::OnlyRejections) => self.0.progress.notify_one(),
+                Err(error) => {
+                    tracing::error!(%error, "an aggregation job cannot be made");
+                    tokio::time::sleep(RETRY_FIRST).await;
+                    return made;
+                }
+            }
+            made = true;
+        }
+    }
+
+    /// Takes reports from the queue, opens and checks them, and makes the job durable. Blocks.
+    fn make_job(&self, task: &Arc<ProvisionedTask>) -> Result<Made, JobError> {
+        let parts = self.parts();
+        let now = parts.clock.now();
+        let id = task.task.id();
+        let precision = task.task.configuration().time_precision;
+        let Some(draft) = parts.store.next_reports(id, parts.limits.job_size, precision.truncate(now))? else {
+            return Ok(Made::Nothing);
+        };
+        let verified = self.verify(task, &draft, now)?;
+        let included: Vec<usize> = verified.initialised.iter().map(|(index, _)| *index).collect();
+        let request = encode_request(task, &draft.reports, &verified.initialised)?;
+        let number = parts.store.create_job(id, &draft, &included, &verified.put_back, &request)?;
+        for error in verified.rejected {
+            Counters::count(&self.0.counters.rejected, error);
+        }
+        let Some(number) = number else { return Ok(Made::OnlyRejections) };
+        let positions = included.iter().map(|index| draft.reports[*index].position).collect();
+        let pending = pending(&draft.reports, verified.initialised)?;
+        Ok(Made::Job(ReadyJob { task: Arc::clone(task), number, request: request.into(), pending, positions }))
+    }
+
+    fn verify(&self, task: &ProvisionedTask, draft: &JobDraft, now: u64) -> Result<Verified, JobError> {
+        let parts = self.parts();
+        let reports = decode(&draft.reports)?;
+        let window = parts.limits.time_window(&task.task, now);
+        let results =
+            in_pieces(&reports, |piece| leader_init(&task.task, &task.verify_key, &parts.opener, window, piece));
+        let mut verified = Verified::default();
+        for (index, result) in results.into_iter().enumerate() {
+            match result {
+                Ok(verification) => verified.initialised.push((index, verification)),
+                Err(ReportError::ReportTooEarly) => verified.put_back.push(index),
+                Err(error) => verified.rejected.push(error),
+            }
+        }
+        Ok(verified)
+    }
+
+    /// Reads a job of an earlier run and computes its states again. They were checked when the job was
+    /// made, so their times are not judged again. Blocks.
+    fn load(&self, task: &Arc<ProvisionedTask>, number: JobNumber) -> Result<ReadyJob, JobError> {
+        let OpenJob { number, request, reports } = self.store().load_job(task.task.id(), number)?;
+        let decoded = decode(&reports)?;
+        let parts = self.parts();
+        let results =
+            in_pieces(&decoded, |piece| leader_init(&task.task, &task.verify_key, &parts.opener, ANY_TIME, piece));
+        let initialised = results
+            .into_iter()
+            .enumerate()
+            .map(|(index, result)| Ok((index, result.map_err(|_| JobError::Stored)?)))
+            .collect::<Result<Vec<_>, JobError>>()?;
+        let positions = reports.iter().map(|report| report.position).collect();
+        let pending = pending(&reports, initialised)?;
+        Ok(ReadyJob { task: Arc::clone(task), number, request: request.into(), pending, positions })
+    }
+
+    /// Sends a job and sees it through, beside others.
+    async fn spawn(&self, job: ReadyJob) {
+        let permits = Arc::clone(&self.0.jobs_in_flight);
+        // The semaphore is never closed.
+        let Ok(permit) = permits.acquire_owned().await else { return };
+        let leader = self.clone();
+        tokio::spawn(async move {
+            leader.see_through(job).await;
+            drop(permit);
+            leader.0.progress.notify_one();
+        });
+    }
+
+    async fn see_through(&self, job: ReadyJob) {
+        let mut pause = RETRY_FIRST;
+        let answer = loop {
+            match self.send(&job).await {
+                Answer::Later(reason) => {
+                    tracing::warn!(reason, job = job.number.0, "the helper did not take a job; it is sent again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_LONGEST);
+                }
+                answer => break answer,
+            }
+        };
+        let leader = self.clone();
+        let number = job.number;
+        let result = blocking(move || match answer {
+            Answer::Response(response) => leader.finish(job, &response),
+            Answer::Refused(reason) | Answer::Later(reason) => leader.lose(&job, &reason),
+        })
+        .await;
+        if let Err(error) = result {
+            // The job stays open in the store; the next start goes on with it.
+            tracing::error!(%error, job = number.0, "a job cannot be committed");
+        }
+    }
+
+    async fn send(&self, job: &ReadyJob) -> Answer {
+        let helper = &self.parts().helper;
+        let path = format!("tasks/{}/aggregation_jobs", job.task.task.id());
+        let media_type = MediaType::AggregationJobInitReq.as_str();
+        let reply = match helper.post(&path, media_type, job.request.clone(), &[]).await {
+            Ok(reply) => reply,
+            Err(error) => return Answer::Later(error.to_string()),
+        };
+        match self.poll(reply).await {
+            Ok(reply) => judge(&reply),
+            Err(error) => Answer::Later(error.to_string()),
+        }
+    }
+
+    /// A helper may put off its answer: then its body is empty, and the job is polled (DAP-18 section 3.1).
+    async fn poll(&self, mut reply: Reply) -> Result<Reply, ClientError> {
+        while reply.status.is_success() && reply.body.is_empty() {
+            let Some(location) = reply.location.clone() else { break };
+            let pause = reply.retry_after(std::time::SystemTime::now()).unwrap_or(RETRY_FIRST);
+            tokio::time::sleep(pause.clamp(RETRY_FIRST, RETRY_LONGEST)).await;
+            let mut next = self.parts().helper.get(&location, &[]).await?;
+            next.location.get_or_insert(location);
+            reply = next;
+        }
+        Ok(reply)
+    }
+
+    /// Finishes verification and commits. Blocks.
+    fn finish(&self, job: ReadyJob, response: &AggregationJobResp) -> Result<(), JobError> {
+        let ids: Vec<ReportId> = job.pending.iter().map(|report| report.report_id).collect();
+        if let Err(mismatch) = check_response(&ids, response) {
+            return self.lose(&job, &mismatch.to_string());
+        }
+        let results: Vec<_> = response.verify_resps.iter().map(|resp| resp.result.clone()).collect();
+        let finished = leader_finish(&job.task.task, job.pending, &results);
+        let mut buckets: BTreeMap<Time, BatchBucket> = BTreeMap::new();
+        let mut sums = JobSums::default();
+        let mut put_back = Vec::new();
+        for (report, position) in finished.into_iter().zip(job.positions) {
+            match report.outcome {
+                Ok(output_share) => {
+                    let bucket =
+                        buckets.entry(report.time).or_insert_with(|| BatchBucket::empty(&job.task.task));
+                    bucket.add(report.report_id, &output_share)?;
+                    sums.reports.push(ReportKey { report_id: report.report_id, time: report.time });
+                }
+                Err(ReportError::ReportTooEarly) => put_back.push((report.time, position)),
+                Err(error) => Counters::count(&self.0.counters.rejected, error),
+            }
+        }
+        sums.buckets = buckets.into_iter().collect();
+        let aggregated = sums.reports.len() as u64;
+        self.store().commit_job(&job.task.task, job.number, &sums, &put_back)?;
+        self.0.counters.aggregated.fetch_add(aggregated, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Ends a job that the helper will never take. Its reports are lost; that is counted and said.
+    fn lose(&self, job: &ReadyJob, reason: &str) -> Result<(), JobError> {
+        let reports = job.pending.len();
+        tracing::error!(reason, reports, job = job.number.0, "the helper refused a job; its reports are lost");
+        self.store().commit_job(&job.task.task, job.number, &JobSums::default(), &[])?;
+        self.0.counters.lost.fetch_add(reports as u64, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+enum Made {
+    Job(ReadyJob),
+    /// Every report of the draft was rejected or put back.
+    OnlyRejections,
+    Nothing,
+}
+
+#[derive(Default)]
+struct Verified {
+    initialised: Vec<(usize, LeaderVerification)>,
+    put_back: Vec<usize>,
+    rejected: Vec<ReportError>,
+}
+
+fn decode(reports: &[QueuedReport]) -> Result<Vec<ReportRef<'_>>, JobError> {
+    reports.iter().map(|report| ReportRef::from_bytes(&report.encoded).map_err(|_| JobError::Stored)).collect()
+}
+
+fn encode_request(
+    task: &ProvisionedTask,
+    reports: &[QueuedReport],
+    initialised: &[(usize, LeaderVerification)],
+) -> Result<Vec<u8>, JobError> {
+    if initialised.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut verify_inits = Vec::with_capacity(initialised.len());
+    for (index, verification) in initialised {
+        let report = ReportRef::from_bytes(&reports[*index].encoded).map_err(|_| JobError::Stored)?;
+        verify_inits.push(VerifyInitRef {
+            report_share: ReportShareRef { header: report.header, encrypted_input_share: report.helper_share },
+            payload: &verification.message,
+        });
+    }
+    let request = AggregationJobInitReq {
+        verification_key_id: task.verify_secret_id,
+        agg_param: &[],
+        extensions: Extensions::none(),
+        verify_inits,
+    };
+    Ok(request.to_bytes())
+}
+
+fn pending(
+    reports: &[QueuedReport],
+    initialised: Vec<(usize, LeaderVerification)>,
+) -> Result<Vec<PendingReport>, JobError> {
+    initialised
+        .into_iter()
+        .map(|(index, LeaderVerification { state, .. })| {
+            let report = ReportRef::from_bytes(&reports[index].encoded).map_err(|_| JobError::Stored)?;
+            Ok(PendingReport { report_id: report.header.report_id, time: report.header.time, state })
+        })
+        .collect()
+}
+
+/// What an HTTP answer to a job means.
+fn judge(reply: &Reply) -> Answer {
+    if reply.status.is_success() {
+        return match AggregationJobResp::from_bytes(&reply.body) {
+            Ok(response) => Answer::Response(response),
+            Err(error) => Answer::Refused(format!("the helper's response does not decode: {error}")),
+        };
+    }
+    let problem = reply.problem();
+    let detail = problem.as_ref().and_then(|problem| problem.detail()).unwrap_or_default().to_owned();
+    let reason = format!("{}: {detail}", reply.status);
+    match problem.as_ref().map(|problem| problem.kind()) {
+        // The helper says that the job itself is wrong, and would say it again. An unknown task or a token that it does
+        // not know is different: an operator can mend that, and no report need be lost.
+        Some(ErrorType::Dap(error)) if definite(*error) => Answer::Refused(reason),
+        _ => Answer::Later(reason),
+    }
+}
+
+fn definite(error: crate::net::problem::DapError) -> bool {
+    use crate::net::problem::DapError;
+    matches!(
+        error,
+        DapError::InvalidMessage
+            | DapError::InvalidAggregationParameter
+            | DapError::UnsupportedExtension
+            | DapError::InvalidExtension
+            | DapError::StepMismatch
+    )
+}
