@@ -1,0 +1,252 @@
+//! The budget ledger's arithmetic: what a release costs, and whether it is left.
+//!
+//! The ledger bounds what one device, which sends at most k reports to a task in
+//! a batch window, can lose in one epoch (7 days) of its activity. A release of
+//! one batch charges k times its epsilon to every epoch that the query interval
+//! touches. Losses add up (pure differential privacy), in whole micro-epsilon.
+//!
+//! There is no state here. Whoever keeps it must read what is spent, call
+//! [`admit`] and write the charges in one transaction, before a share leaves; an
+//! abort after that stays spent.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display, Formatter},
+    num::NonZeroU32,
+    ops::{Range, RangeInclusive},
+    str::FromStr,
+};
+
+use arras_protocol::epsilon::DisplayMicro;
+
+use super::noise::MicroEpsilon;
+
+/// The length of an epoch: 7 days, the rhythm in which devices and operators
+/// think of a budget.
+pub const EPOCH_SECONDS: u64 = 7 * 24 * 60 * 60;
+
+/// The longest name of a budget source, that of a DNS name: sources are
+/// typically sites or apps, and a name is part of every ledger key.
+pub const MAX_BUDGET_SOURCE_BYTES: usize = 253;
+
+/// The most epochs that one query may touch: any interval of a leap year fits,
+/// however it lies. It bounds the writes of one collection transaction.
+pub const MAX_EPOCHS_PER_QUERY: u64 = 54;
+
+/// Why the ledger does not take a charge. Every variant is the fault of the
+/// request, never of the ledger, and nothing was charged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LedgerError {
+    /// A query of a time before the budget source existed.
+    #[error(
+        "the query starts at {start} s, before the first epoch of its budget source at {epoch_start} s; \
+         ask for a later interval"
+    )]
+    BeforeFirstEpoch {
+        /// Start of the source's first epoch, POSIX seconds.
+        epoch_start: u64,
+        /// Start of the query, POSIX seconds.
+        start: u64,
+    },
+    /// A query interval that ends where or before it starts.
+    #[error("the query interval from {start} s to {end} s is empty; its end must be after its start")]
+    EmptyInterval {
+        /// End of the query, exclusive, POSIX seconds.
+        end: u64,
+        /// Start of the query, POSIX seconds.
+        start: u64,
+    },
+    /// A name that is not 1 to 253 printable ASCII bytes without spaces.
+    #[error(
+        "a budget source is named by 1 to 253 printable ASCII characters without spaces, such as \
+         shop.example; this name has {length} bytes or another character"
+    )]
+    Name {
+        /// How many bytes were given.
+        length: usize,
+    },
+    /// What is spent and what is asked do not add up within 64 bits.
+    #[error(
+        "the charges to budget source {source} in epoch {epoch} add up to more than can be recorded; \
+         lower epsilon or the contributions per device"
+    )]
+    Overflow {
+        /// The epoch.
+        epoch: Epoch,
+        /// Whose budget.
+        r#source: BudgetSource,
+    },
+    /// The budget of an epoch does not suffice.
+    #[error(
+        "this release asks for {} epsilon of budget source {source} in epoch {epoch}, and of its cap of {} \
+         only {} is left; nothing was charged or released. Budget does not come back with time: this window \
+         stays refused unless the operator raises the cap of budget source {source}",
+        DisplayMicro(*.asked), DisplayMicro(*.cap), DisplayMicro(*.left)
+    )]
+    Spent {
+        /// What the release would cost this epoch, micro-epsilon.
+        asked: u64,
+        /// What an epoch of this source may cost in total, micro-epsilon.
+        cap: u64,
+        /// The first epoch that does not suffice.
+        epoch: Epoch,
+        /// What is left of the cap, micro-epsilon.
+        left: u64,
+        /// Whose budget.
+        r#source: BudgetSource,
+    },
+    /// A query of more than [`MAX_EPOCHS_PER_QUERY`] epochs.
+    #[error(
+        "the query touches {touched} epochs of 7 days and may touch {MAX_EPOCHS_PER_QUERY}; \
+         ask for a shorter interval"
+    )]
+    TooManyEpochs {
+        /// How many it touches.
+        touched: u64,
+    },
+}
+
+/// The name of a budget: whoever shares it shares one budget.
+///
+/// 1 to 253 printable ASCII bytes without spaces. That the name is registered
+/// with the operator is for the caller to check; an unregistered one would be a
+/// fresh budget.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BudgetSource(String);
+
+impl BudgetSource {
+    /// Checks a name as it came in configuration or a message.
+    pub fn new(name: &str) -> Result<Self, LedgerError> {
+        let length_fits = (1..=MAX_BUDGET_SOURCE_BYTES).contains(&name.len());
+        if length_fits && name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err(LedgerError::Name { length: name.len() })
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Display for BudgetSource {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for BudgetSource {
+    type Err = LedgerError;
+
+    fn from_str(name: &str) -> Result<Self, LedgerError> {
+        Self::new(name)
+    }
+}
+
+/// The index of a 7-day epoch, counted from the source's first one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub u64);
+
+impl Display for Epoch {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// What the operator fixed for a budget source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceRules {
+    /// When epoch 0 starts, POSIX seconds. Moving it would mix up what is spent
+    /// where, so it never changes once the source has a charge.
+    pub epoch_start: u64,
+    /// What one epoch may cost, micro-epsilon.
+    pub cap: u64,
+}
+
+impl SourceRules {
+    /// The epochs that the interval from `start_s` (included) to `end_s`
+    /// (excluded) has a second in; POSIX seconds.
+    pub fn epochs_touched(&self, start_s: u64, end_s: u64) -> Result<RangeInclusive<Epoch>, LedgerError> {
+        let (first, last) = self.epoch_indices(&(start_s..end_s))?;
+        Ok(Epoch(first)..=Epoch(last))
+    }
+
+    fn epoch_indices(&self, interval: &Range<u64>) -> Result<(u64, u64), LedgerError> {
+        let &Range { start, end } = interval;
+        let epoch_start = self.epoch_start;
+        if start >= end {
+            return Err(LedgerError::EmptyInterval { end, start });
+        }
+        let Some(since) = start.checked_sub(epoch_start) else {
+            return Err(LedgerError::BeforeFirstEpoch { epoch_start, start });
+        };
+        // end > start >= epoch_start, so the last second, end - 1, is not before epoch 0 either.
+        let (first, last) = (since / EPOCH_SECONDS, (end - 1 - epoch_start) / EPOCH_SECONDS);
+        // A quotient by 604,800 is far from u64's end.
+        let touched = last - first + 1;
+        if touched > MAX_EPOCHS_PER_QUERY {
+            return Err(LedgerError::TooManyEpochs { touched });
+        }
+        Ok((first, last))
+    }
+}
+
+/// What one release costs one epoch of a budget source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// Whose budget.
+    pub source: BudgetSource,
+    /// Which 7 days.
+    pub epoch: Epoch,
+    /// How much, micro-epsilon.
+    pub micro_epsilon: u64,
+}
+
+/// The charges of releasing one batch: `contributions` (k, the reports that one
+/// device may send to the task in one batch window) times `epsilon`, to each
+/// epoch that the query `interval` (POSIX seconds, end excluded) touches.
+///
+/// The whole interval counts, not only the part that holds reports: which part
+/// does is not public.
+pub fn charges(
+    source: &BudgetSource,
+    rules: &SourceRules,
+    interval: Range<u64>,
+    epsilon: MicroEpsilon,
+    contributions: NonZeroU32,
+) -> Result<Vec<Charge>, LedgerError> {
+    let (first, last) = rules.epoch_indices(&interval)?;
+    let micro_epsilon = u64::from(contributions.get())
+        .checked_mul(u64::from(epsilon.get()))
+        .ok_or_else(|| LedgerError::Overflow { epoch: Epoch(first), r#source: source.clone() })?;
+    let charge = |epoch| Charge { source: source.clone(), epoch: Epoch(epoch), micro_epsilon };
+    Ok((first..=last).map(charge).collect())
+}
+
+/// Whether all charges together fit under `cap`, given what is `spent` of each
+/// epoch so far (both micro-epsilon). Either all fit or none is admitted.
+pub fn admit(
+    charges: &[Charge],
+    spent: impl Fn(&BudgetSource, Epoch) -> u64,
+    cap: u64,
+) -> Result<(), LedgerError> {
+    // Two charges to one epoch must not each be measured against the same rest.
+    let mut asked_of: BTreeMap<(&BudgetSource, Epoch), u64> = BTreeMap::new();
+    for Charge { source, epoch, micro_epsilon } in charges {
+        let asked = asked_of.entry((source, *epoch)).or_default();
+        *asked = asked
+            .checked_add(*micro_epsilon)
+            .ok_or_else(|| LedgerError::Overflow { epoch: *epoch, r#source: source.clone() })?;
+    }
+    for ((source, epoch), asked) in asked_of {
+        // More than the cap may be spent already, if the operator lowered it.
+        let left = cap.saturating_sub(spent(source, epoch));
+        if asked > left {
+            return Err(LedgerError::Spent { asked, cap, epoch, left, r#source: source.clone() });
+        }
+    }
+    Ok(())
+}
