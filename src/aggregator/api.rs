@@ -162,3 +162,25 @@ pub(crate) fn preflight(methods: &'static str) -> Response {
     ];
     allow_any_origin((StatusCode::NO_CONTENT, headers).into_response())
 }
+
+/// The body, or why it could not be read.
+pub(crate) fn body_or_problem(
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    limit: usize,
+) -> Result<Bytes, Problem> {
+    body.map_err(|rejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            return Problem::own(OwnError::TooLarge, format!("a request body may have {limit} bytes"));
+        }
+        Problem::invalid("the body ended before its announced length")
+    })
+}
+
+/// Puts routes below an endpoint's path and answers everything else with a problem document.
+pub(crate) fn mount<S: Clone + Send + Sync + 'static>(path: &str, routes: axum::Router<S>) -> axum::Router<S> {
+    let path = path.trim_end_matches('/');
+    let routes = routes
+        .method_not_allowed_fallback(async || Problem::own(OwnError::MethodNotAllowed, "see the methods of DAP-18, appendix A"));
+    let mounted = if path.is_empty() { routes } else { axum::Router::new().nest(path, routes) };
+    mounted.fallback(async || Problem::own(OwnError::NotFound, "nothing is served at this path"))
+}

@@ -1,0 +1,175 @@
+//! The helper's HTTP interface.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arras_protocol::messages::{AggregateShareId, AggregationJobId, MediaType};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+
+use crate::aggregator::api::{
+    ApiResult, Problem, body_or_problem, expect_media_type, hpke_config_response, located, message,
+    parse_task_id, preflight,
+};
+use crate::aggregator::helper::Helper;
+use crate::aggregator::ids::Resource;
+use crate::aggregator::work::blocking;
+use crate::aggregator::{ProvisionedTask, RELEASE_TICK_SECONDS};
+use crate::net::problem::{DapError, OwnError};
+
+/// After how many seconds a leader should come back when too much is under way.
+const BUSY_RETRY_AFTER: u32 = 1;
+
+pub(super) fn router(helper: Helper) -> Router {
+    let max_body = helper.parts().limits.max_body;
+    let routes = Router::new()
+        .route("/hpke_config", get(hpke_config).options(async || preflight("GET")))
+        .route("/tasks/{task}/aggregation_jobs", post(create_job))
+        .route("/tasks/{task}/aggregation_jobs/{job}", get(read_job).post(continue_job).delete(delete_job))
+        .route("/tasks/{task}/aggregate_shares", post(create_share))
+        .route("/tasks/{task}/aggregate_shares/{share}", get(read_share).delete(delete_share))
+        .layer(DefaultBodyLimit::max(max_body));
+    crate::aggregator::api::mount(helper.parts().endpoint.path(), routes).with_state(helper)
+}
+
+async fn hpke_config(State(helper): State<Helper>) -> Response {
+    hpke_config_response(&helper.parts().hpke_configs)
+}
+
+/// Checks the leader's token before anything is said about tasks.
+async fn authorized_task(helper: &Helper, headers: &HeaderMap, task: &str) -> Result<Arc<ProvisionedTask>, Problem> {
+    if !helper.parts().leader_token.authorizes(headers) {
+        return Err(Problem::unauthorized());
+    }
+    let id = parse_task_id(task)?;
+    helper.task(id).await.ok_or_else(|| Problem::unrecognized_task(id))
+}
+
+fn permit(helper: &Helper) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {
+    Arc::clone(&helper.0.at_once)
+        .try_acquire_owned()
+        .map_err(|_| Problem::own(OwnError::Overloaded, "too much is under way").retry_after(BUSY_RETRY_AFTER))
+}
+
+async fn create_job(
+    State(helper): State<Helper>,
+    Path(task): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> ApiResult {
+    let task = authorized_task(&helper, &headers, &task).await?;
+    expect_media_type(&headers, MediaType::AggregationJobInitReq)?;
+    let body = body_or_problem(body, helper.parts().limits.max_body)?;
+    let permit = permit(&helper)?;
+    blocking(move || {
+        let _permit = permit;
+        let id = task.task.id();
+        let key = helper.parts().id_key.derive(Resource::AggregationJob, id, &body);
+        let response = helper.aggregate(&task, key, &body)?;
+        let location = format!("{}/tasks/{id}/aggregation_jobs/{}", path(&helper), AggregationJobId::new(key));
+        Ok(located(message(StatusCode::OK, MediaType::AggregationJobResp, response), &location))
+    })
+    .await
+}
+
+async fn read_job(
+    State(helper): State<Helper>,
+    Path((task, job)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> ApiResult {
+    let task = authorized_task(&helper, &headers, &task).await?;
+    let job: AggregationJobId = job.parse().map_err(Problem::invalid)?;
+    blocking(move || {
+        let id = task.task.id();
+        match helper.parts().store.job_response(id, *job.as_bytes())? {
+            Some(response) => Ok(message(StatusCode::OK, MediaType::AggregationJobResp, response)),
+            None => Err(Problem::dap(DapError::UnrecognizedAggregationJob, "there is no such job").task(id)),
+        }
+    })
+    .await
+}
+
+/// Prio3 takes one round: there is no step to continue to.
+async fn continue_job(
+    State(helper): State<Helper>,
+    Path((task, _)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> ApiResult {
+    let task = authorized_task(&helper, &headers, &task).await?;
+    let detail = "the task's VDAF verifies in one round; its jobs are complete after the first";
+    Err(Problem::dap(DapError::StepMismatch, detail).task(task.task.id()))
+}
+
+/// A complete job has nothing that may be deleted: what is left of it guards against replays (DAP-18 section 4.5.10).
+async fn delete_job(
+    State(helper): State<Helper>,
+    Path((task, _)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> ApiResult {
+    authorized_task(&helper, &headers, &task).await?;
+    Ok(StatusCode::OK.into_response())
+}
+
+async fn create_share(
+    State(helper): State<Helper>,
+    Path(task): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> ApiResult {
+    let task = authorized_task(&helper, &headers, &task).await?;
+    expect_media_type(&headers, MediaType::AggregateShareReq)?;
+    let body = body_or_problem(body, helper.parts().limits.max_body)?;
+    let permit = permit(&helper)?;
+    let result = blocking(move || {
+        let _permit = permit;
+        let id = task.task.id();
+        let key = helper.parts().id_key.derive(Resource::AggregateShare, id, &body);
+        let answer = helper.aggregate_share(&task, key, &body)?;
+        let location = format!("{}/tasks/{id}/aggregate_shares/{}", path(&helper), AggregateShareId::new(key));
+        Ok(located(message(StatusCode::OK, MediaType::AggregateShare, answer), &location))
+    })
+    .await;
+    until_next_tick().await;
+    result
+}
+
+/// Waits for the tick of the wall clock on which answers leave: how long sampling took cannot be seen.
+async fn until_next_tick() {
+    let tick = Duration::from_secs(RELEASE_TICK_SECONDS).as_nanos();
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let left = tick - since_epoch.as_nanos() % tick;
+    tokio::time::sleep(Duration::from_nanos(u64::try_from(left).unwrap_or(0))).await;
+}
+
+async fn read_share(
+    State(helper): State<Helper>,
+    Path((task, share)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> ApiResult {
+    let task = authorized_task(&helper, &headers, &task).await?;
+    let share: AggregateShareId = share.parse().map_err(Problem::invalid)?;
+    blocking(move || match helper.parts().store.collection_answer(task.task.id(), *share.as_bytes())? {
+        Some(answer) => Ok(message(StatusCode::OK, MediaType::AggregateShare, answer)),
+        None => Err(Problem::own(OwnError::NotFound, "there is no such aggregate share")),
+    })
+    .await
+}
+
+/// Kept all the same: a retry that came later must get the same bytes, not fresh noise.
+async fn delete_share(
+    State(helper): State<Helper>,
+    Path((task, _)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> ApiResult {
+    authorized_task(&helper, &headers, &task).await?;
+    Ok(StatusCode::OK.into_response())
+}
+
+fn path(helper: &Helper) -> &str {
+    helper.parts().endpoint.path().trim_end_matches('/')
+}

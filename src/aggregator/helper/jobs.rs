@@ -1,0 +1,125 @@
+//! Aggregation jobs (DAP-18 section 4.5.4.2): verify every report, then commit exactly once.
+
+use std::collections::{BTreeMap, HashSet};
+
+use arras_protocol::codec::Encode as _;
+use arras_protocol::messages::{
+    AggregationJobInitReq, AggregationJobResp, ReportError, Time, VerifyInitRef, VerifyResp, VerifyResult,
+};
+use arras_protocol::verification::{BatchBucket, HelperVerification, helper_verify};
+
+use crate::aggregator::ProvisionedTask;
+use crate::aggregator::api::Problem;
+use crate::aggregator::helper::Helper;
+use crate::aggregator::work::in_pieces;
+use crate::net::problem::DapError;
+use crate::store::{JobSums, PreparedJob, ReportKey, RequestKey, StoreError};
+
+impl Helper {
+    /// Answers an aggregation job; an identical request gets the identical answer, without being verified again.
+    /// Blocks.
+    pub(super) fn aggregate(
+        &self,
+        task: &ProvisionedTask,
+        key: RequestKey,
+        body: &[u8],
+    ) -> Result<Vec<u8>, Problem> {
+        let parts = self.parts();
+        let id = task.task.id();
+        if let Some(response) = parts.store.job_response(id, key)? {
+            return Ok(response);
+        }
+        let request = AggregationJobInitReq::from_bytes(body)
+            .map_err(|error| Problem::invalid(format!("the aggregation job does not decode: {error}")).task(id))?;
+        check_request(task, &request, parts.limits.job_size)?;
+        let window = parts.limits.time_window(&task.task, parts.clock.now());
+        let verified = in_pieces(&request.verify_inits, |piece| {
+            helper_verify(&task.task, &task.verify_key, &parts.opener, window, piece)
+        });
+        let keys: Vec<ReportKey> = request
+            .verify_inits
+            .iter()
+            .zip(&verified)
+            .filter(|(_, result)| result.is_ok())
+            .map(|(init, _)| key_of(init))
+            .collect();
+        let mut prepare = |claims: &[Result<(), ReportError>]| {
+            prepare(task, &request.verify_inits, &verified, claims)
+        };
+        Ok(parts.store.commit_job(&task.task, key, &keys, &mut prepare)?)
+    }
+}
+
+fn key_of(init: &VerifyInitRef<'_>) -> ReportKey {
+    ReportKey { report_id: init.report_share.header.report_id, time: init.report_share.header.time }
+}
+
+/// What makes a job wrong as a whole.
+fn check_request(
+    task: &ProvisionedTask,
+    request: &AggregationJobInitReq<'_>,
+    job_size: usize,
+) -> Result<(), Problem> {
+    let id = task.task.id();
+    if request.verification_key_id != task.verify_secret_id {
+        let detail = format!(
+            "verification_key_id is {}, this helper opted in with {}",
+            request.verification_key_id, task.verify_secret_id
+        );
+        return Err(Problem::invalid(detail).task(id));
+    }
+    if !request.agg_param.is_empty() {
+        let detail = "Prio3 has no aggregation parameter";
+        return Err(Problem::dap(DapError::InvalidAggregationParameter, detail).task(id));
+    }
+    let unknown = request.extensions.unknown(&[]);
+    if !unknown.is_empty() {
+        return Err(Problem::unsupported_extensions(unknown).task(id));
+    }
+    if request.verify_inits.is_empty() {
+        return Err(Problem::invalid("an aggregation job holds at least one report").task(id));
+    }
+    if request.verify_inits.len() > job_size {
+        let detail = format!("{} reports in one job, this helper takes {job_size}", request.verify_inits.len());
+        return Err(Problem::invalid(detail).task(id));
+    }
+    let mut ids = HashSet::with_capacity(request.verify_inits.len());
+    if !request.verify_inits.iter().all(|init| ids.insert(init.report_share.header.report_id)) {
+        return Err(Problem::invalid("a report id occurs twice in the job").task(id));
+    }
+    Ok(())
+}
+
+/// Sums the reports that can be claimed and encodes the response. `claims` has one entry for each verified
+/// report, in order.
+fn prepare(
+    task: &ProvisionedTask,
+    inits: &[VerifyInitRef<'_>],
+    verified: &[Result<HelperVerification, ReportError>],
+    claims: &[Result<(), ReportError>],
+) -> Result<PreparedJob, StoreError> {
+    let mut buckets: BTreeMap<Time, BatchBucket> = BTreeMap::new();
+    let mut reports = Vec::with_capacity(claims.len());
+    let mut verify_resps = Vec::with_capacity(inits.len());
+    let mut claims = claims.iter();
+    for (init, result) in inits.iter().zip(verified) {
+        let key = key_of(init);
+        // There is one claim for each verified report.
+        let claimed = result.as_ref().map_err(|error| *error).and_then(|verification| {
+            claims.next().copied().unwrap_or(Err(ReportError::ReportDropped)).map(|()| verification)
+        });
+        let result = match claimed {
+            Ok(verification) => {
+                let bucket = buckets.entry(key.time).or_insert_with(|| BatchBucket::empty(&task.task));
+                // Both come from the task's own VDAF.
+                bucket.add(key.report_id, &verification.output_share).map_err(StoreError::prepare)?;
+                reports.push(key);
+                VerifyResult::Continue(verification.message.clone())
+            }
+            Err(error) => VerifyResult::Reject(error),
+        };
+        verify_resps.push(VerifyResp { report_id: key.report_id, result });
+    }
+    let sums = JobSums { buckets: buckets.into_iter().collect(), reports };
+    Ok(PreparedJob { sums, response: AggregationJobResp { verify_resps }.to_bytes() })
+}

@@ -1,0 +1,73 @@
+//! Aggregate shares (DAP-18 section 4.6.5): the helper's own checks, its own charge, its own noise.
+
+use arras_protocol::codec::{Decode as _, Encode as _};
+use arras_protocol::messages::{AggregateShareMessage, AggregateShareReq, Role};
+
+use crate::aggregator::ProvisionedTask;
+use crate::aggregator::api::Problem;
+use crate::aggregator::helper::Helper;
+use crate::net::problem::{DapError, OwnError};
+use crate::privacy::gate::{self, Envelope};
+use crate::store::RequestKey;
+
+impl Helper {
+    /// Answers a request for the aggregate share of a batch. What was drawn for it once is what every retry
+    /// gets. Blocks, for as long as the sampler takes: the caller answers on a tick.
+    pub(super) fn aggregate_share(
+        &self,
+        task: &ProvisionedTask,
+        key: RequestKey,
+        body: &[u8],
+    ) -> Result<Vec<u8>, Problem> {
+        let parts = self.parts();
+        let id = task.task.id();
+        if let Some(answer) = parts.store.collection_answer(id, key)? {
+            return Ok(answer);
+        }
+        let request =
+            AggregateShareReq::from_bytes(body).map_err(|error| Problem::invalid(error).task(id))?;
+        let query = &request.collection_job_req;
+        let invalid = |error| Problem::invalid(error).task(id);
+        let interval = query.as_time_interval().map_err(invalid)?.batch_interval;
+        let selected = request.as_time_interval().map_err(invalid)?.batch_interval;
+        if !query.agg_param().is_empty() {
+            let detail = "Prio3 has no aggregation parameter";
+            return Err(Problem::dap(DapError::InvalidAggregationParameter, detail).task(id));
+        }
+        let unknown = query.extensions.unknown(&[]);
+        if !unknown.is_empty() {
+            return Err(Problem::unsupported_extensions(unknown).task(id));
+        }
+        // A leader may select less than was asked for; charged and marked is what was asked for, and the counts
+        // must agree for that.
+        if interval.duration().0 == 0 || !interval.contains_interval(selected) {
+            let detail = "the window is empty, or the selected batch is not within the query";
+            return Err(Problem::dap(DapError::BatchInvalid, detail).task(id));
+        }
+        let end = interval.end().posix_seconds(task.task.configuration().time_precision);
+        if end > parts.clock.now().saturating_add(parts.limits.max_clock_skew) {
+            return Err(Problem::dap(DapError::BatchInvalid, "the window is not over yet").task(id));
+        }
+        let expected = Some((request.report_count, request.checksum));
+        let batch = parts
+            .store
+            .collect(&task.task, &task.terms, interval, key, expected)
+            .map_err(|refusal| Problem::from(refusal).task(id))?;
+        let proofs = batch.admission.committed(batch.receipt);
+        let envelope = Envelope {
+            task: &task.task,
+            sender: Role::Helper,
+            collector: &task.collector.hpke_config,
+            request: query,
+        };
+        let mut noise = (parts.noise)();
+        let sealed =
+            gate::release(envelope, task.terms.policy(), batch.share, proofs, noise.as_mut(), &mut rand::rng())
+                .map_err(|error| {
+                    tracing::error!(%error, "an admitted share could not be released");
+                    Problem::own(OwnError::Internal, "the share could not be released; ask again")
+                })?;
+        let answer = AggregateShareMessage { encrypted_aggregate_share: sealed }.to_bytes();
+        Ok(parts.store.finish_collection(id, key, &answer)?)
+    }
+}

@@ -1,0 +1,297 @@
+//! Collection jobs (DAP-18 section 4.6): close the window, drain it, ask the helper, charge, noise, seal.
+//!
+//! Each step is durable before the next begins, and each can be taken again: the driver starts from the
+//! state in the store, whether it is the first time or after a restart.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arras_protocol::codec::{Decode as _, Encode as _};
+use arras_protocol::messages::{
+    AggregateShareMessage, AggregateShareReq, CollectionJobReq, CollectionJobResp, HpkeCiphertext, Interval,
+    MediaType, Role,
+};
+use tokio::task::JoinSet;
+
+use crate::aggregator::api::Problem;
+use crate::aggregator::leader::Leader;
+use crate::aggregator::work::blocking;
+use crate::aggregator::{ProvisionedTask, next_tick};
+use crate::net::client::Reply;
+use crate::net::problem::{DapError, ErrorType, OwnError, ProblemDocument};
+use crate::privacy::gate::{self, BatchFacts, Envelope};
+use crate::store::{CollectionJob, CollectionState, RequestKey};
+
+/// Longest wait for news while a window drains; news normally wakes the driver.
+const DRAIN_POLL: Duration = Duration::from_millis(200);
+
+/// First and longest pause before the helper is asked again.
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+const RETRY_LONGEST: Duration = Duration::from_secs(60);
+
+impl Leader {
+    /// Resumes the collection jobs of the last run, then drives new ones as they are created.
+    pub(super) async fn drive_collections(&self) {
+        let mut driven = JoinSet::new();
+        let mut under_way = std::collections::HashSet::new();
+        loop {
+            for task in self.parts().registry.all() {
+                for job in self.open_collections(&task).await {
+                    let key = (task.task.id(), job.id);
+                    if under_way.insert(key) {
+                        let (leader, task) = (self.clone(), Arc::clone(&task));
+                        driven.spawn(async move {
+                            leader.see_collection_through(&task, job).await;
+                            key
+                        });
+                    }
+                }
+            }
+            tokio::select! {
+                Some(ended) = driven.join_next() => match ended {
+                    Ok(key) => { under_way.remove(&key); }
+                    Err(error) => tracing::error!(%error, "a collection job stopped; restart the process"),
+                },
+                () = tokio::time::sleep(DRAIN_POLL) => {}
+            }
+        }
+    }
+
+    async fn open_collections(&self, task: &Arc<ProvisionedTask>) -> Vec<CollectionJob> {
+        let leader = self.clone();
+        let id = task.task.id();
+        blocking(move || leader.store().open_collections(id)).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "open collection jobs cannot be read");
+            Vec::new()
+        })
+    }
+
+    /// Takes the steps that are left. A refusal ends the job and opens its window again; a failure of the store
+    /// leaves it as it is, for the next round.
+    async fn see_collection_through(&self, task: &Arc<ProvisionedTask>, job: CollectionJob) {
+        let outcome = self.collect(task, &job).await;
+        let state = match outcome {
+            Ok(readable_from) => CollectionState::Ready { readable_from },
+            Err(Stopped::Refused(problem)) => {
+                tracing::info!(detail = problem.detail(), "a collection job is refused");
+                CollectionState::Failed { problem: encode_problem(&problem) }
+            }
+            Err(Stopped::NotNow(reason)) => {
+                tracing::error!(reason, "a collection job does not get on; it is tried again");
+                tokio::time::sleep(RETRY_LONGEST / 60).await;
+                return;
+            }
+        };
+        let leader = self.clone();
+        let id = task.task.id();
+        let result = blocking(move || leader.store().set_collection_state(id, job.id, &state)).await;
+        if let Err(error) = result {
+            tracing::error!(%error, "the state of a collection job cannot be kept");
+        }
+    }
+
+    async fn collect(&self, task: &Arc<ProvisionedTask>, job: &CollectionJob) -> Result<u64, Stopped> {
+        let key = *job.id.as_bytes();
+        if self.answered(task, key).await? {
+            // Finished by an earlier run that did not get to say so.
+            return Ok(next_tick(self.parts().clock.now()));
+        }
+        let request = match &job.state {
+            CollectionState::AskingHelper { request } => request.clone(),
+            _ => {
+                self.drain(task, job).await?;
+                self.prepare_request(task, job).await?
+            }
+        };
+        let helper_share = self.ask_helper(task, request.into()).await?;
+        self.release(task, job, helper_share).await
+    }
+
+    async fn answered(&self, task: &ProvisionedTask, key: RequestKey) -> Result<bool, Stopped> {
+        let (leader, id) = (self.clone(), task.task.id());
+        let answer = blocking(move || leader.store().collection_answer(id, key)).await;
+        Ok(answer.map_err(|error| Stopped::NotNow(error.to_string()))?.is_some())
+    }
+
+    /// Waits until every report that was accepted for the window has been through a job.
+    async fn drain(&self, task: &ProvisionedTask, job: &CollectionJob) -> Result<(), Stopped> {
+        let (id, job_id) = (task.task.id(), job.id);
+        loop {
+            let leader = self.clone();
+            let drained = blocking(move || leader.store().drained(id, job_id)).await;
+            if drained.map_err(|error| Stopped::NotNow(error.to_string()))? {
+                return Ok(());
+            }
+            self.0.work.notify_one();
+            tokio::select! {
+                () = self.0.progress.notified() => {}
+                () = tokio::time::sleep(DRAIN_POLL) => {}
+            }
+        }
+    }
+
+    /// Checks what the leader alone can refuse, before its helper spends anything, and makes the exact request
+    /// durable.
+    async fn prepare_request(&self, task: &Arc<ProvisionedTask>, job: &CollectionJob) -> Result<Vec<u8>, Stopped> {
+        let (leader, task, job) = (self.clone(), Arc::clone(task), job.clone());
+        blocking(move || {
+            let store = leader.store();
+            let (summary, collected) = store.summarize(&task.task, job.interval).map_err(Problem::from)?;
+            if collected {
+                return Err(Problem::dap(DapError::BatchOverlap, "part of the window was collected before").into());
+            }
+            let facts = BatchFacts { report_count: summary.report_count, charged_before: false };
+            // An unreadable ledger must refuse, so it counts as spent to the last.
+            let spent = |source: &_, epoch| store.spent(source, epoch).unwrap_or(u64::MAX);
+            task.terms
+                .admit(job.interval, facts, spent)
+                .map_err(|refusal| Problem::from(crate::store::CollectRefusal::Refused(refusal)))?;
+            let collection_job_req = CollectionJobReq::from_bytes(&job.request).map_err(Problem::invalid)?;
+            let request = AggregateShareReq::time_interval(
+                collection_job_req,
+                job.interval,
+                summary.report_count,
+                summary.checksum,
+            )
+            .to_bytes();
+            let state = CollectionState::AskingHelper { request: request.clone() };
+            store.set_collection_state(task.task.id(), job.id, &state).map_err(Problem::from)?;
+            Ok(request)
+        })
+        .await
+    }
+
+    /// Gets the helper's share, sending the same bytes until there is an answer.
+    async fn ask_helper(&self, task: &ProvisionedTask, request: bytes::Bytes) -> Result<HpkeCiphertext, Stopped> {
+        let path = format!("tasks/{}/aggregate_shares", task.task.id());
+        let mut pause = RETRY_FIRST;
+        loop {
+            let media_type = MediaType::AggregateShareReq.as_str();
+            let reply = self.parts().helper.post(&path, media_type, request.clone(), &[]).await;
+            let reason = match reply {
+                Ok(reply) if reply.status.is_success() && !reply.body.is_empty() => {
+                    return AggregateShareMessage::from_bytes(&reply.body)
+                        .map(|message| message.encrypted_aggregate_share)
+                        .map_err(|error| Stopped::Refused(peer_failed(&format!("its share does not decode: {error}"))));
+                }
+                Ok(reply) => match refusal(&reply) {
+                    Some(problem) => return Err(Stopped::Refused(problem)),
+                    None => reply.status.to_string(),
+                },
+                Err(error) => error.to_string(),
+            };
+            tracing::warn!(reason, "the helper did not give its aggregate share; it is asked again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_LONGEST);
+        }
+    }
+
+    /// Charges, noises, seals and keeps the answer.
+    async fn release(
+        &self,
+        task: &Arc<ProvisionedTask>,
+        job: &CollectionJob,
+        helper_share: HpkeCiphertext,
+    ) -> Result<u64, Stopped> {
+        let (leader, task, job) = (self.clone(), Arc::clone(task), job.clone());
+        blocking(move || {
+            let key = *job.id.as_bytes();
+            let request = CollectionJobReq::from_bytes(&job.request).map_err(Problem::invalid)?;
+            let batch = leader
+                .store()
+                .collect(&task.task, &task.terms, job.interval, key, None)
+                .map_err(Problem::from)?;
+            let proofs = batch.admission.committed(batch.receipt);
+            let envelope = Envelope {
+                task: &task.task,
+                sender: Role::Leader,
+                collector: &task.collector.hpke_config,
+                request: &request,
+            };
+            let mut noise = (leader.parts().noise)();
+            let leader_share =
+                gate::release(envelope, task.terms.policy(), batch.share, proofs, noise.as_mut(), &mut rand::rng())
+                    .map_err(|error| Stopped::NotNow(error.to_string()))?;
+            let response = CollectionJobResp {
+                report_count: batch.report_count,
+                interval: batch.interval,
+                leader_share,
+                helper_share,
+            };
+            leader
+                .store()
+                .finish_collection(task.task.id(), key, &response.to_bytes())
+                .map_err(|error| Stopped::NotNow(error.to_string()))?;
+            Ok(next_tick(leader.parts().clock.now()))
+        })
+        .await
+    }
+}
+
+/// Why a collection job stopped.
+enum Stopped {
+    /// For good: the collector hears why, and the window opens again.
+    Refused(ProblemDocument),
+    /// For now.
+    NotNow(String),
+}
+
+impl From<Problem> for Stopped {
+    fn from(problem: Problem) -> Self {
+        let document = problem.document().clone();
+        // Our own trouble is no answer for the collector.
+        if document.status().is_server_error() {
+            return Self::NotNow(document.detail().unwrap_or("the store failed").to_owned());
+        }
+        Self::Refused(document)
+    }
+}
+
+/// The collector's error for what the helper refused; `None` if the helper may yet agree.
+fn refusal(reply: &Reply) -> Option<ProblemDocument> {
+    let problem = reply.problem()?;
+    let detail = format!("the helper refused: {}", problem.detail().unwrap_or("it gave no reason"));
+    match problem.kind() {
+        // A task that the helper does not have yet, or does not have any more: an operator can mend that.
+        ErrorType::Dap(DapError::UnrecognizedTask) => None,
+        ErrorType::Dap(error) => Some(ProblemDocument::dap(*error).with_detail(detail)),
+        ErrorType::Own(OwnError::BudgetExhausted) => {
+            Some(ProblemDocument::own(OwnError::BudgetExhausted).with_detail(detail))
+        }
+        _ => None,
+    }
+}
+
+fn peer_failed(detail: &str) -> ProblemDocument {
+    ProblemDocument::own(OwnError::PeerFailed).with_detail(format!("the helper failed: {detail}"))
+}
+
+/// A stored problem: status, a newline, the document.
+fn encode_problem(problem: &ProblemDocument) -> Vec<u8> {
+    let mut out = format!("{}\n", problem.status().as_u16()).into_bytes();
+    out.extend_from_slice(&problem.to_json());
+    out
+}
+
+/// Reads what [`encode_problem`] wrote.
+pub(super) fn decode_problem(bytes: &[u8]) -> ProblemDocument {
+    let parsed = || {
+        let split = bytes.iter().position(|byte| *byte == b'\n')?;
+        let status = std::str::from_utf8(&bytes[..split]).ok()?.parse::<u16>().ok()?;
+        let status = axum::http::StatusCode::from_u16(status).ok()?;
+        ProblemDocument::parse(status, crate::net::problem::PROBLEM_JSON, &bytes[split + 1..])
+    };
+    parsed().unwrap_or_else(|| ProblemDocument::own(OwnError::Internal))
+}
+
+/// Whether a window is over and made of whole buckets (DAP-18 section 5.1).
+pub(super) fn check_window(task: &ProvisionedTask, interval: Interval, now: u64) -> Result<(), Problem> {
+    let invalid = |detail: &str| Err(Problem::dap(DapError::BatchInvalid, detail).task(task.task.id()));
+    if interval.duration().0 == 0 {
+        return invalid("the window is empty: ask for at least one unit of the task's time precision");
+    }
+    if interval.end().posix_seconds(task.task.configuration().time_precision) > now {
+        return invalid("the window is not over yet: reports that come later would be lost; ask again when it is");
+    }
+    Ok(())
+}

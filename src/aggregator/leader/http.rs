@@ -1,0 +1,169 @@
+//! The leader's HTTP interface.
+
+use std::sync::Arc;
+
+use arras_protocol::codec::{Decode as _, Encode as _};
+use arras_protocol::messages::{CollectionJobId, CollectionJobReq, MediaType};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+
+use super::collections::{check_window, decode_problem};
+use crate::aggregator::api::{
+    ApiResult, Problem, allow_any_origin, body_or_problem, expect_media_type, hpke_config_response, located,
+    message, parse_task_id, preflight,
+};
+use crate::aggregator::ids::Resource;
+use crate::aggregator::leader::Leader;
+use crate::aggregator::work::blocking;
+use crate::aggregator::ProvisionedTask;
+use crate::net::problem::{DapError, OwnError};
+use crate::store::{CollectionCreated, CollectionJob, CollectionState};
+
+/// After how many seconds a collector should ask again.
+const COLLECTION_RETRY_AFTER: u32 = 1;
+
+pub(super) fn router(leader: Leader) -> Router {
+    let max_body = leader.parts().limits.max_body;
+    let routes = Router::new()
+        .route("/hpke_config", get(hpke_config).options(async || preflight("GET")))
+        .route("/tasks/{task}/reports", post(upload).options(async || preflight("POST")))
+        .route("/tasks/{task}/collection_jobs", post(create_collection))
+        .route("/tasks/{task}/collection_jobs/{job}", get(poll_collection).delete(delete_collection))
+        .layer(DefaultBodyLimit::max(max_body));
+    crate::aggregator::api::mount(leader.parts().endpoint.path(), routes).with_state(leader)
+}
+
+async fn hpke_config(State(leader): State<Leader>) -> Response {
+    hpke_config_response(&leader.parts().hpke_configs)
+}
+
+async fn upload(
+    State(leader): State<Leader>,
+    Path(task): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Response {
+    let result = async {
+        expect_media_type(&headers, MediaType::UploadRequest)?;
+        let body = body_or_problem(body, leader.parts().limits.max_body)?;
+        let task = known_task(&leader, &task).await?;
+        let worker = leader.clone();
+        blocking(move || worker.upload(&task, &body)).await
+    };
+    allow_any_origin(result.await.into_response())
+}
+
+async fn create_collection(
+    State(leader): State<Leader>,
+    Path(task): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> ApiResult {
+    let task = known_task(&leader, &task).await?;
+    authorize(&task, &headers)?;
+    expect_media_type(&headers, MediaType::CollectionJobReq)?;
+    let body = body_or_problem(body, leader.parts().limits.max_body)?;
+    blocking(move || create(&leader, &task, &body)).await
+}
+
+fn create(leader: &Leader, task: &ProvisionedTask, body: &[u8]) -> ApiResult {
+    let id = task.task.id();
+    let request = CollectionJobReq::from_bytes(body).map_err(|error| Problem::invalid(error).task(id))?;
+    let interval = request.as_time_interval().map_err(|error| Problem::invalid(error).task(id))?.batch_interval;
+    if !request.agg_param().is_empty() {
+        let detail = "Prio3 has no aggregation parameter";
+        return Err(Problem::dap(DapError::InvalidAggregationParameter, detail).task(id));
+    }
+    let unknown = request.extensions.unknown(&[]);
+    if !unknown.is_empty() {
+        return Err(Problem::unsupported_extensions(unknown).task(id));
+    }
+    check_window(task, interval, leader.parts().clock.now())?;
+    // The encoding, not the body: they are the same bytes, since decoding is strict.
+    let content = request.to_bytes();
+    let job = CollectionJobId::new(leader.parts().id_key.derive(Resource::CollectionJob, id, &content));
+    let (status, job) = match leader.store().create_collection(id, job, &content, interval)? {
+        CollectionCreated::New(job) => (StatusCode::CREATED, job),
+        CollectionCreated::Existing(job) => (StatusCode::OK, job),
+        CollectionCreated::Overlap => {
+            let detail = "part of the window was collected before, or is being collected by another request";
+            return Err(Problem::dap(DapError::BatchOverlap, detail).task(id));
+        }
+    };
+    let location = format!(
+        "{}/tasks/{id}/collection_jobs/{}",
+        leader.parts().endpoint.path().trim_end_matches('/'),
+        job.id
+    );
+    Ok(located(represent(leader, task, &job, status)?, &location))
+}
+
+async fn poll_collection(
+    State(leader): State<Leader>,
+    Path((task, job)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> ApiResult {
+    let task = known_task(&leader, &task).await?;
+    authorize(&task, &headers)?;
+    let job_id: CollectionJobId = job.parse().map_err(Problem::invalid)?;
+    blocking(move || {
+        let job = leader.store().collection(task.task.id(), job_id)?;
+        let job = job.ok_or_else(|| Problem::own(OwnError::NotFound, "there is no such collection job"))?;
+        represent(&leader, &task, &job, StatusCode::OK)
+    })
+    .await
+}
+
+async fn delete_collection(
+    State(leader): State<Leader>,
+    Path((task, job)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> ApiResult {
+    let task = known_task(&leader, &task).await?;
+    authorize(&task, &headers)?;
+    let job_id: CollectionJobId = job.parse().map_err(Problem::invalid)?;
+    blocking(move || {
+        leader.store().delete_collection(task.task.id(), job_id)?;
+        Ok(StatusCode::OK.into_response())
+    })
+    .await
+}
+
+/// What a collection job looks like now: empty until it is ready.
+fn represent(leader: &Leader, task: &ProvisionedTask, job: &CollectionJob, status: StatusCode) -> ApiResult {
+    let pending = || {
+        let headers = [(header::RETRY_AFTER, HeaderValue::from(COLLECTION_RETRY_AFTER))];
+        // 202 where nothing is created: the answer is put off.
+        let status = if status == StatusCode::OK { StatusCode::ACCEPTED } else { status };
+        Ok((status, headers).into_response())
+    };
+    match &job.state {
+        CollectionState::Draining | CollectionState::AskingHelper { .. } => pending(),
+        CollectionState::Failed { problem } => {
+            Err(Problem::from(decode_problem(problem)).task(task.task.id()))
+        }
+        CollectionState::Ready { readable_from } if leader.parts().clock.now() < *readable_from => pending(),
+        CollectionState::Ready { .. } => {
+            let answer = leader.store().collection_answer(task.task.id(), *job.id.as_bytes())?;
+            let answer = answer.ok_or_else(|| Problem::own(OwnError::Gone, "the answer was deleted"))?;
+            Ok(message(status, MediaType::CollectionJobResp, answer))
+        }
+    }
+}
+
+async fn known_task(leader: &Leader, task: &str) -> Result<Arc<ProvisionedTask>, Problem> {
+    let id = parse_task_id(task)?;
+    leader.task(id).await.ok_or_else(|| Problem::unrecognized_task(id))
+}
+
+/// The token must be the one of the task's own collector.
+fn authorize(task: &ProvisionedTask, headers: &HeaderMap) -> Result<(), Problem> {
+    match &task.collector.token {
+        Some(token) if token.authorizes(headers) => Ok(()),
+        _ => Err(Problem::unauthorized()),
+    }
+}
