@@ -98,9 +98,21 @@ mod tests {
     #[test]
     fn no_match_is_the_bucket_for_it() {
         assert_eq!(impressions(&[]).last_touch(NOW), NOT_ATTRIBUTED);
-        assert_eq!(impressions(&[(3, NOW + 1)]).last_touch(NOW), NOT_ATTRIBUTED, "an impression after the conversion");
-        assert_eq!(impressions(&[(3, NOW - LOOKBACK_SECONDS - 1)]).last_touch(NOW), NOT_ATTRIBUTED, "too old");
-        assert_eq!(impressions(&[(3, NOW - LOOKBACK_SECONDS)]).last_touch(NOW), 3, "just within the lookback");
+        assert_eq!(
+            impressions(&[(3, NOW + 1)]).last_touch(NOW),
+            NOT_ATTRIBUTED,
+            "an impression after the conversion"
+        );
+        assert_eq!(
+            impressions(&[(3, NOW - LOOKBACK_SECONDS - 1)]).last_touch(NOW),
+            NOT_ATTRIBUTED,
+            "too old"
+        );
+        assert_eq!(
+            impressions(&[(3, NOW - LOOKBACK_SECONDS)]).last_touch(NOW),
+            3,
+            "just within the lookback"
+        );
     }
 
     #[test]

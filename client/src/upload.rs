@@ -1,7 +1,9 @@
 //! Fetching the aggregators' HPKE configurations and uploading reports over HTTP.
 
 use arras_protocol::codec::{CodecError, Decode as _, Encode as _};
-use arras_protocol::messages::{HpkeConfigList, MediaType, Report, ReportUploadStatus, TaskId, UploadErrors, Url};
+use arras_protocol::messages::{
+    HpkeConfigList, MediaType, Report, ReportUploadStatus, TaskId, UploadErrors, Url,
+};
 
 /// Longest answer that is read: upload errors are 17 bytes a report, a problem document is short. A server
 /// that sends more is not one of ours.
@@ -46,7 +48,10 @@ pub fn resource(base: &Url, path: &str) -> String {
 }
 
 /// Fetches the HPKE configurations of an aggregator.
-pub async fn fetch_hpke_configs(http: &reqwest::Client, aggregator: &Url) -> Result<HpkeConfigList, UploadError> {
+pub async fn fetch_hpke_configs(
+    http: &reqwest::Client,
+    aggregator: &Url,
+) -> Result<HpkeConfigList, UploadError> {
     let response = http.get(resource(aggregator, "hpke_config")).send().await?;
     let body = read(response).await?;
     Ok(HpkeConfigList::from_bytes(&body)?)
@@ -60,7 +65,11 @@ impl Uploader {
 
     /// Uploads reports of one task in one request. The answer lists those that were refused; the others are
     /// stored durably.
-    pub async fn upload(&self, task: TaskId, reports: &[Report]) -> Result<Vec<ReportUploadStatus>, UploadError> {
+    pub async fn upload(
+        &self,
+        task: TaskId,
+        reports: &[Report],
+    ) -> Result<Vec<ReportUploadStatus>, UploadError> {
         let mut body = Vec::new();
         for report in reports {
             report.encode(&mut body);
@@ -69,7 +78,11 @@ impl Uploader {
     }
 
     /// The same with an encoded `UploadRequest`.
-    pub async fn upload_encoded(&self, task: TaskId, body: Vec<u8>) -> Result<Vec<ReportUploadStatus>, UploadError> {
+    pub async fn upload_encoded(
+        &self,
+        task: TaskId,
+        body: Vec<u8>,
+    ) -> Result<Vec<ReportUploadStatus>, UploadError> {
         let response = self
             .http
             .post(resource(&self.leader, &format!("tasks/{task}/reports")))
@@ -85,8 +98,11 @@ impl Uploader {
 /// The body of a successful response, at most [`MAX_RESPONSE_BYTES`] of it.
 async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, UploadError> {
     let status = response.status();
-    let retry_after =
-        response.headers().get("retry-after").and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    let retry_after = response
+        .headers()
+        .get("retry-after")
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse().ok());
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > MAX_RESPONSE_BYTES {

@@ -5,7 +5,8 @@ use rand::CryptoRng;
 use crate::codec::Encode as _;
 use crate::hpke::{HpkeError, Opener, PrivateKey, Sealer};
 use crate::messages::{
-    AggregateShareAad, CollectionJobReq, CollectionJobResp, HpkeCiphertext, HpkeCiphertextRef, HpkeConfig, Role,
+    AggregateShareAad, CollectionJobReq, CollectionJobResp, HpkeCiphertext, HpkeCiphertextRef, HpkeConfig,
+    Role,
 };
 use crate::task::Task;
 use crate::vdaf::{AggregateShare, Noised, VdafError, unshard};
@@ -100,5 +101,5 @@ pub fn open_and_unshard(
     };
     let leader = open(Role::Leader, response.leader_share.as_ref())?;
     let helper = open(Role::Helper, response.helper_share.as_ref())?;
-    Ok(unshard(&task.vdaf().config(), &leader, &helper, response.report_count, slack)?)
+    Ok(unshard(task.vdaf().config(), &leader, &helper, response.report_count, slack)?)
 }

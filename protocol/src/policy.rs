@@ -72,7 +72,10 @@ impl Decode for PrivacyPolicy {
             return Err(CodecError::Invalid { field: "policy.version", reason: "only version 1 is known" });
         }
         if reader.u8("policy.mechanism")? != Mechanism::DiscreteLaplace as u8 {
-            return Err(CodecError::Invalid { field: "policy.mechanism", reason: "only discrete_laplace(1) is known" });
+            return Err(CodecError::Invalid {
+                field: "policy.mechanism",
+                reason: "only discrete_laplace(1) is known",
+            });
         }
         let epsilon = MicroEpsilon::from_micro(reader.u32("policy.epsilon")?)
             .map_err(|_| CodecError::Invalid { field: "policy.epsilon", reason: "must not be 0" })?;

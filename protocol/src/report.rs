@@ -53,7 +53,7 @@ impl<'t> ReportMaker<'t> {
     pub fn new(task: &'t Task, leader: &HpkeConfig, helper: &HpkeConfig) -> Result<Self, ReportMakingError> {
         let sealer = |config: &HpkeConfig, role| {
             let key = config.public_key().ok_or(ReportMakingError::UnsupportedHpkeConfig(role))?;
-            Ok((config.id, Sealer::new(&key, &input_share_info(role))))
+            Ok::<_, ReportMakingError>((config.id, Sealer::new(&key, &input_share_info(role))))
         };
         Ok(Self { task, leader: sealer(leader, Role::Leader)?, helper: sealer(helper, Role::Helper)? })
     }

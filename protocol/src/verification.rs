@@ -89,7 +89,11 @@ pub struct TimeWindow {
 }
 
 /// Checks what can be told from a report's public part (DAP-18 section 4.5.5.2).
-pub fn check_header(task: &Task, header: &ReportHeaderRef<'_>, window: TimeWindow) -> Result<(), ReportError> {
+pub fn check_header(
+    task: &Task,
+    header: &ReportHeaderRef<'_>,
+    window: TimeWindow,
+) -> Result<(), ReportError> {
     if header.time > window.latest {
         return Err(ReportError::ReportTooEarly);
     }
@@ -183,8 +187,10 @@ pub fn helper_verify(
     window: TimeWindow,
     inits: &[VerifyInitRef<'_>],
 ) -> Vec<Result<HelperVerification, ReportError>> {
-    let shares: Vec<_> =
-        inits.iter().map(|init| (init.report_share.header, init.report_share.encrypted_input_share)).collect();
+    let shares: Vec<_> = inits
+        .iter()
+        .map(|init| (init.report_share.header, init.report_share.encrypted_input_share))
+        .collect();
     open_checked(task, opener, window, &shares)
         .into_iter()
         .zip(inits)
@@ -277,7 +283,11 @@ pub fn check_response(report_ids: &[ReportId], response: &AggregationJobResp) ->
 
 /// The leader's last step: the helper's answer to each pending report. The response was checked by
 /// [`check_response`]; the two slices are in the same order.
-pub fn leader_finish(task: &Task, pending: Vec<PendingReport>, results: &[VerifyResult]) -> Vec<FinishedReport> {
+pub fn leader_finish(
+    task: &Task,
+    pending: Vec<PendingReport>,
+    results: &[VerifyResult],
+) -> Vec<FinishedReport> {
     pending
         .into_iter()
         .zip(results)
@@ -309,7 +319,7 @@ pub struct BatchBucket {
 impl BatchBucket {
     /// An empty one.
     pub fn empty(task: &Task) -> Self {
-        Self { share: AggregateShare::zero(&task.vdaf().config()), report_count: 0, checksum: [0; 32] }
+        Self { share: AggregateShare::zero(task.vdaf().config()), report_count: 0, checksum: [0; 32] }
     }
 
     /// Adds one report.

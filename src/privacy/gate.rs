@@ -23,7 +23,9 @@ use crate::store::Committed;
 #[non_exhaustive]
 pub enum Refusal {
     /// Too few reports (DAP's `invalidBatchSize`).
-    #[error("the batch has {found} reports and needs {needed}: ask again when more have come, or ask for a longer window")]
+    #[error(
+        "the batch has {found} reports and needs {needed}: ask again when more have come, or ask for a longer window"
+    )]
     TooFew {
         /// Reports in the batch.
         found: u64,
@@ -31,7 +33,9 @@ pub enum Refusal {
         needed: u64,
     },
     /// More reports than sums can hold.
-    #[error("the batch has {found} reports, more than the {MAX_BATCH_REPORTS} that can be summed safely: ask for a shorter window")]
+    #[error(
+        "the batch has {found} reports, more than the {MAX_BATCH_REPORTS} that can be summed safely: ask for a shorter window"
+    )]
     TooMany {
         /// Reports in the batch.
         found: u64,

@@ -125,7 +125,10 @@ impl Decode for VerifyResp {
             0 => {
                 let payload = reader.opaque32("verify_resp.payload")?;
                 if payload.is_empty() {
-                    return Err(CodecError::Invalid { field: "verify_resp.payload", reason: "must not be empty" });
+                    return Err(CodecError::Invalid {
+                        field: "verify_resp.payload",
+                        reason: "must not be empty",
+                    });
                 }
                 VerifyResult::Continue(payload.to_vec())
             }

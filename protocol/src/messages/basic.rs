@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rand::{CryptoRng, Rng as _};
+use rand::CryptoRng;
 
 use crate::codec::{CodecError, Decode, Encode, Reader, put_opaque16};
 
@@ -221,7 +221,10 @@ impl Url {
             return Err(CodecError::Invalid { field: "url", reason: "must have 1 to 2048 bytes" });
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(CodecError::Invalid { field: "url", reason: "must be printable ASCII without spaces" });
+            return Err(CodecError::Invalid {
+                field: "url",
+                reason: "must be printable ASCII without spaces",
+            });
         }
         Ok(Self(text))
     }
@@ -247,8 +250,10 @@ impl Encode for Url {
 impl Decode for Url {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, CodecError> {
         let bytes = reader.opaque16("url")?;
-        let text = std::str::from_utf8(bytes)
-            .map_err(|_| CodecError::Invalid { field: "url", reason: "must be printable ASCII without spaces" })?;
+        let text = std::str::from_utf8(bytes).map_err(|_| CodecError::Invalid {
+            field: "url",
+            reason: "must be printable ASCII without spaces",
+        })?;
         Self::new(text)
     }
 }

@@ -27,7 +27,10 @@ impl Extensions {
         let mut length = 0_usize;
         for extension in &extensions {
             if extension.data.len() > usize::from(u16::MAX) {
-                return Err(CodecError::Invalid { field: "extension_data", reason: "longer than 65535 bytes" });
+                return Err(CodecError::Invalid {
+                    field: "extension_data",
+                    reason: "longer than 65535 bytes",
+                });
             }
             length += 4 + extension.data.len();
         }

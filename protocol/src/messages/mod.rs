@@ -28,9 +28,9 @@ pub use collection::{
 pub use extensions::{Extension, Extensions};
 pub use hpke_config::{HpkeCiphertext, HpkeCiphertextRef, HpkeConfig, HpkeConfigList};
 pub use media::MediaType;
-pub use report::{
-    PlaintextInputShareRef, Report, ReportHeaderRef, ReportMetadata, ReportRef, ReportUploadStatus, UploadErrors,
-    UploadRequestRef, encode_plaintext_input_share,
-};
 pub(crate) use report::encode_report_header;
+pub use report::{
+    PlaintextInputShareRef, Report, ReportHeaderRef, ReportMetadata, ReportRef, ReportUploadStatus,
+    UploadErrors, UploadRequestRef, encode_plaintext_input_share,
+};
 pub use task_configuration::TaskConfiguration;

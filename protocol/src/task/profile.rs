@@ -140,7 +140,10 @@ pub(super) fn check_shape(
         Profile::Arras => {
             require(!configuration.task_info().is_empty(), "task_info must not be empty")?;
             require(has(TASK_EXTENSION_BUDGET_SOURCE), "budget_source is missing")?;
-            require(!has(TASK_EXTENSION_COLLECTOR_IDENTITY), "collector_identity belongs to the attribution profile")
+            require(
+                !has(TASK_EXTENSION_COLLECTOR_IDENTITY),
+                "collector_identity belongs to the attribution profile",
+            )
         }
         Profile::Plain => {
             require(!configuration.task_info().is_empty(), "task_info must not be empty")?;
@@ -148,7 +151,10 @@ pub(super) fn check_shape(
                 !has(TASK_EXTENSION_BUDGET_SOURCE),
                 "budget_source needs a privacy_policy beside it (arras profile)",
             )?;
-            require(!has(TASK_EXTENSION_COLLECTOR_IDENTITY), "collector_identity belongs to the attribution profile")
+            require(
+                !has(TASK_EXTENSION_COLLECTOR_IDENTITY),
+                "collector_identity belongs to the attribution profile",
+            )
         }
         Profile::Attribution => {
             require(configuration.task_info().is_empty(), "task_info must be empty")?;

@@ -29,7 +29,10 @@ pub const MAX_CONTRIBUTIONS: u32 = 1_000;
 /// Most reports in one batch: sums of this many must stay below half of the field.
 pub const MAX_BATCH_REPORTS: u64 = 1 << 32;
 
-pub(super) fn check_configuration(profile: Profile, configuration: &TaskConfiguration) -> Result<(), TaskError> {
+pub(super) fn check_configuration(
+    profile: Profile,
+    configuration: &TaskConfiguration,
+) -> Result<(), TaskError> {
     if profile == Profile::Attribution {
         // Its values are fixed, see `check_shape`.
         return Ok(());
@@ -41,7 +44,9 @@ pub(super) fn check_configuration(profile: Profile, configuration: &TaskConfigur
         )));
     }
     if configuration.min_batch_size > MAX_BATCH_REPORTS {
-        return Err(TaskError::Unsafe(format!("min_batch_size is above {MAX_BATCH_REPORTS}: no batch may be so large")));
+        return Err(TaskError::Unsafe(format!(
+            "min_batch_size is above {MAX_BATCH_REPORTS}: no batch may be so large"
+        )));
     }
     let seconds = configuration.time_precision.seconds();
     if !(MIN_TIME_PRECISION_SECONDS..=MAX_TIME_PRECISION_SECONDS).contains(&seconds) {
