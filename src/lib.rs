@@ -1,1 +1,5 @@
-//! x
+//! Arras: private conversion measurement. Two aggregators count conversions per
+//! campaign without either seeing a report, and add noise before anyone sees a count.
+#![forbid(unsafe_code)]
+
+pub mod store;
