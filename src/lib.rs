@@ -1,4 +1,7 @@
-//! x
+//! Arras: private conversion measurement. Two aggregators count conversions per campaign without
+//! either seeing a report, and add noise before anyone sees a count.
 #![forbid(unsafe_code)]
 
 pub mod privacy;
+pub mod store;
+pub mod tasks;

@@ -1,0 +1,38 @@
+//! What a role keeps on disk, and what it may rely on after a crash.
+//!
+//! Two building blocks, because one engine does not serve both needs:
+//!
+//! * [`Spool`] holds bodies (reports, job requests, job responses): append-only segment
+//!   files of CRC-framed records, synced in groups, deleted whole.
+//! * [`State`] holds small values (ids, job state, positions in the spool, accumulators):
+//!   one sled tree, changed by one atomic and durable batch at a time.
+//!
+//! A [`Watermark`] outside both tells a store that is older than what this role has
+//! already acted on, such as a restored backup, so that it refuses to start.
+//!
+//! Every call here blocks on the disk: an async caller moves it off the runtime.
+
+mod disk;
+mod error;
+pub mod roles;
+mod spool;
+mod state;
+mod watermark;
+
+#[cfg(any(test, feature = "test-noise"))]
+pub use disk::{Fault, Faults, FileOp};
+pub use error::StoreError;
+pub use roles::{
+    AggregatorStore, CollectRefusal, CollectedBatch, CollectionCreated, CollectionJob, CollectionState, HelperStore,
+    JobDraft, JobNumber, JobSums, LeaderStore, NewReport, OpenJob, PreparedJob, QueuedReport, ReportKey, RequestKey,
+    TaskRecord, BatchSummary,
+};
+pub use spool::{
+    DEFAULT_SEGMENT_BYTES, MAX_GROUP_BYTES, MAX_RECORD_BYTES, MAX_SEGMENT_BYTES, Position, RangeReader,
+    Spool, SpoolOptions,
+};
+pub use state::{
+    Committed, Entry, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, SCHEMA_VERSION, State, StateBatch,
+    StateGuard,
+};
+pub use watermark::{StoreId, Watermark};
