@@ -79,7 +79,7 @@ impl Device {
             true => self.impressions.last_touch(conversion.posix_seconds),
             false => NOT_ATTRIBUTED,
         };
-        match task.vdaf().config() {
+        match *task.vdaf().config() {
             VdafConfig::Histogram { .. } => Ok(Measurement::Bucket(bucket)),
             // A sum has no cell for "not attributed": it says so by being all zero.
             VdafConfig::L1BoundSum { length, .. } => {

@@ -161,9 +161,23 @@ pub enum StoreError {
     /// The storage engine reports a fault of its own.
     #[error("the storage engine reports: {0}; keep a copy of the store's directory before anything else")]
     Engine(String),
+
+    /// What was to be stored could not be put together; nothing was stored.
+    #[error("could not be put together: {0}")]
+    Prepare(String),
 }
 
 impl StoreError {
+    /// An error of the caller's part of a transaction.
+    pub fn prepare(error: impl std::fmt::Display) -> Self {
+        Self::Prepare(error.to_string())
+    }
+
+    /// Whether the disk is full: the one case that passes by itself. Nothing of the call was kept.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full { .. })
+    }
+
     /// Sorts an error of the operating system: a full disk is its own case, as it is the
     /// one that passes.
     pub(super) fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {

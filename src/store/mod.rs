@@ -23,9 +23,9 @@ mod watermark;
 pub use disk::{Fault, Faults, FileOp};
 pub use error::StoreError;
 pub use roles::{
-    AggregatorStore, CollectRefusal, CollectedBatch, CollectionCreated, CollectionJob, CollectionState, HelperStore,
-    JobDraft, JobNumber, JobSums, LeaderStore, NewReport, OpenJob, PreparedJob, QueuedReport, ReportKey, RequestKey,
-    TaskRecord, BatchSummary,
+    AggregatorStore, BatchSummary, CollectRefusal, CollectedBatch, CollectionCreated, CollectionJob,
+    CollectionState, HelperStore, JobDraft, JobNumber, JobSums, LeaderStore, NewReport, OpenJob, PreparedJob,
+    QueuedReport, ReportKey, RequestKey, TaskRecord,
 };
 pub use spool::{
     DEFAULT_SEGMENT_BYTES, MAX_GROUP_BYTES, MAX_RECORD_BYTES, MAX_SEGMENT_BYTES, Position, RangeReader,

@@ -32,7 +32,9 @@ pub enum TaskFileError {
     #[error("{0}")]
     Task(#[from] TaskError),
     /// More campaigns than the histogram has room for.
-    #[error("{campaigns} campaigns do not fit {length} buckets: bucket 0 is \"not attributed\", each campaign takes one more")]
+    #[error(
+        "{campaigns} campaigns do not fit {length} buckets: bucket 0 is \"not attributed\", each campaign takes one more"
+    )]
     TooManyCampaigns {
         /// Campaigns listed.
         campaigns: usize,

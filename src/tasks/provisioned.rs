@@ -126,7 +126,8 @@ impl TaskFolder {
         }
         let text = toml::to_string(file)
             .map_err(|error| ProvisionError::Malformed { path: target.clone(), reason: error.to_string() })?;
-        let mut temporary = tempfile::NamedTempFile::new_in(&self.path).map_err(|error| self.io(&target, error))?;
+        let mut temporary =
+            tempfile::NamedTempFile::new_in(&self.path).map_err(|error| self.io(&target, error))?;
         temporary.write_all(text.as_bytes()).map_err(|error| self.io(&target, error))?;
         temporary.as_file().sync_all().map_err(|error| self.io(&target, error))?;
         temporary.persist(&target).map_err(|error| self.io(&target, error.error))?;
@@ -161,7 +162,8 @@ impl TaskFolder {
         };
         let malformed = |reason: String| ProvisionError::Malformed { path: path.clone(), reason };
         let file: ProvisionedFile = toml::from_str(&text).map_err(|error| malformed(error.to_string()))?;
-        let bytes = URL_SAFE_NO_PAD.decode(&file.configuration).map_err(|error| malformed(error.to_string()))?;
+        let bytes =
+            URL_SAFE_NO_PAD.decode(&file.configuration).map_err(|error| malformed(error.to_string()))?;
         let configuration =
             TaskConfiguration::from_bytes(&bytes).map_err(|error| malformed(error.to_string()))?;
         let refused = |error| ProvisionError::Task { path: path.clone(), error };
@@ -170,7 +172,9 @@ impl TaskFolder {
             return Err(malformed("its name is not the id of the task in it".to_owned()));
         }
         let (policy, budget_source) = match (task.profile(), task.policy(), &file.plain) {
-            (Profile::Arras, Some(policy), None) => (*policy, task.budget_source().unwrap_or_default().to_owned()),
+            (Profile::Arras, Some(policy), None) => {
+                (*policy, task.budget_source().unwrap_or_default().to_owned())
+            }
             (Profile::Plain, None, Some(terms)) => (plain_policy(&task, terms), terms.budget_source.clone()),
             (Profile::Attribution, ..) => {
                 return Err(malformed(
@@ -179,10 +183,20 @@ impl TaskFolder {
                         .to_owned(),
                 ));
             }
-            _ => return Err(malformed("[plain] is for tasks of the plain profile, and needed there".to_owned())),
+            _ => {
+                return Err(malformed(
+                    "[plain] is for tasks of the plain profile, and needed there".to_owned(),
+                ));
+            }
         };
         check_policy(&policy, &task.vdaf().config()).map_err(refused)?;
-        Ok(Some(KnownTask { task, policy, budget_source, collector: file.collector, campaigns: file.campaigns }))
+        Ok(Some(KnownTask {
+            task,
+            policy,
+            budget_source,
+            collector: file.collector,
+            campaigns: file.campaigns,
+        }))
     }
 
     fn file(&self, id: TaskId) -> PathBuf {
