@@ -15,3 +15,6 @@ pub use client::{ClientError, PeerClient, Reply};
 pub use endpoint::Endpoint;
 pub use problem::{DapError, ErrorType, OwnError, ProblemDocument};
 pub use server::{ServeError, serve};
+
+#[cfg(test)]
+mod tests;
