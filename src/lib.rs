@@ -2,6 +2,10 @@
 //! either seeing a report, and add noise before anyone sees a count.
 #![forbid(unsafe_code)]
 
+pub mod aggregator;
+pub mod cli;
+pub mod config;
+pub mod net;
 pub mod privacy;
 pub mod store;
 pub mod tasks;

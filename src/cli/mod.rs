@@ -1,0 +1,84 @@
+//! The command line: one file a subcommand. This is where the clock, the
+//! randomness and the standard streams enter; below they are passed in.
+
+pub mod check;
+pub mod init;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// The variable that says what is logged, in tracing's filter syntax.
+const LOG_VARIABLE: &str = "ARRAS_LOG";
+
+/// The command failed or found something.
+const FAILED: u8 = 1;
+
+/// The command line is wrong.
+const USAGE: u8 = 2;
+
+/// Private conversion measurement: two aggregators, one of them to trust, noised counts per campaign.
+#[derive(Debug, Parser)]
+#[command(name = "arras", version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a folder with keys, certificates and a configuration for each role.
+    Init(init::Args),
+    /// Say what is wrong with a configuration.
+    Check(check::Args),
+}
+
+/// Runs a command line, the program's name first. Exit codes: 0 for success, 1 if
+/// the command failed or found something wrong, 2 for a wrong command line.
+pub fn run<I, T>(args: I) -> ExitCode
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Asking for help is no error and goes to stdout; clap knows which is which.
+            let usage = error.use_stderr();
+            // Nothing is left to tell if the stream itself is gone.
+            let _ = error.print();
+            return ExitCode::from(if usage { USAGE } else { 0 });
+        }
+    };
+    log_to_stderr();
+    let mut out = io::stdout().lock();
+    let now = SystemTime::now();
+    let code = match cli.command {
+        Command::Init(args) => init::run(&args, now, &ring::rand::SystemRandom::new(), &mut out)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| error.to_string()),
+        Command::Check(args) => check::run(&args, now, &mut out).map_err(|error| error.to_string()),
+    };
+    code.unwrap_or_else(|error| {
+        // For the person who typed the command, thus no log line.
+        let _ = writeln!(io::stderr(), "error: {error}");
+        ExitCode::from(FAILED)
+    })
+}
+
+fn log_to_stderr() {
+    let filter = EnvFilter::builder()
+        .with_default_directive(tracing::Level::INFO.into())
+        .with_env_var(LOG_VARIABLE)
+        .from_env_lossy();
+    // A second call in one process (tests) keeps the first subscriber.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .try_init();
+}

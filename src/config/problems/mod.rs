@@ -1,0 +1,93 @@
+//! What is wrong with a configuration whose values are well-formed one by one.
+
+mod across;
+mod collectors;
+mod role;
+
+use std::fmt;
+use std::time::SystemTime;
+
+use super::Config;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Severity {
+    /// The process does not start with it.
+    Error,
+    /// The process starts; somebody should know.
+    Warning,
+}
+
+/// Something wrong with a configuration, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Problem {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The key with its tables.
+    pub key: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.severity, self.key, self.message)
+    }
+}
+
+#[derive(Default)]
+struct Findings(Vec<Problem>);
+
+impl Findings {
+    fn error(&mut self, key: impl Into<String>, message: impl fmt::Display) {
+        self.add(Severity::Error, key.into(), &message);
+    }
+
+    fn warning(&mut self, key: impl Into<String>, message: impl fmt::Display) {
+        self.add(Severity::Warning, key.into(), &message);
+    }
+
+    fn add(&mut self, severity: Severity, key: String, message: &dyn fmt::Display) {
+        self.0.push(Problem { severity, key, message: message.to_string() });
+    }
+}
+
+/// Permission bits that let anybody but the owner in.
+const OTHERS: u32 = 0o077;
+
+pub(super) fn find(config: &Config, now: SystemTime) -> Vec<Problem> {
+    let mut findings = Findings::default();
+    if let Some(mode) = config.mode.filter(|mode| mode & OTHERS != 0) {
+        let file = config.path.display();
+        findings.error(
+            "the file",
+            format_args!("holds secrets and has mode {mode:04o}; run: chmod 600 {file}, and consider its secrets known to whoever could read it"),
+        );
+    }
+    let views = role::views(config);
+    if views.is_empty() {
+        findings.error("the file", "has no role; add a section [leader], [helper] or [collector]");
+    }
+    for view in &views {
+        role::check(view, now, &mut findings);
+    }
+    if let Some(leader) = &config.leader {
+        collectors::check("leader", leader.collector.iter().map(collectors::View::from), &mut findings);
+    }
+    if let Some(helper) = &config.helper {
+        collectors::check("helper", helper.collector.iter().map(collectors::View::from), &mut findings);
+    }
+    across::check(config, &views, &mut findings);
+    findings.0
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        })
+    }
+}

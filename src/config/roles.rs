@@ -1,0 +1,264 @@
+//! The section of each role. Durations are in seconds, sizes in bytes.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::keys::{HpkeConfig, HpkeKey};
+use super::secret::Secret;
+use super::values::{EpochStart, MicroEpsilon, Pem, resolve};
+use crate::net::auth::{BearerToken, TokenHash};
+use crate::net::endpoint::Endpoint;
+
+/// Reports older than this are refused. Phones are offline for days, hardly for a
+/// month; the ids of reports have to be kept for as long.
+pub const REPORT_AGE_SECONDS_MAX: u64 = 30 * 86_400;
+
+/// How far ahead of our clock a report may be dated. Devices that keep time by
+/// network are within a minute; five leave room.
+pub const CLOCK_SKEW_SECONDS_MAX: u64 = 300;
+
+/// Reports in an aggregation job. Large enough that a round trip and two syncs
+/// cost less than opening the reports; small enough that the request stays below
+/// [`BODY_BYTES_MAX`] for shares of 18 kB and a failed job costs little to repeat.
+pub const JOB_SIZE: u32 = 500;
+
+/// A job beyond this would hold a worker for seconds and its memory for as long.
+pub const JOB_SIZE_MAX: u32 = 10_000;
+
+/// A request's body: 500 reports of a histogram with 1024 buckets, or a whole
+/// aggregation job; read into memory as one piece.
+pub const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// A single report of the largest task has to fit.
+pub const BODY_BYTES_MIN: u64 = 64 * 1024;
+
+/// What the store may occupy before uploads are refused: about two million
+/// reports of 2 kB waiting, with room for state; less than the smallest disks.
+pub const STORE_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
+
+/// Limits of an aggregator; each key may be left out.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// See [`REPORT_AGE_SECONDS_MAX`].
+    pub max_report_age_seconds: u64,
+    /// See [`CLOCK_SKEW_SECONDS_MAX`].
+    pub max_clock_skew_seconds: u64,
+    /// See [`JOB_SIZE`]; the leader makes jobs of this size, the helper refuses larger ones.
+    pub job_size: u32,
+    /// See [`BODY_BYTES_MAX`].
+    pub max_body_bytes: u64,
+    /// See [`STORE_BYTES_MAX`].
+    pub max_store_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_report_age_seconds: REPORT_AGE_SECONDS_MAX,
+            max_clock_skew_seconds: CLOCK_SKEW_SECONDS_MAX,
+            job_size: JOB_SIZE,
+            max_body_bytes: BODY_BYTES_MAX,
+            max_store_bytes: STORE_BYTES_MAX,
+        }
+    }
+}
+
+/// A secret that the two aggregators of a pair share, from which the verify keys
+/// of tasks are derived (taskprov).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifySecret {
+    /// Which one a task uses; a task keeps it for life.
+    pub id: u8,
+    /// The secret.
+    pub secret: Secret<32>,
+}
+
+/// What a server needs for TLS.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate chain, the server's own first.
+    pub certificate: Pem,
+    /// Its private key; best inline, so that secrets live in one file.
+    pub private_key: Pem,
+}
+
+/// Another role that this one sends requests to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    /// Its endpoint, byte for byte as in the tasks.
+    pub endpoint: Endpoint,
+    /// The token that it knows the hash of; sent to this endpoint only.
+    pub token: BearerToken,
+    /// The authority that issued its certificate; needed for https.
+    pub ca: Option<Pem>,
+}
+
+/// Whose privacy losses are added up together.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetSource {
+    /// As in tasks' budget_source.
+    pub name: String,
+    /// When epochs of 7 days start; never to be changed once something was spent.
+    pub epoch_start: EpochStart,
+    /// Epsilon that may be spent in each epoch.
+    pub cap: MicroEpsilon,
+}
+
+/// A collector as the leader knows it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaderCollector {
+    /// What operators call it.
+    pub name: String,
+    /// SHA-256 of the token it sends.
+    pub token_sha256: TokenHash,
+    /// What aggregate shares are sealed to.
+    pub hpke_config: HpkeConfig,
+    /// The sources that it may ask about; any other is refused.
+    pub budget_source: Vec<BudgetSource>,
+}
+
+/// A collector as the helper knows it, which never talks to it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HelperCollector {
+    /// What operators call it.
+    pub name: String,
+    /// What aggregate shares are sealed to.
+    pub hpke_config: HpkeConfig,
+    /// The sources that it may ask about; any other is refused.
+    pub budget_source: Vec<BudgetSource>,
+}
+
+/// The leader.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Leader {
+    /// The leader's URL, byte for byte as in the tasks.
+    pub endpoint: Endpoint,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The folder of everything durable.
+    pub store: PathBuf,
+    /// The file that tells a restored store from the newest; outside the store and its backups.
+    pub watermark: PathBuf,
+    /// The folder of provisioned tasks.
+    pub tasks: PathBuf,
+    /// Keys that reports are sealed to; the first is advertised.
+    pub hpke: Vec<HpkeKey>,
+    /// For ids that are derived from content by HMAC.
+    pub id_key: Secret<32>,
+    /// Shared with the helper.
+    pub verify_secret: Vec<VerifySecret>,
+    /// Without it the server speaks plain HTTP.
+    pub tls: Option<Tls>,
+    /// The other aggregator.
+    pub helper: Peer,
+    /// Who may collect.
+    pub collector: Vec<LeaderCollector>,
+    /// Each may be left out.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// The helper.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Helper {
+    /// The helper's URL, byte for byte as in the tasks.
+    pub endpoint: Endpoint,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The folder of everything durable.
+    pub store: PathBuf,
+    /// The file that tells a restored store from the newest; outside the store and its backups.
+    pub watermark: PathBuf,
+    /// The folder of provisioned tasks.
+    pub tasks: PathBuf,
+    /// Keys that reports are sealed to; the first is advertised.
+    pub hpke: Vec<HpkeKey>,
+    /// For ids that are derived from content by HMAC.
+    pub id_key: Secret<32>,
+    /// Shared with the leader.
+    pub verify_secret: Vec<VerifySecret>,
+    /// Without it the server speaks plain HTTP.
+    pub tls: Option<Tls>,
+    /// SHA-256 of the token that the leader sends.
+    pub leader_token_sha256: TokenHash,
+    /// The other aggregator's URL, byte for byte as in the tasks.
+    pub leader_endpoint: Endpoint,
+    /// For whom shares may be sealed.
+    pub collector: Vec<HelperCollector>,
+    /// Each may be left out.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// The collector, with the console and the advertisers' API.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Collector {
+    /// Where the console and the API listen.
+    pub listen: SocketAddr,
+    /// The folder of everything durable.
+    pub store: PathBuf,
+    /// The file that tells a restored store from the newest; outside the store and its backups.
+    pub watermark: PathBuf,
+    /// The folder of provisioned tasks.
+    pub tasks: PathBuf,
+    /// Keys that aggregate shares are sealed to.
+    pub hpke: Vec<HpkeKey>,
+    /// SHA-256 of the token that an administrator sends.
+    pub admin_token_sha256: TokenHash,
+    /// Whom to collect from.
+    pub leader: Peer,
+    /// Without it the server speaks plain HTTP.
+    pub tls: Option<Tls>,
+}
+
+fn resolve_tls(tls: &mut Option<Tls>, folder: &Path) {
+    if let Some(tls) = tls {
+        tls.certificate.resolve(folder);
+        tls.private_key.resolve(folder);
+    }
+}
+
+fn resolve_peer(peer: &mut Peer, folder: &Path) {
+    peer.ca.iter_mut().for_each(|ca| ca.resolve(folder));
+}
+
+impl Leader {
+    pub(super) fn resolve(&mut self, folder: &Path) {
+        for path in [&mut self.store, &mut self.watermark, &mut self.tasks] {
+            resolve(path, folder);
+        }
+        resolve_tls(&mut self.tls, folder);
+        resolve_peer(&mut self.helper, folder);
+    }
+}
+
+impl Helper {
+    pub(super) fn resolve(&mut self, folder: &Path) {
+        for path in [&mut self.store, &mut self.watermark, &mut self.tasks] {
+            resolve(path, folder);
+        }
+        resolve_tls(&mut self.tls, folder);
+    }
+}
+
+impl Collector {
+    pub(super) fn resolve(&mut self, folder: &Path) {
+        for path in [&mut self.store, &mut self.watermark, &mut self.tasks] {
+            resolve(path, folder);
+        }
+        resolve_tls(&mut self.tls, folder);
+        resolve_peer(&mut self.leader, folder);
+    }
+}

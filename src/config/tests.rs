@@ -1,0 +1,455 @@
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::time::SystemTime;
+
+use ring::rand::SystemRandom;
+use tempfile::TempDir;
+
+use super::*;
+use crate::cli::init;
+use crate::net::auth::TokenHash;
+
+/// A fresh set of configurations; each test spoils something in one of them.
+struct Fixture {
+    dir: TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let args = init::Args {
+            dir: dir.path().join("a"),
+            host: "127.0.0.1".to_owned(),
+            ports: vec![1, 2, 3],
+            budget_source: "example.com".to_owned(),
+        };
+        init::run(&args, SystemTime::now(), &SystemRandom::new(), &mut Vec::new()).unwrap();
+        Self { dir }
+    }
+
+    fn path(&self, role: &str) -> PathBuf {
+        self.dir.path().join(format!("a/{role}/{role}.toml"))
+    }
+
+    fn text(&self, role: &str) -> String {
+        fs::read_to_string(self.path(role)).unwrap()
+    }
+
+    fn table(&self, role: &str) -> toml::Table {
+        self.text(role).parse().unwrap()
+    }
+
+    /// The problems of a role's file after `change`, as lines.
+    fn problems(&self, role: &str, change: impl FnOnce(&mut toml::Table)) -> Vec<String> {
+        let mut table = self.table(role);
+        change(table[role].as_table_mut().unwrap());
+        self.found(&table, role)
+    }
+
+    fn found(&self, table: &toml::Table, role: &str) -> Vec<String> {
+        let config = Config::parse(&table.to_string(), &self.path(role)).unwrap();
+        config.problems(SystemTime::now()).iter().map(Problem::to_string).collect()
+    }
+
+    /// Asserts that `change` causes exactly one problem, which starts with `key`
+    /// and mentions `about`.
+    fn one(&self, role: &str, key: &str, about: &str, change: impl FnOnce(&mut toml::Table)) {
+        let found = self.problems(role, change);
+        assert!(
+            found.len() == 1 && found[0].starts_with(key) && found[0].contains(about),
+            "expected {key} ... {about}, found {found:#?}"
+        );
+    }
+}
+
+fn set(table: &mut toml::Table, key: &str, value: impl Into<toml::Value>) {
+    table.insert(key.to_owned(), value.into());
+}
+
+fn entry<'a>(table: &'a mut toml::Table, list: &str) -> &'a mut toml::Table {
+    table[list].as_array_mut().unwrap()[0].as_table_mut().unwrap()
+}
+
+fn double<'a>(table: &'a mut toml::Table, list: &str) -> &'a mut toml::Table {
+    let list = table[list].as_array_mut().unwrap();
+    list.push(list[0].clone());
+    list.last_mut().unwrap().as_table_mut().unwrap()
+}
+
+const ZEROS: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const OTHER_KEY: &str = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA";
+
+#[test]
+fn listening_and_endpoints() {
+    let fixture = Fixture::new();
+    fixture.one("leader", "error: leader.endpoint", "remove [leader.tls]", |leader| {
+        set(leader, "endpoint", "http://127.0.0.1:1/");
+    });
+    fixture.one("leader", "warning: leader.tls", "proxy", |leader| {
+        leader.remove("tls");
+    });
+    assert!(
+        fixture
+            .problems("leader", |leader| {
+                leader.remove("tls");
+                set(leader, "endpoint", "http://127.0.0.1:1/");
+            })
+            .is_empty()
+    );
+    for role in ["leader", "helper", "collector"] {
+        fixture.one(role, &format!("error: {role}.listen"), "without TLS", |table| {
+            table.remove("tls");
+            set(table, "listen", "0.0.0.0:1");
+        });
+    }
+    fixture.one("leader", "error: leader.tls.certificate", "host \"localhost\"", |leader| {
+        set(leader, "endpoint", "https://localhost:1/");
+    });
+    fixture.one("leader", "error: leader.helper.endpoint", "own", |leader| {
+        let own = leader["endpoint"].clone();
+        set(leader["helper"].as_table_mut().unwrap(), "endpoint", own);
+    });
+}
+
+#[test]
+fn paths() {
+    let fixture = Fixture::new();
+    for inside in ["store/watermark", "store/a/b", "store", "x/../store/w", "./store/../store/w"] {
+        fixture.one("helper", "error: helper.watermark", "inside the store", |helper| {
+            set(helper, "watermark", inside);
+        });
+    }
+    for outside in ["store-watermark", "store/../w"] {
+        assert!(fixture.problems("helper", |helper| set(helper, "watermark", outside)).is_empty());
+    }
+    fixture.one("leader", "error: leader.watermark", "is a folder", |leader| {
+        set(leader, "watermark", "tasks");
+    });
+    fixture.one("leader", "error: leader.store", "is no folder", |leader| {
+        set(leader, "store", "leader.toml");
+    });
+    fixture.one("leader", "error: leader.tasks", "mkdir", |leader| set(leader, "tasks", "missing"));
+    #[cfg(unix)]
+    {
+        let role = fixture.dir.path().join("a/helper");
+        fs::create_dir(role.join("store")).unwrap();
+        std::os::unix::fs::symlink(role.join("store"), role.join("link")).unwrap();
+        fixture.one("helper", "error: helper.watermark", "inside the store", |helper| {
+            set(helper, "watermark", "link/w");
+        });
+    }
+}
+
+#[test]
+fn keys_and_secrets() {
+    let fixture = Fixture::new();
+    fixture.one("leader", "error: leader.hpke (id 1)", "placeholder", |leader| {
+        set(entry(leader, "hpke"), "private_key", ZEROS);
+    });
+    fixture.one("leader", "error: leader.hpke (id 1)", "id is used twice", |leader| {
+        set(double(leader, "hpke"), "private_key", OTHER_KEY);
+    });
+    fixture.one("leader", "error: leader.hpke (id 2)", "key is used twice", |leader| {
+        set(double(leader, "hpke"), "id", 2);
+    });
+    fixture.one("collector", "error: collector.hpke", "no key", |collector| {
+        set(collector, "hpke", Vec::<toml::Value>::new());
+    });
+    fixture.one("helper", "error: helper.id_key", "placeholder", |helper| set(helper, "id_key", ZEROS));
+    fixture.one("helper", "error: helper.verify_secret (id 1)", "placeholder", |helper| {
+        set(entry(helper, "verify_secret"), "secret", ZEROS);
+    });
+    fixture.one("helper", "error: helper.verify_secret (id 1)", "id is used twice", |helper| {
+        set(double(helper, "verify_secret"), "secret", OTHER_KEY);
+    });
+    fixture.one("helper", "error: helper.verify_secret", "no secret", |helper| {
+        set(helper, "verify_secret", Vec::<toml::Value>::new());
+    });
+    fixture.one("helper", "error: helper.verify_secret (id 1)", "equals id_key", |helper| {
+        let secret = entry(helper, "verify_secret")["secret"].clone();
+        set(helper, "id_key", secret);
+    });
+    fixture.one("leader", "error: leader.helper.token", "shorter than 32", |leader| {
+        set(leader["helper"].as_table_mut().unwrap(), "token", "swordfish");
+    });
+}
+
+#[test]
+fn certificates() {
+    let fixture = Fixture::new();
+    let other = Fixture::new();
+    let tls = |table: &mut toml::Table, key: &str, value: toml::Value| {
+        set(table["tls"].as_table_mut().unwrap(), key, value);
+    };
+    let foreign = other.table("leader")["leader"]["tls"]["private_key"].clone();
+    fixture.one("leader", "error: leader.tls.certificate", "does not belong", |leader| {
+        tls(leader, "private_key", foreign);
+    });
+    fixture.one("leader", "error: leader.tls.certificate", "cannot read", |leader| {
+        tls(leader, "certificate", "missing.pem".into());
+    });
+    fixture.one("leader", "error: leader.tls.certificate", "no certificate found", |leader| {
+        tls(leader, "certificate", "leader.toml".into());
+    });
+    fixture.one("leader", "error: leader.tls.private_key", "no private key found", |leader| {
+        tls(leader, "private_key", "-----BEGIN NONSENSE-----".into());
+    });
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    fixture.one("leader", "error: leader.tls.certificate", "cannot be parsed", |leader| {
+        tls(leader, "certificate", broken.into());
+    });
+    fixture.one("leader", "error: leader.helper.ca", "missing", |leader| {
+        leader["helper"].as_table_mut().unwrap().remove("ca");
+    });
+    fixture.one("collector", "error: collector.leader.ca", "cannot be parsed", |collector| {
+        set(collector["leader"].as_table_mut().unwrap(), "ca", broken);
+    });
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let key = fixture.table("leader")["leader"]["tls"]["private_key"].as_str().unwrap().to_owned();
+        let path = fixture.dir.path().join("a/leader/key.pem");
+        fs::write(&path, key).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        fixture.one("leader", "error: leader.tls.private_key", "chmod 600", |leader| {
+            tls(leader, "private_key", "key.pem".into());
+        });
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(fixture.problems("leader", |leader| tls(leader, "private_key", "key.pem".into())).is_empty());
+    }
+}
+
+#[test]
+fn collectors_and_sources() {
+    let fixture = Fixture::new();
+    let key = |byte: u8| HpkeConfig { id: 1, public_key: [byte; 32] }.to_base64();
+    let another = |leader: &mut toml::Table| {
+        let second = double(leader, "collector");
+        set(second, "name", "second");
+        set(second, "token_sha256", TokenHash::of("second").to_string());
+        set(second, "hpke_config", key(2));
+        set(entry(second, "budget_source"), "name", "other.example");
+    };
+    assert!(fixture.problems("leader", another).is_empty());
+    let cases: [(&str, &str, &dyn Fn(&mut toml::Table, &toml::Table)); 4] = [
+        ("", "two collectors of this name", &|second, first| set(second, "name", first["name"].clone())),
+        ("token_sha256", "the same token", &|second, first| {
+            set(second, "token_sha256", first["token_sha256"].clone());
+        }),
+        ("hpke_config", "the same key", &|second, first| {
+            set(second, "hpke_config", first["hpke_config"].clone());
+        }),
+        ("budget_source", "two budgets", &|second, first| {
+            set(second, "budget_source", first["budget_source"].clone());
+        }),
+    ];
+    for (key, about, change) in cases {
+        let found = fixture.problems("leader", |leader| {
+            another(leader);
+            let list = leader["collector"].as_array_mut().unwrap();
+            let first = list[0].as_table().unwrap().clone();
+            change(list[1].as_table_mut().unwrap(), &first);
+        });
+        assert!(found.len() == 1 && found[0].contains(key) && found[0].contains(about), "{found:?}");
+    }
+    fixture.one(
+        "helper",
+        "error: helper.collector (\"advertiser\").budget_source",
+        "two budgets",
+        |helper| {
+            double(entry(helper, "collector"), "budget_source");
+        },
+    );
+    fixture.one("helper", "error: helper.collector (\"advertiser\").budget_source", "add one", |helper| {
+        set(entry(helper, "collector"), "budget_source", Vec::<toml::Value>::new());
+    });
+    fixture.one("helper", "error: helper.collector", "nobody could collect", |helper| {
+        set(helper, "collector", Vec::<toml::Value>::new());
+    });
+    fixture.one("helper", "error: helper.collector (\"\")", "visible ASCII", |helper| {
+        set(entry(helper, "collector"), "name", "");
+    });
+    fixture.one("helper", "error: helper.collector (\"advertiser\").hpke_config", "zero", |helper| {
+        set(entry(helper, "collector"), "hpke_config", key(0));
+    });
+    fixture.one("leader", "error: leader.collector (\"advertiser\").token_sha256", "empty token", |leader| {
+        set(entry(leader, "collector"), "token_sha256", TokenHash::of("").to_string());
+    });
+}
+
+#[test]
+fn tokens_are_for_one_receiver() {
+    let fixture = Fixture::new();
+    fixture.one("leader", "error: leader.collector.token_sha256", "leader.helper.token", |leader| {
+        let token = leader["helper"]["token"].as_str().unwrap().to_owned();
+        set(entry(leader, "collector"), "token_sha256", TokenHash::of(&token).to_string());
+    });
+    fixture.one("collector", "error: collector.admin_token_sha256", "collector.leader.token", |collector| {
+        let token = collector["leader"]["token"].as_str().unwrap().to_owned();
+        set(collector, "admin_token_sha256", TokenHash::of(&token).to_string());
+    });
+    fixture.one("helper", "error: helper.leader_token_sha256", "empty token", |helper| {
+        set(helper, "leader_token_sha256", TokenHash::of("").to_string());
+    });
+}
+
+#[test]
+fn limits() {
+    let fixture = Fixture::new();
+    for (key, value) in [
+        ("job_size", 0),
+        ("job_size", 10_001),
+        ("max_body_bytes", 1000),
+        ("max_store_bytes", 1000),
+        ("max_report_age_seconds", 0),
+        ("max_clock_skew_seconds", 3601),
+    ] {
+        fixture.one("leader", &format!("error: leader.limits.{key}"), "", |leader| {
+            set(leader, "limits", toml::Table::from_iter([(key.to_owned(), value.into())]));
+        });
+    }
+}
+
+/// One file with all roles in folders of their own.
+fn together(fixture: &Fixture) -> toml::Table {
+    let mut all = toml::Table::new();
+    for role in ["leader", "helper", "collector"] {
+        let mut table = fixture.table(role)[role].as_table().unwrap().clone();
+        let folder = fixture.dir.path().join("a").join(role);
+        let inside = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+        for key in ["store", "watermark", "tasks"] {
+            set(&mut table, key, inside(key));
+        }
+        set(table["tls"].as_table_mut().unwrap(), "certificate", inside("certificate.pem"));
+        for peer in ["helper", "leader"] {
+            if let Some(peer) = table.get_mut(peer) {
+                set(peer.as_table_mut().unwrap(), "ca", inside("ca.pem"));
+            }
+        }
+        set(&mut all, role, table);
+    }
+    all
+}
+
+#[test]
+fn roles_in_one_process() {
+    let fixture = Fixture::new();
+    let all = together(&fixture);
+    let found = fixture.found(&all, "leader");
+    assert!(found.len() == 1 && found[0].starts_with("warning: the file: leader and helper"), "{found:?}");
+
+    let cases: [(&str, &str, &str, &str); 8] = [
+        ("store", "store", "error: helper.store", "leader's"),
+        ("watermark", "watermark", "error: helper.watermark", "leader's"),
+        ("listen", "listen", "error: helper.listen", "leader's"),
+        ("hpke", "hpke", "error: helper.hpke", "private key"),
+        ("id_key", "id_key", "error: helper.id_key", "leader's"),
+        ("store", "watermark", "error: helper.watermark", "the other's store"),
+        ("id_key", "leader_token_sha256", "error: helper.leader_token_sha256", "not the SHA-256"),
+        ("helper", "leader_endpoint", "error: helper.leader_endpoint", "byte for byte"),
+    ];
+    for (from, to, key, about) in cases {
+        let mut all = all.clone();
+        let value = match to {
+            "leader_token_sha256" => TokenHash::of("another").to_string().into(),
+            "leader_endpoint" => "https://127.0.0.1:1".into(),
+            _ => all["leader"][from].clone(),
+        };
+        set(all["helper"].as_table_mut().unwrap(), to, value);
+        let found = fixture.found(&all, "leader");
+        assert!(
+            found.iter().any(|line| line.starts_with(key) && line.contains(about)),
+            "{key} {about}: {found:#?}"
+        );
+    }
+
+    let mut other_secret = all.clone();
+    set(entry(other_secret["helper"].as_table_mut().unwrap(), "verify_secret"), "secret", OTHER_KEY);
+    let found = fixture.found(&other_secret, "leader");
+    assert!(found.iter().any(|line| line.starts_with("error: helper.verify_secret (id 1)")), "{found:?}");
+
+    let mut other_token = all;
+    let token = "x".repeat(40);
+    set(other_token["collector"]["leader"].as_table_mut().unwrap(), "token", token);
+    let found = fixture.found(&other_token, "leader");
+    assert!(found.iter().any(|line| line.starts_with("error: collector.leader.token")), "{found:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_others_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let fixture = Fixture::new();
+    let path = fixture.path("leader");
+    for mode in [0o640, 0o604, 0o660] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let problems = Config::load(&path).unwrap().problems(SystemTime::now());
+        assert!(problems.len() == 1 && problems[0].message.contains("chmod 600"), "{problems:?}");
+        let error = Config::load_for_start(&path, SystemTime::now()).unwrap_err();
+        assert!(matches!(&error, LoadError::Problems { problems, .. } if problems.len() == 1));
+        assert!(error.to_string().contains("chmod 600"), "{error}");
+    }
+}
+
+#[test]
+fn errors_name_file_line_and_key_but_no_value() {
+    let fixture = Fixture::new();
+    let path = fixture.path("leader");
+    let text = fixture.text("leader");
+    let line_of = |text: &str, part: &str| text.lines().position(|line| line.contains(part)).unwrap() + 1;
+    let id_key = fixture.table("leader")["leader"]["id_key"].as_str().unwrap().to_owned();
+    let token = fixture.table("leader")["leader"]["helper"]["token"].as_str().unwrap().to_owned();
+    for (old, new, key, about) in [
+        (id_key.clone(), format!("{id_key}!"), "leader.id_key", "32 bytes"),
+        (id_key.clone(), id_key[4..].to_owned(), "leader.id_key", "found 29 bytes"),
+        (token.clone(), format!("{token} {token}"), "leader.helper.token", "a token is"),
+        ("https://127.0.0.1:1/".into(), "http://192.0.2.1/".into(), "leader.endpoint", "loopback"),
+        (
+            "listen = \"127.0.0.1:1\"".into(),
+            "listen = \"localhost\"".into(),
+            "leader.listen",
+            "socket address",
+        ),
+        ("cap = \"10\"".into(), "cap = \"ten\"".into(), "leader.collector.budget_source.cap", "decimal"),
+        ("store = ".into(), "stroe = ".into(), "leader.stroe", "unknown field"),
+    ] {
+        let spoilt = text.replacen(&old, &new, 1);
+        let error = Config::parse(&spoilt, &path).unwrap_err();
+        let LoadError::Parse { line, key: found, message, .. } = &error else { panic!("{error}") };
+        assert_eq!((*line, found.as_str()), (line_of(&spoilt, &new), key), "{error}");
+        assert!(message.contains(about), "{error}");
+        let shown = error.to_string();
+        assert!(shown.starts_with(&format!("{}:{line}: ", path.display())), "{shown}");
+        assert!(!shown.contains(&id_key[4..]) && !shown.contains(&token), "a secret is shown: {shown}");
+    }
+    let missing = Config::parse("[leader]\nlisten = \"127.0.0.1:1\"\n", &path).unwrap_err();
+    assert!(missing.to_string().contains("leader: missing field"), "{missing}");
+}
+
+#[test]
+fn no_role_and_no_file() {
+    let problems = Config::parse("", Path::new("x.toml")).unwrap().problems(SystemTime::now());
+    assert!(problems.len() == 1 && problems[0].message.contains("no role"), "{problems:?}");
+    assert!(matches!(Config::load(Path::new("/nonexistent/x.toml")), Err(LoadError::Read { .. })));
+    let dir = tempfile::tempdir().unwrap();
+    let large = dir.path().join("large.toml");
+    fs::write(&large, " ".repeat(1024 * 1024 + 1)).unwrap();
+    assert!(matches!(Config::load(&large), Err(LoadError::TooLarge { .. })));
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let fixture = Fixture::new();
+    for role in ["leader", "helper", "collector"] {
+        let shown = format!("{:?}", Config::load(&fixture.path(role)).unwrap());
+        let table = fixture.table(role);
+        let secret = table[role]["hpke"][0]["private_key"].as_str().unwrap();
+        assert!(!shown.contains(secret) && !shown.contains("PRIVATE KEY"));
+        for peer in ["helper", "leader"] {
+            if let Some(token) = table[role].get(peer).and_then(|peer| peer.get("token")) {
+                assert!(!shown.contains(token.as_str().unwrap()));
+            }
+        }
+    }
+}

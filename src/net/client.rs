@@ -1,0 +1,311 @@
+//! A client for one peer: one origin, one token, one certificate authority.
+
+use std::time::{Duration, SystemTime};
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use bytes::{Bytes, BytesMut};
+use reqwest::redirect;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+
+use super::auth::BearerToken;
+use super::endpoint::Endpoint;
+use super::problem::ProblemDocument;
+use super::tls::{self, TlsError};
+
+/// A peer that does not even accept a connection in this time is down.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A whole request with its answer. A helper that opens and verifies the largest
+/// job on a slow machine needs seconds; past this the leader had better ask again,
+/// which is safe because answers to repeated requests are stored.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Shorter than the server's header timeout, so that a connection is not reused
+/// at the moment when the peer closes it.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An answer's body. The largest is that of an aggregation job, some hundred bytes
+/// a report; more than this would only fill our memory.
+pub const RESPONSE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// A peer may ask us to wait, but not for ever.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The reference leads away from the peer (a Location header can); nothing was sent.
+    #[error("the address is not below the peer's endpoint {0}; nothing was sent")]
+    OtherOrigin(String),
+    /// No connection; the request has not reached the peer.
+    #[error(
+        "no connection to {origin}: {cause}; check that it runs, and the CA certificate configured for it"
+    )]
+    NotConnected {
+        /// The peer's origin.
+        origin: String,
+        /// What the lower layers say.
+        cause: String,
+    },
+    /// The peer did not answer in time; it may have received the request.
+    #[error("{0} did not answer in time; it may have received the request")]
+    TimedOut(String),
+    /// The connection broke or the answer was no HTTP; the peer may have received the request.
+    #[error("the exchange with {origin} broke off: {cause}; it may have received the request")]
+    Broken {
+        /// The peer's origin.
+        origin: String,
+        /// What the lower layers say.
+        cause: String,
+    },
+    /// The answer is larger than [`RESPONSE_BYTES_MAX`].
+    #[error("the answer of {0} is larger than 32 MiB")]
+    TooLarge(String),
+    /// https without the certificate authority to check it against.
+    #[error(
+        "an https endpoint needs `ca`, the certificate of the authority that issued the peer's certificate"
+    )]
+    NoAuthority,
+    /// The CA certificate cannot be used.
+    #[error("the CA certificate: {0}")]
+    Tls(#[from] TlsError),
+    /// The HTTP client cannot be built.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Setup(String),
+}
+
+impl ClientError {
+    /// Whether the peer has certainly not seen the request.
+    pub fn not_sent(&self) -> bool {
+        !matches!(self, Self::TimedOut(_) | Self::Broken { .. } | Self::TooLarge(_))
+    }
+}
+
+/// A peer's answer, whatever its status.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, at most [`RESPONSE_BYTES_MAX`].
+    pub body: Bytes,
+    /// The Location header as an absolute URL. It may be passed to [`PeerClient::get`],
+    /// which refuses it if it leads elsewhere.
+    pub location: Option<String>,
+}
+
+impl Reply {
+    /// The Content-Type header.
+    pub fn content_type(&self) -> Option<&str> {
+        self.headers.get(header::CONTENT_TYPE)?.to_str().ok()
+    }
+
+    /// How long the peer asks to wait (RFC 9110 10.2.3), at most [`RETRY_AFTER_MAX`].
+    pub fn retry_after(&self, now: SystemTime) -> Option<Duration> {
+        let text = self.headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+        let wait = match text.parse::<u64>() {
+            Ok(seconds) => Duration::from_secs(seconds),
+            Err(_) if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() => RETRY_AFTER_MAX,
+            Err(_) => {
+                let date = OffsetDateTime::parse(text, &Rfc2822).ok()?;
+                SystemTime::from(date).duration_since(now).unwrap_or_default()
+            }
+        };
+        Some(wait.min(RETRY_AFTER_MAX))
+    }
+
+    /// The problem document in the body, if there is one.
+    pub fn problem(&self) -> Option<ProblemDocument> {
+        ProblemDocument::parse(self.status, self.content_type()?, &self.body)
+    }
+}
+
+/// Speaks to one peer. The token leaves for URLs below that peer's endpoint only;
+/// redirects are not followed, proxies from the environment are not used.
+#[derive(Clone, Debug)]
+pub struct PeerClient {
+    endpoint: Endpoint,
+    token: Option<BearerToken>,
+    http: reqwest::Client,
+}
+
+impl PeerClient {
+    /// `ca_pem` holds the certificates that may have issued the peer's; nothing else
+    /// is trusted. It may be missing only if the endpoint is plain http (and thus on
+    /// a loopback address).
+    pub fn new(
+        endpoint: Endpoint,
+        token: Option<BearerToken>,
+        ca_pem: Option<&[u8]>,
+    ) -> Result<Self, ClientError> {
+        if endpoint.is_https() && ca_pem.is_none() {
+            return Err(ClientError::NoAuthority);
+        }
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls::client_config(ca_pem)?)
+            .https_only(endpoint.is_https())
+            .http1_only()
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .build()
+            .map_err(|error| ClientError::Setup(causes(&error)))?;
+        Ok(Self { endpoint, token, http })
+    }
+
+    /// The peer's endpoint.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// POST. `reference` is a path below the endpoint (`tasks/...`) or a Location.
+    pub async fn post(
+        &self,
+        reference: &str,
+        content_type: &'static str,
+        body: impl Into<Bytes>,
+        extra: &[(HeaderName, HeaderValue)],
+    ) -> Result<Reply, ClientError> {
+        self.send(Method::POST, reference, Some((content_type, body.into())), extra).await
+    }
+
+    /// GET. `reference` as in [`PeerClient::post`].
+    pub async fn get(
+        &self,
+        reference: &str,
+        extra: &[(HeaderName, HeaderValue)],
+    ) -> Result<Reply, ClientError> {
+        self.send(Method::GET, reference, None, extra).await
+    }
+
+    /// DELETE. `reference` as in [`PeerClient::post`].
+    pub async fn delete(
+        &self,
+        reference: &str,
+        extra: &[(HeaderName, HeaderValue)],
+    ) -> Result<Reply, ClientError> {
+        self.send(Method::DELETE, reference, None, extra).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        reference: &str,
+        body: Option<(&'static str, Bytes)>,
+        extra: &[(HeaderName, HeaderValue)],
+    ) -> Result<Reply, ClientError> {
+        // The only place where the token is attached, right after the check of where it goes.
+        let url = self
+            .endpoint
+            .resource(reference)
+            .ok_or_else(|| ClientError::OtherOrigin(self.endpoint.as_str().to_owned()))?;
+        let mut request = self.http.request(method, url);
+        for (name, value) in extra {
+            request = request.header(name, value);
+        }
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, token.header());
+        }
+        if let Some((content_type, bytes)) = body {
+            request = request.header(header::CONTENT_TYPE, content_type).body(bytes);
+        }
+        let response = request.send().await.map_err(|error| self.error(&error))?;
+        self.receive(response).await
+    }
+
+    async fn receive(&self, mut response: reqwest::Response) -> Result<Reply, ClientError> {
+        let too_large = || ClientError::TooLarge(self.endpoint.origin());
+        if response.content_length().is_some_and(|length| length > RESPONSE_BYTES_MAX as u64) {
+            return Err(too_large());
+        }
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.error(&error))? {
+            if body.len() + chunk.len() > RESPONSE_BYTES_MAX {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let location = response
+            .headers()
+            .get(header::LOCATION)
+            .and_then(|value| response.url().join(value.to_str().ok()?).ok())
+            .map(String::from);
+        Ok(Reply {
+            status: response.status(),
+            headers: std::mem::take(response.headers_mut()),
+            body: body.freeze(),
+            location,
+        })
+    }
+
+    fn error(&self, error: &reqwest::Error) -> ClientError {
+        let origin = self.endpoint.origin();
+        if error.is_connect() {
+            ClientError::NotConnected { origin, cause: causes(error) }
+        } else if error.is_timeout() {
+            ClientError::TimedOut(origin)
+        } else {
+            ClientError::Broken { origin, cause: causes(error) }
+        }
+    }
+}
+
+/// The chain of causes without the first link, which repeats the URL.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut parts = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !parts.contains(&text) {
+            parts.push(text);
+        }
+        next = cause.source();
+    }
+    if parts.is_empty() { "no cause given".to_owned() } else { parts.join(": ") }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn reply(retry_after: &str) -> Reply {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_str(retry_after).unwrap());
+        Reply { status: StatusCode::OK, headers, body: Bytes::new(), location: None }
+    }
+
+    #[test]
+    fn retry_after_is_read_and_bounded() {
+        // 1994-11-06 08:49:37 UTC, the example of RFC 9110 5.6.7, less ten seconds.
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777 - 10);
+        for (text, seconds) in [
+            ("0", Some(0)),
+            ("300", Some(300)),
+            ("86400", Some(3600)),
+            ("99999999999999999999999", Some(3600)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(10)),
+            ("Sat, 05 Nov 1994 08:49:37 GMT", Some(0)),
+            ("-1", None),
+            ("", None),
+            ("soon", None),
+        ] {
+            assert_eq!(reply(text).retry_after(now), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[test]
+    fn https_needs_an_authority() {
+        let endpoint: Endpoint = "https://a.example/".parse().unwrap();
+        assert!(matches!(PeerClient::new(endpoint.clone(), None, None), Err(ClientError::NoAuthority)));
+        let error = PeerClient::new(endpoint, None, Some(b"no certificate")).unwrap_err();
+        assert!(matches!(error, ClientError::Tls(TlsError::NoCertificate)));
+    }
+}

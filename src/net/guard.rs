@@ -1,0 +1,155 @@
+//! What one connection may take: a place among a limited number, and time only
+//! while it makes progress.
+
+use std::future::Future as _;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum_server::accept::Accept;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep};
+
+/// Admits connections while there are places, before TLS costs anything. A
+/// connection beyond them is closed at once: its client may try again, and those
+/// that are served keep being served.
+#[derive(Clone)]
+pub(super) struct Door {
+    places: Arc<Semaphore>,
+    write_stall: Duration,
+}
+
+impl Door {
+    pub(super) fn new(connections_max: usize, write_stall: Duration) -> Self {
+        Self { places: Arc::new(Semaphore::new(connections_max)), write_stall }
+    }
+}
+
+impl<S> Accept<TcpStream, S> for Door {
+    type Stream = Guarded;
+    type Service = S;
+    type Future = std::future::Ready<io::Result<(Guarded, S)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let admitted = Arc::clone(&self.places)
+            .try_acquire_owned()
+            .map_err(|_| io::Error::other("all places for connections are taken"));
+        std::future::ready(admitted.and_then(|place| {
+            // Answers are written whole; waiting to fill a packet only delays them.
+            stream.set_nodelay(true)?;
+            Ok((Guarded { stream, write_stall: self.write_stall, stalled: None, _place: place }, service))
+        }))
+    }
+}
+
+/// A connection that keeps its place until it is dropped, and that fails when the
+/// other side takes no bytes for too long: without this a client that never reads
+/// its answer would stay for ever.
+pub(super) struct Guarded {
+    stream: TcpStream,
+    write_stall: Duration,
+    /// Set while a write waits; cleared by every write that gets on.
+    stalled: Option<Pin<Box<Sleep>>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Guarded {
+    fn watch<T>(&mut self, cx: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if progress.is_ready() {
+            self.stalled = None;
+            return progress;
+        }
+        let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.write_stall)));
+        match timer.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let progress = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watch(cx, progress)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let progress = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.watch(cx, progress)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// A request body that has to be complete in time; read later than that, it fails.
+pub(super) struct TimedBody {
+    body: Body,
+    deadline: Pin<Box<Sleep>>,
+}
+
+impl TimedBody {
+    pub(super) fn new(body: Body, time: Duration) -> Self {
+        Self { body, deadline: Box::pin(sleep(time)) }
+    }
+}
+
+impl HttpBody for TimedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        // What has arrived counts, even if it is read after the deadline.
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            return Poll::Ready(frame);
+        }
+        match self.deadline.as_mut().poll(cx) {
+            Poll::Ready(()) => {
+                let late = io::Error::new(io::ErrorKind::TimedOut, "the request body did not arrive in time");
+                Poll::Ready(Some(Err(axum::Error::new(late))))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
