@@ -75,19 +75,19 @@ impl Device {
 
     fn measure(&self, task: &Task, conversion: Conversion) -> Result<Measurement, ConversionError> {
         use arras_protocol::vdaf::VdafConfig;
-        let bucket = match conversion.consent {
-            true => self.impressions.last_touch(conversion.posix_seconds),
-            false => NOT_ATTRIBUTED,
+        let bucket = if conversion.consent {
+            self.impressions.last_touch(conversion.posix_seconds)
+        } else {
+            NOT_ATTRIBUTED
         };
         match *task.vdaf().config() {
             VdafConfig::Histogram { .. } => Ok(Measurement::Bucket(bucket)),
             // A sum has no cell for "not attributed": it says so by being all zero.
             VdafConfig::L1BoundSum { length, .. } => {
                 let mut cells = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-                if bucket != NOT_ATTRIBUTED {
-                    if let Some(cell) = usize::try_from(bucket).ok().and_then(|index| cells.get_mut(index)) {
-                        *cell = 1;
-                    }
+                let cell = usize::try_from(bucket).ok().and_then(|index| cells.get_mut(index));
+                if let (false, Some(cell)) = (bucket == NOT_ATTRIBUTED, cell) {
+                    *cell = 1;
                 }
                 Ok(Measurement::Vector(cells))
             }

@@ -36,7 +36,10 @@ impl Problem {
     }
 
     pub(crate) fn unauthorized() -> Self {
-        Self::own(OwnError::Unauthorized, "send the token that this server's operator gave for this task, as a bearer token")
+        Self::own(
+            OwnError::Unauthorized,
+            "send the token that this server's operator gave for this task, as a bearer token",
+        )
     }
 
     pub(crate) fn invalid(detail: impl std::fmt::Display) -> Self {
@@ -48,7 +51,8 @@ impl Problem {
     }
 
     pub(crate) fn unsupported_extensions(kinds: Vec<u16>) -> Self {
-        let document = ProblemDocument::dap(DapError::UnsupportedExtension).with_unsupported_extensions(kinds);
+        let document =
+            ProblemDocument::dap(DapError::UnsupportedExtension).with_unsupported_extensions(kinds);
         Self { document: Box::new(document), retry_after: None }
     }
 
@@ -177,10 +181,14 @@ pub(crate) fn body_or_problem(
 }
 
 /// Puts routes below an endpoint's path and answers everything else with a problem document.
-pub(crate) fn mount<S: Clone + Send + Sync + 'static>(path: &str, routes: axum::Router<S>) -> axum::Router<S> {
+pub(crate) fn mount<S: Clone + Send + Sync + 'static>(
+    path: &str,
+    routes: axum::Router<S>,
+) -> axum::Router<S> {
     let path = path.trim_end_matches('/');
-    let routes = routes
-        .method_not_allowed_fallback(async || Problem::own(OwnError::MethodNotAllowed, "see the methods of DAP-18, appendix A"));
+    let routes = routes.method_not_allowed_fallback(async || {
+        Problem::own(OwnError::MethodNotAllowed, "see the methods of DAP-18, appendix A")
+    });
     let mounted = if path.is_empty() { routes } else { axum::Router::new().nest(path, routes) };
     mounted.fallback(async || Problem::own(OwnError::NotFound, "nothing is served at this path"))
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock};
 
-use arras_protocol::messages::{HpkeConfig, TaskId};
 use arras_protocol::codec::Encode as _;
+use arras_protocol::messages::{HpkeConfig, TaskId};
 use arras_protocol::task::{Task, VerifyKey, VerifySecret};
 
 use crate::net::auth::TokenHash;
@@ -38,19 +38,21 @@ pub struct Collectors(pub Vec<RegisteredCollector>);
 
 impl Collectors {
     fn terms(&self, known: &KnownTask) -> Result<(Terms, RegisteredCollector), String> {
-        let collector = self
-            .0
-            .iter()
-            .find(|collector| collector.name == known.collector)
-            .ok_or_else(|| format!("collector {:?} is not in this aggregator's configuration", known.collector))?;
+        let collector =
+            self.0.iter().find(|collector| collector.name == known.collector).ok_or_else(|| {
+                format!("collector {:?} is not in this aggregator's configuration", known.collector)
+            })?;
         let (source, rules) = collector
             .budget_sources
             .iter()
             .find(|(source, _)| source.as_str() == known.budget_source)
             .ok_or_else(|| {
-                format!("budget source {:?} is not registered for collector {:?}", known.budget_source, collector.name)
+                format!(
+                    "budget source {:?} is not registered for collector {:?}",
+                    known.budget_source, collector.name
+                )
             })?;
-        Ok((Terms::new(&known.task, known.policy, source.clone(), rules.clone()), collector.clone()))
+        Ok((Terms::new(&known.task, known.policy, source.clone(), *rules), collector.clone()))
     }
 }
 
@@ -175,14 +177,18 @@ impl Registry {
             )));
         }
         let (terms, collector) = self.collectors.terms(&known).map_err(not_configured)?;
-        let first = self.verify_secrets.first().ok_or_else(|| not_configured("no verify_secret".to_owned()))?;
+        let first =
+            self.verify_secrets.first().ok_or_else(|| not_configured("no verify_secret".to_owned()))?;
         let record = TaskRecord { configuration: configuration.to_bytes(), verify_secret_id: first.0 };
         let verify_secret_id = self.store.opt_in(id, &record)?.verify_secret_id;
-        let (_, secret) = self
-            .verify_secrets
-            .iter()
-            .find(|(secret_id, _)| *secret_id == verify_secret_id)
-            .ok_or_else(|| not_configured(format!("verify_secret {verify_secret_id}, which it was opted in with, is gone")))?;
+        let (_, secret) =
+            self.verify_secrets.iter().find(|(secret_id, _)| *secret_id == verify_secret_id).ok_or_else(
+                || {
+                    not_configured(format!(
+                        "verify_secret {verify_secret_id}, which it was opted in with, is gone"
+                    ))
+                },
+            )?;
         let task = Arc::new(ProvisionedTask {
             verify_key: secret.verify_key(id),
             task: known.task,

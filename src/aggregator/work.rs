@@ -24,6 +24,9 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 }
 
 /// Applies a function to pieces of a slice on all cores, keeping the order of its results.
-pub(crate) fn in_pieces<T: Sync, R: Send>(items: &[T], work: impl Fn(&[T]) -> Vec<R> + Sync) -> Vec<R> {
+pub(crate) fn in_pieces<T: Sync, R: Send>(
+    items: &[T],
+    work: impl Fn(&[T]) -> Vec<R> + Send + Sync,
+) -> Vec<R> {
     items.par_chunks(REPORTS_PER_PIECE).flat_map_iter(work).collect()
 }

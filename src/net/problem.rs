@@ -264,6 +264,20 @@ impl ProblemDocument {
         &self.unsupported_extensions
     }
 
+    /// The document itself, as [`ProblemDocument::parse`] reads it.
+    pub fn to_json(&self) -> Vec<u8> {
+        let json = Json {
+            kind: self.kind.to_string(),
+            title: self.title.clone(),
+            status: self.status.as_u16(),
+            detail: self.detail.clone(),
+            task_id: self.task_id.clone(),
+            unsupported_extensions: self.unsupported_extensions.clone(),
+        };
+        // Cannot fail: strings and numbers always serialize.
+        serde_json::to_vec(&json).expect("strings and numbers always serialize")
+    }
+
     /// Reads a received document. Texts are cut to a length and freed of control
     /// characters, since they will be shown. The status is the response's: the
     /// document's own is advisory (RFC 9457 3.1.2).
@@ -300,16 +314,7 @@ impl fmt::Display for ProblemDocument {
 
 impl IntoResponse for ProblemDocument {
     fn into_response(self) -> Response {
-        let json = Json {
-            kind: self.kind.to_string(),
-            title: self.title,
-            status: self.status.as_u16(),
-            detail: self.detail,
-            task_id: self.task_id,
-            unsupported_extensions: self.unsupported_extensions,
-        };
-        let body = serde_json::to_vec(&json).expect("strings and numbers always serialize");
-        let mut response = (self.status, body).into_response();
+        let mut response = (self.status, self.to_json()).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if self.status == StatusCode::UNAUTHORIZED {
             // RFC 9110 15.5.2 wants the scheme to be named.

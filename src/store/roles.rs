@@ -313,6 +313,9 @@ pub struct PreparedJob {
     pub response: Vec<u8>,
 }
 
+/// Sums and encodes a job, given for each verified report whether it can be claimed.
+pub type Prepare<'a> = dyn FnMut(&[Result<(), ReportError>]) -> Result<PreparedJob, StoreError> + 'a;
+
 /// What the helper asks.
 pub trait HelperStore: AggregatorStore {
     /// The response that was kept for a job with this key.
@@ -330,6 +333,6 @@ pub trait HelperStore: AggregatorStore {
         task: &Task,
         key: RequestKey,
         verified: &[ReportKey],
-        prepare: &mut dyn FnMut(&[Result<(), ReportError>]) -> Result<PreparedJob, StoreError>,
+        prepare: &mut Prepare<'_>,
     ) -> Result<Vec<u8>, StoreError>;
 }

@@ -189,7 +189,7 @@ impl TaskFolder {
                 ));
             }
         };
-        check_policy(&policy, &task.vdaf().config()).map_err(refused)?;
+        check_policy(&policy, task.vdaf().config()).map_err(refused)?;
         Ok(Some(KnownTask {
             task,
             policy,

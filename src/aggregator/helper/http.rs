@@ -42,7 +42,11 @@ async fn hpke_config(State(helper): State<Helper>) -> Response {
 }
 
 /// Checks the leader's token before anything is said about tasks.
-async fn authorized_task(helper: &Helper, headers: &HeaderMap, task: &str) -> Result<Arc<ProvisionedTask>, Problem> {
+async fn authorized_task(
+    helper: &Helper,
+    headers: &HeaderMap,
+    task: &str,
+) -> Result<Arc<ProvisionedTask>, Problem> {
     if !helper.parts().leader_token.authorizes(headers) {
         return Err(Problem::unauthorized());
     }
@@ -51,9 +55,9 @@ async fn authorized_task(helper: &Helper, headers: &HeaderMap, task: &str) -> Re
 }
 
 fn permit(helper: &Helper) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {
-    Arc::clone(&helper.0.at_once)
-        .try_acquire_owned()
-        .map_err(|_| Problem::own(OwnError::Overloaded, "too much is under way").retry_after(BUSY_RETRY_AFTER))
+    Arc::clone(&helper.0.at_once).try_acquire_owned().map_err(|_| {
+        Problem::own(OwnError::Overloaded, "too much is under way").retry_after(BUSY_RETRY_AFTER)
+    })
 }
 
 async fn create_job(
@@ -71,7 +75,8 @@ async fn create_job(
         let id = task.task.id();
         let key = helper.parts().id_key.derive(Resource::AggregationJob, id, &body);
         let response = helper.aggregate(&task, key, &body)?;
-        let location = format!("{}/tasks/{id}/aggregation_jobs/{}", path(&helper), AggregationJobId::new(key));
+        let location =
+            format!("{}/tasks/{id}/aggregation_jobs/{}", path(&helper), AggregationJobId::new(key));
         Ok(located(message(StatusCode::OK, MediaType::AggregationJobResp, response), &location))
     })
     .await
@@ -130,7 +135,8 @@ async fn create_share(
         let id = task.task.id();
         let key = helper.parts().id_key.derive(Resource::AggregateShare, id, &body);
         let answer = helper.aggregate_share(&task, key, &body)?;
-        let location = format!("{}/tasks/{id}/aggregate_shares/{}", path(&helper), AggregateShareId::new(key));
+        let location =
+            format!("{}/tasks/{id}/aggregate_shares/{}", path(&helper), AggregateShareId::new(key));
         Ok(located(message(StatusCode::OK, MediaType::AggregateShare, answer), &location))
     })
     .await;

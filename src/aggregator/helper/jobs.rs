@@ -29,8 +29,9 @@ impl Helper {
         if let Some(response) = parts.store.job_response(id, key)? {
             return Ok(response);
         }
-        let request = AggregationJobInitReq::from_bytes(body)
-            .map_err(|error| Problem::invalid(format!("the aggregation job does not decode: {error}")).task(id))?;
+        let request = AggregationJobInitReq::from_bytes(body).map_err(|error| {
+            Problem::invalid(format!("the aggregation job does not decode: {error}")).task(id)
+        })?;
         check_request(task, &request, parts.limits.job_size)?;
         let window = parts.limits.time_window(&task.task, parts.clock.now());
         let verified = in_pieces(&request.verify_inits, |piece| {
@@ -43,9 +44,8 @@ impl Helper {
             .filter(|(_, result)| result.is_ok())
             .map(|(init, _)| key_of(init))
             .collect();
-        let mut prepare = |claims: &[Result<(), ReportError>]| {
-            prepare(task, &request.verify_inits, &verified, claims)
-        };
+        let mut prepare =
+            |claims: &[Result<(), ReportError>]| prepare(task, &request.verify_inits, &verified, claims);
         Ok(parts.store.commit_job(&task.task, key, &keys, &mut prepare)?)
     }
 }
@@ -80,7 +80,8 @@ fn check_request(
         return Err(Problem::invalid("an aggregation job holds at least one report").task(id));
     }
     if request.verify_inits.len() > job_size {
-        let detail = format!("{} reports in one job, this helper takes {job_size}", request.verify_inits.len());
+        let detail =
+            format!("{} reports in one job, this helper takes {job_size}", request.verify_inits.len());
         return Err(Problem::invalid(detail).task(id));
     }
     let mut ids = HashSet::with_capacity(request.verify_inits.len());

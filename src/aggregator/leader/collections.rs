@@ -96,12 +96,11 @@ impl Leader {
             // Finished by an earlier run that did not get to say so.
             return Ok(next_tick(self.parts().clock.now()));
         }
-        let request = match &job.state {
-            CollectionState::AskingHelper { request } => request.clone(),
-            _ => {
-                self.drain(task, job).await?;
-                self.prepare_request(task, job).await?
-            }
+        let request = if let CollectionState::AskingHelper { request } = &job.state {
+            request.clone()
+        } else {
+            self.drain(task, job).await?;
+            self.prepare_request(task, job).await?
         };
         let helper_share = self.ask_helper(task, request.into()).await?;
         self.release(task, job, helper_share).await
@@ -132,18 +131,25 @@ impl Leader {
 
     /// Checks what the leader alone can refuse, before its helper spends anything, and makes the exact request
     /// durable.
-    async fn prepare_request(&self, task: &Arc<ProvisionedTask>, job: &CollectionJob) -> Result<Vec<u8>, Stopped> {
+    async fn prepare_request(
+        &self,
+        task: &Arc<ProvisionedTask>,
+        job: &CollectionJob,
+    ) -> Result<Vec<u8>, Stopped> {
         let (leader, task, job) = (self.clone(), Arc::clone(task), job.clone());
         blocking(move || {
             let store = leader.store();
             let (summary, collected) = store.summarize(&task.task, job.interval).map_err(Problem::from)?;
             if collected {
-                return Err(Problem::dap(DapError::BatchOverlap, "part of the window was collected before").into());
+                return Err(
+                    Problem::dap(DapError::BatchOverlap, "part of the window was collected before").into()
+                );
             }
             let facts = BatchFacts { report_count: summary.report_count, charged_before: false };
             // An unreadable ledger must refuse, so it counts as spent to the last.
             let spent = |source: &_, epoch| store.spent(source, epoch).unwrap_or(u64::MAX);
-            task.terms
+            let _dry_run = task
+                .terms
                 .admit(job.interval, facts, spent)
                 .map_err(|refusal| Problem::from(crate::store::CollectRefusal::Refused(refusal)))?;
             let collection_job_req = CollectionJobReq::from_bytes(&job.request).map_err(Problem::invalid)?;
@@ -162,7 +168,11 @@ impl Leader {
     }
 
     /// Gets the helper's share, sending the same bytes until there is an answer.
-    async fn ask_helper(&self, task: &ProvisionedTask, request: bytes::Bytes) -> Result<HpkeCiphertext, Stopped> {
+    async fn ask_helper(
+        &self,
+        task: &ProvisionedTask,
+        request: bytes::Bytes,
+    ) -> Result<HpkeCiphertext, Stopped> {
         let path = format!("tasks/{}/aggregate_shares", task.task.id());
         let mut pause = RETRY_FIRST;
         loop {
@@ -172,10 +182,14 @@ impl Leader {
                 Ok(reply) if reply.status.is_success() && !reply.body.is_empty() => {
                     return AggregateShareMessage::from_bytes(&reply.body)
                         .map(|message| message.encrypted_aggregate_share)
-                        .map_err(|error| Stopped::Refused(peer_failed(&format!("its share does not decode: {error}"))));
+                        .map_err(|error| {
+                            Stopped::Refused(Box::new(peer_failed(&format!(
+                                "its share does not decode: {error}"
+                            ))))
+                        });
                 }
                 Ok(reply) => match refusal(&reply) {
-                    Some(problem) => return Err(Stopped::Refused(problem)),
+                    Some(problem) => return Err(Stopped::Refused(Box::new(problem))),
                     None => reply.status.to_string(),
                 },
                 Err(error) => error.to_string(),
@@ -209,9 +223,15 @@ impl Leader {
                 request: &request,
             };
             let mut noise = (leader.parts().noise)();
-            let leader_share =
-                gate::release(envelope, task.terms.policy(), batch.share, proofs, noise.as_mut(), &mut rand::rng())
-                    .map_err(|error| Stopped::NotNow(error.to_string()))?;
+            let leader_share = gate::release(
+                envelope,
+                task.terms.policy(),
+                batch.share,
+                proofs,
+                noise.as_mut(),
+                &mut rand::rng(),
+            )
+            .map_err(|error| Stopped::NotNow(error.to_string()))?;
             let response = CollectionJobResp {
                 report_count: batch.report_count,
                 interval: batch.interval,
@@ -231,7 +251,7 @@ impl Leader {
 /// Why a collection job stopped.
 enum Stopped {
     /// For good: the collector hears why, and the window opens again.
-    Refused(ProblemDocument),
+    Refused(Box<ProblemDocument>),
     /// For now.
     NotNow(String),
 }
@@ -243,7 +263,7 @@ impl From<Problem> for Stopped {
         if document.status().is_server_error() {
             return Self::NotNow(document.detail().unwrap_or("the store failed").to_owned());
         }
-        Self::Refused(document)
+        Self::Refused(Box::new(document))
     }
 }
 
@@ -291,7 +311,9 @@ pub(super) fn check_window(task: &ProvisionedTask, interval: Interval, now: u64)
         return invalid("the window is empty: ask for at least one unit of the task's time precision");
     }
     if interval.end().posix_seconds(task.task.configuration().time_precision) > now {
-        return invalid("the window is not over yet: reports that come later would be lost; ask again when it is");
+        return invalid(
+            "the window is not over yet: reports that come later would be lost; ask again when it is",
+        );
     }
     Ok(())
 }

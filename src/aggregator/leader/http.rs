@@ -12,6 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 
 use super::collections::{check_window, decode_problem};
+use crate::aggregator::ProvisionedTask;
 use crate::aggregator::api::{
     ApiResult, Problem, allow_any_origin, body_or_problem, expect_media_type, hpke_config_response, located,
     message, parse_task_id, preflight,
@@ -19,7 +20,6 @@ use crate::aggregator::api::{
 use crate::aggregator::ids::Resource;
 use crate::aggregator::leader::Leader;
 use crate::aggregator::work::blocking;
-use crate::aggregator::ProvisionedTask;
 use crate::net::problem::{DapError, OwnError};
 use crate::store::{CollectionCreated, CollectionJob, CollectionState};
 
@@ -73,7 +73,8 @@ async fn create_collection(
 fn create(leader: &Leader, task: &ProvisionedTask, body: &[u8]) -> ApiResult {
     let id = task.task.id();
     let request = CollectionJobReq::from_bytes(body).map_err(|error| Problem::invalid(error).task(id))?;
-    let interval = request.as_time_interval().map_err(|error| Problem::invalid(error).task(id))?.batch_interval;
+    let interval =
+        request.as_time_interval().map_err(|error| Problem::invalid(error).task(id))?.batch_interval;
     if !request.agg_param().is_empty() {
         let detail = "Prio3 has no aggregation parameter";
         return Err(Problem::dap(DapError::InvalidAggregationParameter, detail).task(id));

@@ -19,12 +19,13 @@ use arras_protocol::vdaf::VdafError;
 use arras_protocol::verification::{
     BatchBucket, LeaderVerification, PendingReport, check_response, leader_finish, leader_init,
 };
+use tokio::task::JoinSet;
 
 use crate::aggregator::leader::{Counters, Leader};
 use crate::aggregator::work::{blocking, in_pieces};
 use crate::aggregator::{ANY_TIME, ProvisionedTask};
 use crate::net::client::{ClientError, Reply};
-use crate::net::problem::ErrorType;
+use crate::net::problem::{DapError, ErrorType, ProblemDocument};
 use crate::store::{JobDraft, JobNumber, JobSums, OpenJob, Position, QueuedReport, ReportKey, StoreError};
 
 /// How long reports may wait for a job to fill up. Nobody waits for a single report: batches are collected
@@ -69,11 +70,18 @@ enum Answer {
 impl Leader {
     /// Resumes the jobs of the last run, then makes new ones as reports come.
     pub(super) async fn drive_jobs(&self) {
-        self.resume_jobs().await;
+        // Owned here, so that the jobs under way stop with the driver.
+        let mut under_way = JoinSet::new();
+        self.resume_jobs(&mut under_way).await;
         loop {
             let mut made = false;
             for task in self.parts().registry.all() {
-                made |= self.make_jobs(&task).await;
+                made |= self.make_jobs(&task, &mut under_way).await;
+            }
+            while let Some(ended) = under_way.try_join_next() {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a job stopped; the next start goes on with it");
+                }
             }
             if !made {
                 self.0.work.notified().await;
@@ -82,14 +90,14 @@ impl Leader {
         }
     }
 
-    async fn resume_jobs(&self) {
+    async fn resume_jobs(&self, under_way: &mut JoinSet<()>) {
         for task in self.parts().registry.all() {
             let leader = self.clone();
             let id = task.task.id();
             match blocking(move || leader.store().open_jobs(id)).await {
                 Ok(numbers) => {
                     for number in numbers {
-                        self.resume_job(&task, number).await;
+                        self.resume_job(&task, number, under_way).await;
                     }
                 }
                 Err(error) => tracing::error!(%error, "open jobs cannot be read"),
@@ -97,23 +105,23 @@ impl Leader {
         }
     }
 
-    async fn resume_job(&self, task: &Arc<ProvisionedTask>, number: JobNumber) {
+    async fn resume_job(&self, task: &Arc<ProvisionedTask>, number: JobNumber, under_way: &mut JoinSet<()>) {
         let leader = self.clone();
         let task = Arc::clone(task);
         match blocking(move || leader.load(&task, number)).await {
-            Ok(job) => self.spawn(job).await,
+            Ok(job) => self.spawn(job, under_way).await,
             Err(error) => tracing::error!(%error, job = number.0, "a job cannot be resumed"),
         }
     }
 
     /// Makes jobs out of a task's queue until it is empty; whether there was any.
-    async fn make_jobs(&self, task: &Arc<ProvisionedTask>) -> bool {
+    async fn make_jobs(&self, task: &Arc<ProvisionedTask>, under_way: &mut JoinSet<()>) -> bool {
         let mut made = false;
         loop {
             let leader = self.clone();
             let of_task = Arc::clone(task);
             match blocking(move || leader.make_job(&of_task)).await {
-                Ok(Made::Job(job)) => self.spawn(job).await,
+                Ok(Made::Job(job)) => self.spawn(job, under_way).await,
                 Ok(Made::Nothing) => return made,
                 Ok(Made::OnlyRejections) => self.0.progress.notify_one(),
                 Err(error) => {
@@ -132,7 +140,8 @@ impl Leader {
         let now = parts.clock.now();
         let id = task.task.id();
         let precision = task.task.configuration().time_precision;
-        let Some(draft) = parts.store.next_reports(id, parts.limits.job_size, precision.truncate(now))? else {
+        let Some(draft) = parts.store.next_reports(id, parts.limits.job_size, precision.truncate(now))?
+        else {
             return Ok(Made::Nothing);
         };
         let verified = self.verify(task, &draft, now)?;
@@ -145,15 +154,22 @@ impl Leader {
         let Some(number) = number else { return Ok(Made::OnlyRejections) };
         let positions = included.iter().map(|index| draft.reports[*index].position).collect();
         let pending = pending(&draft.reports, verified.initialised)?;
-        Ok(Made::Job(ReadyJob { task: Arc::clone(task), number, request: request.into(), pending, positions }))
+        Ok(Made::Job(ReadyJob {
+            task: Arc::clone(task),
+            number,
+            request: request.into(),
+            pending,
+            positions,
+        }))
     }
 
     fn verify(&self, task: &ProvisionedTask, draft: &JobDraft, now: u64) -> Result<Verified, JobError> {
         let parts = self.parts();
         let reports = decode(&draft.reports)?;
         let window = parts.limits.time_window(&task.task, now);
-        let results =
-            in_pieces(&reports, |piece| leader_init(&task.task, &task.verify_key, &parts.opener, window, piece));
+        let results = in_pieces(&reports, |piece| {
+            leader_init(&task.task, &task.verify_key, &parts.opener, window, piece)
+        });
         let mut verified = Verified::default();
         for (index, result) in results.into_iter().enumerate() {
             match result {
@@ -171,8 +187,9 @@ impl Leader {
         let OpenJob { number, request, reports } = self.store().load_job(task.task.id(), number)?;
         let decoded = decode(&reports)?;
         let parts = self.parts();
-        let results =
-            in_pieces(&decoded, |piece| leader_init(&task.task, &task.verify_key, &parts.opener, ANY_TIME, piece));
+        let results = in_pieces(&decoded, |piece| {
+            leader_init(&task.task, &task.verify_key, &parts.opener, ANY_TIME, piece)
+        });
         let initialised = results
             .into_iter()
             .enumerate()
@@ -184,12 +201,12 @@ impl Leader {
     }
 
     /// Sends a job and sees it through, beside others.
-    async fn spawn(&self, job: ReadyJob) {
+    async fn spawn(&self, job: ReadyJob, under_way: &mut JoinSet<()>) {
         let permits = Arc::clone(&self.0.jobs_in_flight);
         // The semaphore is never closed.
         let Ok(permit) = permits.acquire_owned().await else { return };
         let leader = self.clone();
-        tokio::spawn(async move {
+        under_way.spawn(async move {
             leader.see_through(job).await;
             drop(permit);
             leader.0.progress.notify_one();
@@ -201,7 +218,11 @@ impl Leader {
         let answer = loop {
             match self.send(&job).await {
                 Answer::Later(reason) => {
-                    tracing::warn!(reason, job = job.number.0, "the helper did not take a job; it is sent again");
+                    tracing::warn!(
+                        reason,
+                        job = job.number.0,
+                        "the helper did not take a job; it is sent again"
+                    );
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(RETRY_LONGEST);
                 }
@@ -281,7 +302,12 @@ impl Leader {
     /// Ends a job that the helper will never take. Its reports are lost; that is counted and said.
     fn lose(&self, job: &ReadyJob, reason: &str) -> Result<(), JobError> {
         let reports = job.pending.len();
-        tracing::error!(reason, reports, job = job.number.0, "the helper refused a job; its reports are lost");
+        tracing::error!(
+            reason,
+            reports,
+            job = job.number.0,
+            "the helper refused a job; its reports are lost"
+        );
         self.store().commit_job(&job.task.task, job.number, &JobSums::default(), &[])?;
         self.0.counters.lost.fetch_add(reports as u64, Ordering::Relaxed);
         Ok(())
@@ -303,7 +329,10 @@ struct Verified {
 }
 
 fn decode(reports: &[QueuedReport]) -> Result<Vec<ReportRef<'_>>, JobError> {
-    reports.iter().map(|report| ReportRef::from_bytes(&report.encoded).map_err(|_| JobError::Stored)).collect()
+    reports
+        .iter()
+        .map(|report| ReportRef::from_bytes(&report.encoded).map_err(|_| JobError::Stored))
+        .collect()
 }
 
 fn encode_request(
@@ -318,7 +347,10 @@ fn encode_request(
     for (index, verification) in initialised {
         let report = ReportRef::from_bytes(&reports[*index].encoded).map_err(|_| JobError::Stored)?;
         verify_inits.push(VerifyInitRef {
-            report_share: ReportShareRef { header: report.header, encrypted_input_share: report.helper_share },
+            report_share: ReportShareRef {
+                header: report.header,
+                encrypted_input_share: report.helper_share,
+            },
             payload: &verification.message,
         });
     }
@@ -355,7 +387,7 @@ fn judge(reply: &Reply) -> Answer {
     let problem = reply.problem();
     let detail = problem.as_ref().and_then(|problem| problem.detail()).unwrap_or_default().to_owned();
     let reason = format!("{}: {detail}", reply.status);
-    match problem.as_ref().map(|problem| problem.kind()) {
+    match problem.as_ref().map(ProblemDocument::kind) {
         // The helper says that the job itself is wrong, and would say it again. An unknown task or a token that it does
         // not know is different: an operator can mend that, and no report need be lost.
         Some(ErrorType::Dap(error)) if definite(*error) => Answer::Refused(reason),
@@ -363,8 +395,7 @@ fn judge(reply: &Reply) -> Answer {
     }
 }
 
-fn definite(error: crate::net::problem::DapError) -> bool {
-    use crate::net::problem::DapError;
+fn definite(error: DapError) -> bool {
     matches!(
         error,
         DapError::InvalidMessage

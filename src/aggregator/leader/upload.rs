@@ -2,7 +2,9 @@
 //! the answer.
 
 use arras_protocol::codec::Encode as _;
-use arras_protocol::messages::{MediaType, ReportError, ReportRef, ReportUploadStatus, UploadErrors, UploadRequestRef};
+use arras_protocol::messages::{
+    MediaType, ReportError, ReportRef, ReportUploadStatus, UploadErrors, UploadRequestRef,
+};
 use arras_protocol::verification::check_header;
 use axum::body::Bytes;
 use axum::http::StatusCode;
@@ -21,8 +23,9 @@ const PLAINTEXT_OVERHEAD: usize = 6;
 impl Leader {
     /// Judges and stores the reports of an upload. Blocks until they are durable.
     pub(super) fn upload(&self, task: &ProvisionedTask, body: &Bytes) -> Result<Response, Problem> {
-        let request = UploadRequestRef::from_bytes(body)
-            .map_err(|error| Problem::invalid(format!("the upload does not decode: {error}")).task(task.task.id()))?;
+        let request = UploadRequestRef::from_bytes(body).map_err(|error| {
+            Problem::invalid(format!("the upload does not decode: {error}")).task(task.task.id())
+        })?;
         let now = self.parts().clock.now();
         let verdicts: Vec<_> = request.reports.iter().map(|report| self.judge(task, report, now)).collect();
         let acceptable: Vec<_> = request
@@ -62,13 +65,15 @@ impl Leader {
     /// What can be told without opening the report.
     fn judge(&self, task: &ProvisionedTask, report: &ReportRef<'_>, now: u64) -> Result<(), ReportError> {
         let parts = self.parts();
-        check_header(&task.task, &report.header, parts.limits.time_window(&task.task, now)).map_err(|error| {
-            match error {
-                // DAP-18 section 4.4.2.2 names one error for both sides of the task's interval.
-                ReportError::TaskExpired | ReportError::TaskNotStarted => ReportError::ReportDropped,
-                other => other,
-            }
-        })?;
+        check_header(&task.task, &report.header, parts.limits.time_window(&task.task, now)).map_err(
+            |error| {
+                match error {
+                    // DAP-18 section 4.4.2.2 names one error for both sides of the task's interval.
+                    ReportError::TaskExpired | ReportError::TaskNotStarted => ReportError::ReportDropped,
+                    other => other,
+                }
+            },
+        )?;
         if !parts.opener.knows(report.leader_share.config_id) {
             return Err(ReportError::OutdatedConfig);
         }
