@@ -51,7 +51,9 @@ struct Inner {
     counters: Counters,
     /// Wakes the driver of jobs: reports have come, or a collection waits for them.
     work: Notify,
-    /// Wakes the driver of collections: one was created, or a job was committed.
+    /// Wakes the driver of collections: one was created.
+    created: Notify,
+    /// Wakes a collection that waits for its window to drain: a job was committed.
     progress: Notify,
     /// Jobs under way between "durable here" and "committed here", over all tasks.
     jobs_in_flight: Arc<Semaphore>,
@@ -115,6 +117,7 @@ impl Leader {
             parts,
             counters: Counters::default(),
             work: Notify::new(),
+            created: Notify::new(),
             progress: Notify::new(),
             jobs_in_flight: Arc::new(Semaphore::new(JOBS_IN_FLIGHT)),
         }))
