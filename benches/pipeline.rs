@@ -8,12 +8,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use arras::collector::{Moment, Span};
 use arras::config::loopback::Loopback;
 use arras::service::{Environment, Service};
 use arras::tasks::TaskFolder;
 use arras::tasks::author::VdafChoice;
 use arras_client::upload::{Uploader, fetch_hpke_configs};
-use arras_protocol::messages::{Duration as DapDuration, Interval, Time};
 
 mod common;
 
@@ -112,7 +112,8 @@ fn pipeline(name: &str, vdaf: VdafChoice, count: usize, dir: &Path) -> Measured 
             let Some(uploaded) = under_way.join_next().await else { break };
             assert_eq!(uploaded.expect("no panic").expect("an answer"), []);
         }
-        let window = Interval::new(Time(day / 3_600), DapDuration(24)).expect("a day");
+        let moment = |seconds| Moment::from_seconds(seconds).expect("a day of this century");
+        let window = Span::new(moment(day), moment(day + DAY)).expect("a day");
         let release = service.collector().expect("a collector").collect(task.id(), window).await.expect("a release");
         assert_eq!(release.report_count, count as u64);
         let measured = Measured { cpu: common::cpu_time() - cpu, elapsed: started.elapsed() };

@@ -4,8 +4,10 @@
 
 pub mod aggregator;
 pub mod cli;
+pub mod collector;
 pub mod config;
 pub mod net;
 pub mod privacy;
+pub mod service;
 pub mod store;
 pub mod tasks;

@@ -18,7 +18,9 @@ use crate::aggregator::leader::{Leader, LeaderParts};
 use crate::aggregator::{
     Clock, Collectors, IdKey, Limits, NoiseFactory, RegisteredCollector, Registry, SystemClock,
 };
-use crate::config::roles::{self, HpkeKey, Tls};
+use crate::collector::{self, Collector};
+use crate::config::keys::HpkeKey;
+use crate::config::roles::{self, Tls};
 use crate::config::{self, Config};
 use crate::net::client::{ClientError, PeerClient};
 use crate::net::server::{self, ServeError};
@@ -74,6 +76,9 @@ pub enum StartError {
     /// The client for the peer cannot be made.
     #[error("{0}")]
     Client(#[from] ClientError),
+    /// The collector cannot start.
+    #[error("{0}")]
+    Collector(#[from] collector::StartError),
     /// A store does not open.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -97,6 +102,7 @@ pub struct Service {
     servers: JoinSet<Result<(), ServeError>>,
     drivers: JoinSet<()>,
     leader: Option<Leader>,
+    collector: Option<Collector>,
     /// Held to see when nobody else does.
     leader_store: Option<Arc<dyn LeaderStore>>,
     helper_store: Option<Arc<dyn HelperStore>>,
@@ -124,6 +130,7 @@ impl Service {
             servers: JoinSet::new(),
             drivers: JoinSet::new(),
             leader: None,
+            collector: None,
             leader_store: None,
             helper_store: None,
         };
@@ -132,6 +139,9 @@ impl Service {
         }
         if let Some(leader) = &config.leader {
             service.start_leader(leader, environment, listeners.leader)?;
+        }
+        if let Some(collector) = &config.collector {
+            service.start_collector(collector, environment, listeners.collector)?;
         }
         Ok(service)
     }
@@ -234,6 +244,25 @@ impl Service {
         Ok(())
     }
 
+    fn start_collector(
+        &mut self,
+        config: &roles::Collector,
+        environment: &Environment,
+        listener: Option<TcpListener>,
+    ) -> Result<(), StartError> {
+        let collector = Collector::open(config, Arc::clone(&environment.clock))?;
+        let listener = listen("collector", config.listen, listener)?;
+        self.serve("collector", collector::router(collector.clone()), listener, tls(config.tls.as_ref())?);
+        let driver = collector.clone();
+        self.drivers.spawn(async move {
+            if let Err(error) = driver.resume().await {
+                tracing::error!(%error, "a collection of an earlier run cannot be resumed");
+            }
+        });
+        self.collector = Some(collector);
+        Ok(())
+    }
+
     fn serve(
         &mut self,
         role: &'static str,
@@ -260,6 +289,11 @@ impl Service {
         self.leader.as_ref()
     }
 
+    /// The collector, if this process plays it.
+    pub fn collector(&self) -> Option<&Collector> {
+        self.collector.as_ref()
+    }
+
     /// Returns when serving has ended although nobody asked for it.
     pub async fn failed(&mut self) {
         // Servers end on request or on failure; before a request, the first to end has failed.
@@ -272,7 +306,7 @@ impl Service {
         let _ = self.stop.send(true);
         while self.servers.join_next().await.is_some() {}
         self.drivers.shutdown().await;
-        drop(self.leader.take());
+        drop((self.leader.take(), self.collector.take()));
         let (leader, helper) = (self.leader_store.take(), self.helper_store.take());
         let closed = async {
             let held = || {

@@ -1,7 +1,8 @@
 //! The release gate from outside: what is refused, what stays refused, what is published.
 
 use arras::net::problem::{DapError, ErrorType, OwnError};
-use arras_protocol::messages::{ReportError, Interval, Time};
+use arras::collector::{Moment, Span};
+use arras_protocol::messages::ReportError;
 
 use crate::harness::{Deployment, Options, PRECISION, Role, WINDOW};
 
@@ -88,7 +89,8 @@ async fn the_collector_publishes_and_suppresses() {
         reports.extend((0..count).map(|_| deployment.report(bucket)));
     }
     deployment.upload(&reports).await;
-    let window = Interval::new(Time(WINDOW), arras_protocol::messages::Duration(1)).unwrap();
+    let moment = |hours: u64| Moment::from_seconds(hours * PRECISION).unwrap();
+    let window = Span::new(moment(WINDOW), moment(WINDOW + 1)).unwrap();
     let collector = deployment.collector.as_ref().unwrap().collector().unwrap();
     let (collected, ()) = tokio::join!(collector.collect(deployment.task.id(), window), deployment.tick());
     let release = collected.unwrap();

@@ -16,7 +16,8 @@ use tokio::task::JoinSet;
 use crate::aggregator::{Clock, IdKey, Limits, NoiseFactory, ProvisionedTask, Registry};
 use crate::net::client::PeerClient;
 use crate::net::endpoint::Endpoint;
-use crate::store::LeaderStore;
+use crate::privacy::ledger::{BudgetSource, Epoch};
+use crate::store::{LeaderStore, StoreError};
 
 /// What a leader is made of.
 pub struct LeaderParts {
@@ -131,6 +132,12 @@ impl Leader {
     /// What happened to reports since the start.
     pub fn counters(&self) -> CounterValues {
         self.0.counters.values()
+    }
+
+    /// What is spent of a budget in an epoch, in micro-epsilon.
+    pub async fn spent(&self, source: BudgetSource, epoch: Epoch) -> Result<u64, StoreError> {
+        let leader = self.clone();
+        crate::aggregator::work::blocking(move || leader.store().spent(&source, epoch)).await
     }
 
     /// Drives jobs and collections until the future is dropped. All that it does is resumed from the store by

@@ -17,14 +17,16 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arras_protocol::epsilon::MicroEpsilon;
-use arras_protocol::messages::{Interval, Time};
 use arras_protocol::task::Task;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::journeys::Journeys;
 use self::output::Outcome;
+use crate::collector::{Moment, Span};
 use self::stages::Stages;
+use crate::config::Config;
 use crate::config::loopback::Loopback;
+use crate::privacy::ledger::{BudgetSource, SourceRules};
 use crate::service::{Environment, Service};
 use crate::tasks::TaskFolder;
 
@@ -149,10 +151,24 @@ async fn play(args: &Args, journeys: &Journeys, dir: &Path, now: u64) -> Result<
     let service = Service::start(&config, &Environment::real(), loopback.take_listeners()).await.map_err(failed)?;
     stages.end("start leader, helper and collector");
     let released = replay(args, journeys, &task, &service, &mut stages, day).await;
+    let spent = spent_of_budget(&config, day, &service).await;
     service.stop().await;
     let release = released?;
-    let truth = journeys.last_touch_counts();
-    Ok(Outcome { release, truth, stages, kept: args.keep.clone(), conversions: journeys.conversions() })
+    // Bucket 0 is "not attributed": every conversion of the file has a touch.
+    let truth = std::iter::once(0).chain(journeys.last_touch_counts()).collect();
+    let (spent, cap) = spent?;
+    let kept = args.keep.clone();
+    Ok(Outcome { release, truth, stages, conversions: journeys.conversions(), kept, spent, cap })
+}
+
+/// What the leader's ledger says is spent in the day's week, and what it allows, in micro-epsilon.
+async fn spent_of_budget(config: &Config, day: u64, service: &Service) -> Result<(u64, u64), Failure> {
+    let collectors = config.leader.iter().flat_map(|leader| &leader.collector);
+    let source = collectors.flat_map(|collector| &collector.budget_source).next().ok_or("no budget source")?;
+    let rules = SourceRules { epoch_start: source.epoch_start.unix_seconds(), cap: source.cap.micro() };
+    let epoch = *rules.epochs_touched(day, day + DAY)?.start();
+    let leader = service.leader().ok_or("no leader")?;
+    Ok((leader.spent(BudgetSource::new(&source.name)?, epoch).await?, rules.cap))
 }
 
 /// A POSIX second's date in UTC.
@@ -195,8 +211,7 @@ async fn replay(
     bar.finish_and_clear();
     stages.end_of("aggregators: store, open, verify and sum", total);
 
-    let hours = DAY / setup::TIME_PRECISION;
-    let window = Interval::new(Time(day / setup::TIME_PRECISION), arras_protocol::messages::Duration(hours))?;
+    let window = Span::new(Moment::from_seconds(day)?, Moment::from_seconds(day + DAY)?)?;
     let collector = service.collector().ok_or("the demo's configuration has a collector")?;
     let release = collector.collect(task.id(), window).await?;
     stages.end("collect: noise, seal, combine, publish");
