@@ -4,6 +4,7 @@
 
 pub mod aggregator;
 pub mod cli;
+pub mod collector;
 pub mod config;
 pub mod net;
 pub mod privacy;
