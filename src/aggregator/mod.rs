@@ -9,7 +9,7 @@ pub mod helper;
 mod ids;
 pub mod leader;
 mod registry;
-mod work;
+pub(crate) mod work;
 
 pub use api::hpke_config_response;
 pub use clock::{Clock, ManualClock, SystemClock};

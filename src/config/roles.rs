@@ -201,6 +201,17 @@ pub struct Helper {
     pub limits: Limits,
 }
 
+/// A budget source as the collector knows it: what its releases cost can be told epoch by epoch. The ledger
+/// and its caps are the aggregators'.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceEpochs {
+    /// As in tasks' budget_source.
+    pub name: String,
+    /// When epochs of 7 days start; as in the aggregators' configurations.
+    pub epoch_start: EpochStart,
+}
+
 /// The collector, with the console and the advertisers' API.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -219,6 +230,9 @@ pub struct Collector {
     pub admin_token_sha256: TokenHash,
     /// Whom to collect from.
     pub leader: Peer,
+    /// The budget sources whose epochs it knows; may be left out.
+    #[serde(default)]
+    pub budget_source: Vec<SourceEpochs>,
     /// Without it the server speaks plain HTTP.
     pub tls: Option<Tls>,
 }

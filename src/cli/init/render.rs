@@ -170,7 +170,13 @@ impl Material {
              [collector.leader]\n\
              endpoint = \"{leader}\"\n\
              token = \"{token}\"\n\
-             ca = \"ca.pem\"\n",
+             ca = \"ca.pem\"\n\n\
+             # As in the aggregators' configurations, to say what a release cost.\n\
+             [[collector.budget_source]]\n\
+             name = {source}\n\
+             epoch_start = \"{epoch_start}\"\n",
+            source = quoted(&self.budget_source),
+            epoch_start = self.epoch_start,
             listen = role.listen,
             admin = self.admin.hash(),
             hpke = hpke("collector", &role.hpke).as_str(),

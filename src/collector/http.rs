@@ -1,0 +1,339 @@
+//! The collector's own interface, for its administrator.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /healthz` | 200 and `ok`; needs no token |
+//! | `GET /v1/tasks` | [`TaskList`] |
+//! | `POST /v1/tasks/{task}/releases` with `{"from": "...", "to": "..."}` | collects the window: 200 and the release, 202 if it takes longer (ask again), or a problem document |
+//! | `GET /v1/tasks/{task}/releases?after=SECONDS` | [`ReleaseList`] |
+//! | `GET /v1/releases/{sequence}` | the release |
+//!
+//! Times are in RFC 3339 or POSIX seconds. Everything below `/v1` needs the administrator's bearer token.
+//! A `POST` may be repeated: a window is collected once, and its release is returned from then on.
+
+use std::time::Duration;
+
+use arras_protocol::messages::TaskId;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+
+use crate::aggregator::work::blocking;
+use crate::collector::collect::within;
+use crate::collector::errors::CollectError;
+use crate::collector::release::{Measured, Policy, name};
+use crate::collector::span::{Moment, Span};
+use crate::collector::store::Stage;
+use crate::collector::{Collector, PAGE};
+use crate::net::problem::{DapError, ErrorType, OwnError, ProblemDocument};
+use crate::store::StoreError;
+
+/// A request's body, in bytes: two times.
+const BODY_BYTES_MAX: usize = 4 * 1024;
+
+/// How long a request waits for its release before it is answered with 202. Below the time in which most
+/// clients and proxies give up.
+const COLLECT_WAIT: Duration = Duration::from_secs(25);
+
+/// After how many seconds to ask again after a 202.
+const COLLECT_RETRY_AFTER: u32 = 1;
+
+/// How many failures a list shows.
+const FAILURES_MAX: usize = 100;
+
+/// The tasks that this collector collects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskList {
+    /// Those that can be used.
+    pub tasks: Vec<TaskEntry>,
+    /// Those that cannot.
+    pub unusable: Vec<UnusableTask>,
+}
+
+/// A task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskEntry {
+    /// Its id.
+    pub task: String,
+    /// Its name, if it is text.
+    pub name: Option<String>,
+    /// What it measures; `null` if this version has no word for it.
+    pub vdaf: Option<Measured>,
+    /// Its campaigns; the first has bucket 1.
+    pub campaigns: Vec<String>,
+    /// Windows are whole multiples of this many seconds since 1970.
+    pub time_precision: u64,
+    /// Fewest reports in a window that is released.
+    pub min_batch_size: u64,
+    /// What it promises to the people in it.
+    pub policy: Policy,
+    /// Whose budget it spends.
+    pub budget_source: String,
+}
+
+/// A task whose file cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnusableTask {
+    /// Its id.
+    pub task: String,
+    /// Why.
+    pub error: String,
+}
+
+/// The windows of a task, in the order of time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseList {
+    /// Those that were released.
+    pub releases: Vec<ReleaseEntry>,
+    /// Those that are being collected.
+    pub under_way: Vec<Span>,
+    /// Those that failed and may be asked for again, whatever the page.
+    pub failed: Vec<FailedEntry>,
+    /// The `after` of the next page, in POSIX seconds, if there is one.
+    pub next: Option<u64>,
+}
+
+/// A released window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseEntry {
+    /// The release's number.
+    pub sequence: u64,
+    /// The window.
+    pub window: Span,
+}
+
+/// A window that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedEntry {
+    /// The window.
+    pub window: Span,
+    /// Why.
+    pub reason: String,
+}
+
+/// The interface of a collector.
+pub fn router(collector: Collector) -> Router {
+    let guarded = Router::new()
+        .route("/v1/tasks", get(tasks))
+        .route("/v1/tasks/{task}/releases", post(collect).get(releases))
+        .route("/v1/releases/{sequence}", get(release))
+        .method_not_allowed_fallback(async || ProblemDocument::own(OwnError::MethodNotAllowed))
+        .route_layer(from_fn_with_state(collector.clone(), authorize));
+    Router::new()
+        .route("/healthz", get(async || "ok"))
+        .merge(guarded)
+        .fallback(async || not_found("nothing is served at this path; see /v1/tasks"))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(collector)
+}
+
+async fn authorize(State(collector): State<Collector>, request: Request, next: Next) -> Response {
+    if collector.0.parts.admin_token.authorizes(request.headers()) {
+        return next.run(request).await;
+    }
+    ProblemDocument::own(OwnError::Unauthorized)
+        .with_detail("send the administrator's token of this collector as a bearer token")
+        .into_response()
+}
+
+/// The body of a request to collect.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    from: Moment,
+    to: Moment,
+}
+
+async fn collect(
+    State(collector): State<Collector>,
+    Path(task): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Failure> {
+    let id = task_id(&task)?;
+    let body = body.map_err(|rejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            return ProblemDocument::own(OwnError::TooLarge)
+                .with_detail(format!("a request has at most {BODY_BYTES_MAX} bytes"))
+                .into();
+        }
+        invalid("the body ended before its announced length")
+    })?;
+    let asked: Asked = serde_json::from_slice(&body)
+        .map_err(|error| invalid(&format!("expected {{\"from\": ..., \"to\": ...}}: {error}")))?;
+    let window = Span::new(asked.from, asked.to).map_err(|error| problem(&error.into(), id))?;
+    let collecting = {
+        let collector = collector.clone();
+        async move { collector.collect(id, window).await }
+    };
+    match within(COLLECT_WAIT, collecting).await {
+        Some(Ok(release)) => Ok(json(StatusCode::OK, release.to_json())),
+        Some(Err(error)) => Err(problem(&error, id)),
+        None => {
+            let mut response = json(StatusCode::ACCEPTED, br#"{"state":"under way"}"#.to_vec());
+            response.headers_mut().insert(header::RETRY_AFTER, COLLECT_RETRY_AFTER.into());
+            Ok(response)
+        }
+    }
+}
+
+async fn releases(
+    State(collector): State<Collector>,
+    Path(task): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failure> {
+    let id = task_id(&task)?;
+    let after = match query.as_deref() {
+        None | Some("") => 0,
+        Some(query) => query
+            .strip_prefix("after=")
+            .and_then(|seconds| seconds.parse::<u64>().ok())
+            .ok_or_else(|| invalid("the one parameter is after=SECONDS"))?,
+    };
+    blocking(move || list(&collector, id, after)).await.map_err(|error| problem(&error, id))
+}
+
+fn list(collector: &Collector, id: TaskId, after: u64) -> Result<Response, CollectError> {
+    let known = collector.known_task(id)?;
+    let precision = known.task.configuration().time_precision;
+    let collections = collector.store().collections(id, precision.truncate(after).0, PAGE)?;
+    let mut list =
+        ReleaseList { releases: Vec::new(), under_way: Vec::new(), failed: Vec::new(), next: None };
+    if collections.len() == PAGE {
+        list.next = collections.last().map(|last| last.interval.end().posix_seconds(precision));
+    }
+    for collection in collections.into_iter().chain(collector.store().failures(id, FAILURES_MAX)?) {
+        // What is kept was a span before.
+        let Some(window) = Span::of(collection.interval, precision) else { continue };
+        match collection.stage {
+            Stage::Released { sequence } => list.releases.push(ReleaseEntry { sequence, window }),
+            Stage::UnderWay { .. } => list.under_way.push(window),
+            Stage::Failed { reason } => list.failed.push(FailedEntry { window, reason }),
+        }
+    }
+    to_json(&list)
+}
+
+async fn release(
+    State(collector): State<Collector>,
+    Path(sequence): Path<String>,
+) -> Result<Response, Failure> {
+    let none = || not_found("there is no release of this number");
+    let sequence: u64 = sequence.parse().map_err(|_| none())?;
+    let found = blocking(move || collector.store().release(sequence)).await;
+    let release = found.map_err(|error| store_problem(&error))?.ok_or_else(none)?;
+    Ok(json(StatusCode::OK, release.to_json()))
+}
+
+async fn tasks(State(collector): State<Collector>) -> Result<Response, Failure> {
+    blocking(move || list_tasks(&collector)).await.map_err(|error| {
+        tracing::error!(%error, "tasks cannot be listed");
+        ProblemDocument::own(OwnError::Internal).with_detail(error.to_string()).into()
+    })
+}
+
+fn list_tasks(collector: &Collector) -> Result<Response, CollectError> {
+    let mut list = TaskList { tasks: Vec::new(), unusable: Vec::new() };
+    for id in collector.tasks().ids()? {
+        match collector.known_task(id) {
+            Ok(known) => {
+                let configuration = known.task.configuration();
+                list.tasks.push(TaskEntry {
+                    task: id.to_string(),
+                    name: name(&known),
+                    vdaf: Measured::of(known.task.vdaf().config()),
+                    time_precision: configuration.time_precision.seconds(),
+                    min_batch_size: configuration.min_batch_size,
+                    policy: Policy::of(&known.policy),
+                    budget_source: known.budget_source,
+                    campaigns: known.campaigns,
+                });
+            }
+            Err(error) => {
+                list.unusable.push(UnusableTask { task: id.to_string(), error: error.to_string() });
+            }
+        }
+    }
+    to_json(&list)
+}
+
+fn task_id(text: &str) -> Result<TaskId, Failure> {
+    text.parse().map_err(|error| invalid(&format!("{error}")))
+}
+
+/// A problem document as an error; boxed for its size.
+struct Failure(Box<ProblemDocument>);
+
+impl From<ProblemDocument> for Failure {
+    fn from(document: ProblemDocument) -> Self {
+        Self(Box::new(document))
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        self.0.into_response()
+    }
+}
+
+fn invalid(detail: &str) -> Failure {
+    ProblemDocument::dap(DapError::InvalidMessage).with_detail(detail).into()
+}
+
+fn not_found(detail: &str) -> Failure {
+    ProblemDocument::own(OwnError::NotFound).with_detail(detail).into()
+}
+
+fn json(status: StatusCode, body: Vec<u8>) -> Response {
+    let content_type = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    (status, content_type, body).into_response()
+}
+
+fn to_json(value: &impl Serialize) -> Result<Response, CollectError> {
+    let body = serde_json::to_vec(value).map_err(StoreError::prepare)?;
+    Ok(json(StatusCode::OK, body))
+}
+
+fn store_problem(error: &StoreError) -> ProblemDocument {
+    tracing::error!(%error, "the collector's store failed");
+    let kind = if error.is_full() { OwnError::Overloaded } else { OwnError::Internal };
+    // The administrator is the one who can mend it.
+    ProblemDocument::own(kind).with_detail(error.to_string())
+}
+
+/// A failed collection as a problem document.
+fn problem(error: &CollectError, task: TaskId) -> Failure {
+    let document = match error {
+        CollectError::Store(error) => return store_problem(error).with_task(task).into(),
+        CollectError::UnknownTask(_) => ProblemDocument::dap(DapError::UnrecognizedTask),
+        CollectError::OtherLeader { .. } => ProblemDocument::own(OwnError::Conflict),
+        CollectError::Window(_) | CollectError::NotOver { .. } | CollectError::Epochs(_) => {
+            ProblemDocument::dap(DapError::BatchInvalid)
+        }
+        CollectError::OverlapsUnderWay(_) | CollectError::OverlapsReleased { .. } => {
+            ProblemDocument::dap(DapError::BatchOverlap)
+        }
+        CollectError::Refused(refused) => match refused.problem().kind() {
+            ErrorType::Dap(kind) => ProblemDocument::dap(*kind),
+            ErrorType::Own(kind @ (OwnError::BudgetExhausted | OwnError::Gone)) => {
+                ProblemDocument::own(*kind)
+            }
+            // Above all the leader's 401 is none of ours: the administrator's token was right.
+            _ => ProblemDocument::own(OwnError::PeerFailed),
+        },
+        CollectError::StillPending { .. } | CollectError::Unreachable { .. } => {
+            ProblemDocument::own(OwnError::PeerFailed).with_status(StatusCode::GATEWAY_TIMEOUT)
+        }
+        CollectError::BadAnswer(_) | CollectError::Shares(_) => ProblemDocument::own(OwnError::PeerFailed),
+        CollectError::Task(_) | CollectError::Release(_) => ProblemDocument::own(OwnError::Internal),
+    };
+    document.with_detail(error.to_string()).with_task(task).into()
+}
+
+#[cfg(test)]
+mod tests;

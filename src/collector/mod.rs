@@ -1,0 +1,164 @@
+//! The collector: it asks for each window once, opens what both aggregators sealed to it, suppresses what is
+//! below the threshold and keeps the rest as a release.
+//!
+//! It never sees a report, and an exact sum neither: both aggregators have added their noise before.
+
+mod collect;
+mod errors;
+mod http;
+mod release;
+mod span;
+mod start;
+mod store;
+mod table;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arras_protocol::hpke::PrivateKey;
+use arras_protocol::messages::TaskId;
+
+pub use collect::{
+    PENDING_MAX, POLL_DEFAULT, POLL_MAX, POLL_MIN, RETRY_FIRST, RETRY_MAX, Timing, UNREACHABLE_MAX,
+};
+pub use errors::{CollectError, Refused};
+pub use http::{ReleaseList, TaskList, router};
+pub use release::{
+    Bucket, Cell, Charged, ChargedEpoch, Draft, Estimate, Measured, Policy, RELEASE_VERSION, ReadError,
+    Release, ReleaseError,
+};
+pub use span::{Moment, NotAMoment, Span, SpanError};
+pub use start::StartError;
+pub use store::{
+    BeginError, Begun, Collection, CollectorDisk, CollectorStore, LOCATION_BYTES_MAX, REASON_CHARACTERS_MAX,
+    Stage,
+};
+pub use table::table;
+
+use crate::aggregator::Clock;
+use crate::net::auth::TokenHash;
+use crate::net::client::PeerClient;
+use crate::store::StoreError;
+use crate::tasks::TaskFolder;
+
+/// Windows read at a time.
+const PAGE: usize = 500;
+
+/// What a collector is made of.
+pub struct CollectorParts {
+    /// Where windows and releases are kept.
+    pub store: Arc<dyn CollectorStore>,
+    /// The folder of tasks; looked into anew at each request, so that tasks can be added.
+    pub tasks: TaskFolder,
+    /// The leader, with this collector's token for it.
+    pub leader: PeerClient,
+    /// HPKE configuration ids and keys that shares may be sealed to.
+    pub keys: Vec<(u8, PrivateKey)>,
+    /// When epoch 0 of each known budget source starts, in POSIX seconds.
+    pub epoch_starts: Vec<(String, u64)>,
+    /// SHA-256 of the token of this collector's own interface.
+    pub admin_token: TokenHash,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// How long to wait for what.
+    pub timing: Timing,
+}
+
+/// The collector role. Cloning gives another handle to the same one.
+#[derive(Clone)]
+pub struct Collector(Arc<Inner>);
+
+struct Inner {
+    parts: CollectorParts,
+    /// One entry for each window that somebody is collecting or waiting for. Locked for moments only.
+    turns: Mutex<HashMap<WindowKey, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// A task's window, in POSIX seconds.
+type WindowKey = (TaskId, u64, u64);
+
+impl Collector {
+    /// A collector of these parts. It does nothing by itself: [`Collector::resume`] goes on with what an
+    /// earlier run began.
+    pub fn new(parts: CollectorParts) -> Self {
+        Self(Arc::new(Inner { parts, turns: Mutex::default() }))
+    }
+
+    fn store(&self) -> &dyn CollectorStore {
+        self.0.parts.store.as_ref()
+    }
+
+    fn tasks(&self) -> &TaskFolder {
+        &self.0.parts.tasks
+    }
+
+    fn leader(&self) -> &PeerClient {
+        &self.0.parts.leader
+    }
+
+    fn keys(&self) -> &[(u8, PrivateKey)] {
+        &self.0.parts.keys
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        self.0.parts.clock.as_ref()
+    }
+
+    fn timing(&self) -> Timing {
+        self.0.parts.timing
+    }
+
+    fn epoch_start(&self, source: &str) -> Option<u64> {
+        self.0.parts.epoch_starts.iter().find(|(name, _)| name == source).map(|(_, start)| *start)
+    }
+
+    /// Every window of a task that is under way or released.
+    fn all_collections(&self, task: TaskId) -> Result<Vec<Collection>, StoreError> {
+        let mut all = Vec::new();
+        let mut after = 0;
+        loop {
+            let page = self.store().collections(task, after, PAGE)?;
+            let Some(last) = page.last() else { return Ok(all) };
+            after = last.interval.end().0;
+            all.extend(page);
+        }
+    }
+
+    /// Waits until nobody else collects this window. Two callers at once would do no harm, but ask the
+    /// leader twice.
+    async fn turn(&self, task: TaskId, window: Span) -> Turn {
+        let key = (task, window.from().seconds(), window.to().seconds());
+        let lock = {
+            let mut turns = self.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(turns.entry(key).or_default())
+        };
+        let mut turn = Turn { collector: self.clone(), key, held: None };
+        turn.held = Some(lock.lock_owned().await);
+        turn
+    }
+}
+
+/// The right to collect a window; the last one to leave takes the entry away.
+struct Turn {
+    collector: Collector,
+    key: WindowKey,
+    held: Option<tokio::sync::OwnedMutexGuard<()>>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.held = None;
+        let mut turns = self.collector.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        // Only the map has it: whoever waits for it holds another reference.
+        if turns.get(&self.key).is_some_and(|lock| Arc::strong_count(lock) == 1) {
+            turns.remove(&self.key);
+        }
+    }
+}
+
+impl fmt::Debug for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Collector").field("leader", self.leader().endpoint()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,419 @@
+//! The release: what one collected batch says, once and for all.
+//!
+//! A release is a JSON document. Its layout is stable: fields are added, never changed, and a change
+//! that a reader could misunderstand raises [`RELEASE_VERSION`]. Integers that may exceed 2^53, which
+//! some JSON readers round, are decimal strings; so are decimals, which others would make binary floats.
+
+use std::num::NonZeroU32;
+
+use arras_protocol::epsilon::{DisplayMicro, MicroEpsilon};
+use arras_protocol::messages::Interval;
+use arras_protocol::vdaf::VdafConfig;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::collector::span::{Moment, Span};
+use crate::privacy::accuracy::{self, Confidence};
+use crate::privacy::gate::noise_scale;
+use crate::privacy::ledger::{self, BudgetSource, EPOCH_SECONDS, LedgerError, SourceRules};
+use crate::privacy::noise::NoiseError;
+use crate::privacy::threshold::{Shown, Threshold};
+use crate::tasks::provisioned::KnownTask;
+
+/// The version of the document's layout.
+pub const RELEASE_VERSION: u32 = 1;
+
+/// What the intervals of a release promise, here and in [`Release::confidence`].
+const CONFIDENCE: (Confidence, &str) = (Confidence::P95, "0.95");
+
+/// Why there is no release although shares were opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReleaseError {
+    /// The policy's scale cannot be computed.
+    #[error("the noise's scale: {0}")]
+    Noise(#[from] NoiseError),
+    /// A VDAF that releases have no word for.
+    #[error("releases of this version cannot describe the task's VDAF; use a newer version")]
+    Vdaf,
+    /// Times that cannot be written.
+    #[error("the reports' interval is empty or after the year 9999")]
+    Reports,
+}
+
+/// A document that this version cannot read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// Not a release.
+    #[error("this is no release: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Another layout.
+    #[error(
+        "the release has layout {0}, this version reads {RELEASE_VERSION}; use the version that wrote it"
+    )]
+    Version(u32),
+}
+
+/// What one collected batch says. Fields are in the order of the JSON document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// The layout, [`RELEASE_VERSION`].
+    pub version: u32,
+    /// Numbers this collector's releases, from 1, in the order in which they were made.
+    pub sequence: u64,
+    /// The task's id in unpadded base64url.
+    pub task: String,
+    /// The task's name (`task_info`), if it is text.
+    pub name: Option<String>,
+    /// What was measured.
+    pub vdaf: Measured,
+    /// The window that was asked for; what the budget is charged for.
+    pub window: Span,
+    /// The smallest span that holds the times of all reports, to the task's time precision. Exact.
+    pub reports: Span,
+    /// How many reports the batch holds, attributed or not. Exact: noise does not cover it.
+    pub report_count: u64,
+    /// What the task promises to the people in it.
+    pub policy: Policy,
+    /// The scale of the noise that each of the two aggregators added to each bucket, exactly, as
+    /// `"numerator/denominator"` in lowest terms. A number here is off by the sum of two such noises.
+    pub noise_scale: String,
+    /// How sure the intervals are: `"0.95"`.
+    pub confidence: String,
+    /// What this release cost.
+    pub charge: Charged,
+    /// The leader's endpoint.
+    pub leader: String,
+    /// The helper's endpoint.
+    pub helper: String,
+    /// One entry a bucket, in order.
+    pub buckets: Vec<Bucket>,
+}
+
+/// What a task measures, as in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "type")]
+pub enum Measured {
+    /// How many.
+    Count {},
+    /// How many in each bucket.
+    Histogram {
+        /// Buckets.
+        length: u32,
+    },
+    /// The sum of a capped value in each bucket.
+    L1BoundSum {
+        /// Buckets.
+        length: u32,
+        /// The largest sum over the buckets of one report.
+        max_value: u64,
+    },
+}
+
+impl Measured {
+    /// What a VDAF's configuration says, without what is a matter of speed.
+    /// `None` for a VDAF that has no name in the document yet.
+    pub fn of(vdaf: &VdafConfig) -> Option<Self> {
+        match *vdaf {
+            VdafConfig::Count => Some(Self::Count {}),
+            VdafConfig::Histogram { length, .. } => Some(Self::Histogram { length }),
+            VdafConfig::L1BoundSum { length, max_value, .. } => Some(Self::L1BoundSum { length, max_value }),
+            _ => None,
+        }
+    }
+}
+
+/// The privacy policy under which the batch was released.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// The distribution of the noise: `"discrete Laplace"`.
+    pub mechanism: String,
+    /// What the release of one batch spends for each report, as a decimal string.
+    pub epsilon: MicroEpsilon,
+    /// By how much the buckets together change if one report is replaced.
+    pub sensitivity: u64,
+    /// How many reports one device may send in one window.
+    pub contributions: NonZeroU32,
+    /// The smallest noised count that is shown.
+    pub threshold: u64,
+}
+
+impl Policy {
+    pub(super) fn of(policy: &arras_protocol::policy::PrivacyPolicy) -> Self {
+        Self {
+            mechanism: policy.mechanism.name().to_owned(),
+            epsilon: policy.epsilon,
+            sensitivity: policy.sensitivity,
+            contributions: policy.contributions,
+            threshold: policy.threshold,
+        }
+    }
+}
+
+/// What a release cost a budget source: contributions times epsilon for each epoch of 7 days that the
+/// window touches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charged {
+    /// Whose budget.
+    pub budget_source: String,
+    /// What each of the epochs was charged, as a decimal string.
+    pub epsilon_per_epoch: String,
+    /// The epochs that were charged; `null` if this collector was not told when the source's epochs
+    /// start (the aggregators, who keep the ledger, know).
+    pub epochs: Option<Vec<ChargedEpoch>>,
+}
+
+/// An epoch that was charged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChargedEpoch {
+    /// Counted from the source's first one, which is 0.
+    pub epoch: u64,
+    /// When it starts, in RFC 3339.
+    pub start: String,
+    /// The same in POSIX seconds.
+    pub start_seconds: u64,
+}
+
+impl Charged {
+    /// The charge for a window. `epoch_start` (POSIX seconds) is when epoch 0 of the task's source starts.
+    /// An error says why the aggregators' ledgers will refuse the window.
+    pub fn of(task: &KnownTask, window: Span, epoch_start: Option<u64>) -> Result<Self, LedgerError> {
+        let policy = &task.policy;
+        let interval = window.from().seconds()..window.to().seconds();
+        // Cannot overflow: a u32 times a u32.
+        let per_epoch = u64::from(policy.contributions.get()) * u64::from(policy.epsilon.get());
+        let charges = |epoch_start: u64| {
+            let source = BudgetSource::new(&task.budget_source)?;
+            // What a window touches does not depend on the cap, which is the aggregators' to know.
+            let rules = SourceRules { epoch_start, cap: 0 };
+            ledger::charges(&source, &rules, interval.clone(), policy.epsilon, policy.contributions)
+        };
+        let epoch = |epoch_start: u64, epoch: u64| {
+            let start_seconds = epoch_start.saturating_add(epoch.saturating_mul(EPOCH_SECONDS));
+            let start = Moment::from_seconds(start_seconds)
+                .map_or_else(|_| start_seconds.to_string(), |m| m.to_string());
+            ChargedEpoch { epoch, start, start_seconds }
+        };
+        let epochs = match epoch_start {
+            None => None,
+            Some(start) => {
+                Some(charges(start)?.into_iter().map(|charge| epoch(start, charge.epoch.0)).collect())
+            }
+        };
+        Ok(Self {
+            budget_source: task.budget_source.clone(),
+            epsilon_per_epoch: DisplayMicro(per_epoch).to_string(),
+            epochs,
+        })
+    }
+}
+
+/// One bucket: `{"bucket", "campaign", "shown": {...}}` or `{"bucket", "campaign", "suppressed": true}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "BucketJson", into = "BucketJson")]
+pub struct Bucket {
+    /// Its index, from 0.
+    pub bucket: u32,
+    /// The campaign that it counts, if one has it.
+    pub campaign: Option<String>,
+    /// Whether it counts the conversions that no campaign gets: bucket 0 of a histogram with campaigns.
+    /// In JSON `"not_attributed": true`, left out otherwise.
+    pub not_attributed: bool,
+    /// What it says.
+    pub cell: Cell,
+}
+
+/// What a bucket says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cell {
+    /// A noised number.
+    Shown(Estimate),
+    /// Below the threshold. There is no number here, nor anywhere else in what is kept.
+    Suppressed,
+}
+
+/// A noised number with how far off it can be, in units of the bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The number, never clamped, so that sums of estimates stay unbiased. A decimal string.
+    #[serde(with = "decimal")]
+    pub estimate: i128,
+    /// The standard deviation of the noise in it. A decimal string with three places.
+    pub standard_error: String,
+    /// The lower end of the interval, included, cut at 0. A decimal string.
+    #[serde(with = "decimal")]
+    pub low: u128,
+    /// The upper end, included. A decimal string.
+    #[serde(with = "decimal")]
+    pub high: u128,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BucketJson {
+    bucket: u32,
+    campaign: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    not_attributed: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shown: Option<Estimate>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    suppressed: bool,
+}
+
+impl From<Bucket> for BucketJson {
+    fn from(Bucket { bucket, campaign, not_attributed, cell }: Bucket) -> Self {
+        let (shown, suppressed) = match cell {
+            Cell::Shown(estimate) => (Some(estimate), false),
+            Cell::Suppressed => (None, true),
+        };
+        Self { bucket, campaign, not_attributed, shown, suppressed }
+    }
+}
+
+impl TryFrom<BucketJson> for Bucket {
+    type Error = String;
+
+    fn try_from(json: BucketJson) -> Result<Self, String> {
+        let BucketJson { bucket, campaign, not_attributed, shown, suppressed } = json;
+        let cell = match (shown, suppressed) {
+            (Some(estimate), false) => Cell::Shown(estimate),
+            (None, true) => Cell::Suppressed,
+            _ => return Err(format!("bucket {bucket} must be either shown or suppressed")),
+        };
+        Ok(Self { bucket, campaign, not_attributed, cell })
+    }
+}
+
+/// Integers as decimal strings.
+mod decimal {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// What an opened batch holds. Its cells are what the threshold has not seen yet: they go into a
+/// [`Draft`] and nowhere else.
+pub(super) struct Opened {
+    /// The window that was asked for.
+    pub(super) window: Span,
+    /// The interval of the reports, in the task's time precision.
+    pub(super) reports: Interval,
+    /// How many reports.
+    pub(super) report_count: u64,
+    /// One noised number a bucket; zeroed when dropped.
+    pub(super) cells: Zeroizing<Vec<i128>>,
+    /// What it cost.
+    pub(super) charge: Charged,
+}
+
+/// A release that has no number yet. The store gives it one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft(Release);
+
+impl Draft {
+    /// Applies the threshold and adds what a reader needs to judge the numbers. Cells below the threshold
+    /// end here.
+    ///
+    /// The threshold is held against the bucket itself, for values (L1BoundSum) too: this version has no
+    /// way to pair a value task with the task that counts its conversions. A value bucket is therefore
+    /// shown if its noised value reaches the threshold, in the value's units.
+    pub(super) fn new(task: &KnownTask, opened: Opened) -> Result<Self, ReleaseError> {
+        let configuration = task.task.configuration();
+        let scale = noise_scale(&task.policy)?;
+        let half_width = accuracy::interval_half_width(&scale, CONFIDENCE.0);
+        let standard_error = format!("{:.3}", accuracy::standard_error(&scale));
+        let threshold = Threshold::new(task.policy.threshold);
+        let cell = |noised: i128| match threshold.show(noised) {
+            Shown::Suppressed => Cell::Suppressed,
+            Shown::Estimate { value } => {
+                let interval = accuracy::Interval::around(value, half_width);
+                Cell::Shown(Estimate {
+                    estimate: value,
+                    standard_error: standard_error.clone(),
+                    low: interval.low,
+                    high: interval.high,
+                })
+            }
+        };
+        let vdaf = Measured::of(task.task.vdaf().config()).ok_or(ReleaseError::Vdaf)?;
+        let rest_in_0 = matches!(vdaf, Measured::Histogram { .. }) && !task.campaigns.is_empty();
+        let bucket = |(bucket, noised): (u32, &i128)| Bucket {
+            bucket,
+            campaign: campaign(task, bucket).map(str::to_owned),
+            not_attributed: bucket == 0 && rest_in_0,
+            cell: cell(*noised),
+        };
+        Ok(Self(Release {
+            version: RELEASE_VERSION,
+            sequence: 0,
+            task: task.task.id().to_string(),
+            name: name(task),
+            vdaf,
+            window: opened.window,
+            reports: Span::of(opened.reports, configuration.time_precision).ok_or(ReleaseError::Reports)?,
+            report_count: opened.report_count,
+            policy: Policy::of(&task.policy),
+            noise_scale: format!("{}/{}", scale.numerator(), scale.denominator()),
+            confidence: CONFIDENCE.1.to_owned(),
+            charge: opened.charge,
+            leader: configuration.leader.as_str().to_owned(),
+            helper: configuration.helper.as_str().to_owned(),
+            buckets: (0..).zip(opened.cells.iter()).map(bucket).collect(),
+        }))
+    }
+
+    /// The release, with its number.
+    pub(super) fn numbered(mut self, sequence: u64) -> Release {
+        self.0.sequence = sequence;
+        self.0
+    }
+}
+
+/// The task's name, if it is text.
+pub(super) fn name(task: &KnownTask) -> Option<String> {
+    std::str::from_utf8(task.task.configuration().task_info()).ok().map(str::to_owned)
+}
+
+/// The campaign of a bucket: the first has bucket 1.
+fn campaign(task: &KnownTask, bucket: u32) -> Option<&str> {
+    let index = usize::try_from(bucket.checked_sub(1)?).ok()?;
+    task.campaigns.get(index).map(String::as_str)
+}
+
+impl Release {
+    /// Reads a document, of this layout only.
+    pub fn from_json(json: &[u8]) -> Result<Self, ReadError> {
+        #[derive(Deserialize)]
+        struct Layout {
+            version: u32,
+        }
+        let Layout { version } = serde_json::from_slice(json)?;
+        if version != RELEASE_VERSION {
+            return Err(ReadError::Version(version));
+        }
+        Ok(serde_json::from_slice(json)?)
+    }
+
+    /// The document, on one line.
+    pub fn to_json(&self) -> Vec<u8> {
+        // Strings, whole numbers and lists of them always serialize.
+        serde_json::to_vec(self).expect("strings and whole numbers always serialize")
+    }
+}
+
+#[cfg(test)]
+mod tests;

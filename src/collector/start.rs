@@ -1,0 +1,59 @@
+//! A collector from its configuration.
+
+use std::io;
+use std::sync::Arc;
+
+use arras_protocol::hpke::PrivateKey;
+
+use crate::aggregator::Clock;
+use crate::collector::collect::Timing;
+use crate::collector::store::CollectorDisk;
+use crate::collector::{Collector, CollectorParts};
+use crate::config;
+use crate::net::client::{ClientError, PeerClient};
+use crate::store::StoreError;
+use crate::tasks::TaskFolder;
+
+/// Why a collector cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The store cannot be opened.
+    #[error("the collector's store: {0}")]
+    Store(#[from] StoreError),
+    /// The leader's CA certificate cannot be read.
+    #[error("collector.leader.ca: {0}")]
+    Authority(io::Error),
+    /// The client for the leader cannot be made.
+    #[error("collector.leader: {0}")]
+    Client(#[from] ClientError),
+}
+
+impl Collector {
+    /// Opens the store and makes a collector. Nothing is sent yet.
+    pub fn open(config: &config::Collector, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let ca = config.leader.ca.as_ref().map(config::values::Pem::read).transpose();
+        let ca = ca.map_err(StartError::Authority)?;
+        let peer = &config.leader;
+        let leader = PeerClient::new(
+            peer.endpoint.clone(),
+            Some(peer.token.clone()),
+            ca.as_ref().map(|pem| pem.as_slice()),
+        )?;
+        let store = CollectorDisk::open(&config.store, &config.watermark)?;
+        let key = |key: &config::HpkeKey| (key.id, PrivateKey::from_bytes(*key.private_key.expose()));
+        let sources = config.budget_source.iter();
+        Ok(Self::new(CollectorParts {
+            store: Arc::new(store),
+            tasks: TaskFolder::new(&config.tasks),
+            leader,
+            keys: config.hpke.iter().map(key).collect(),
+            epoch_starts: sources
+                .map(|source| (source.name.clone(), source.epoch_start.unix_seconds()))
+                .collect(),
+            admin_token: config.admin_token_sha256,
+            clock,
+            timing: Timing::default(),
+        }))
+    }
+}

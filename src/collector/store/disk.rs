@@ -1,0 +1,308 @@
+//! The collector's store on disk.
+//!
+//! Keys in the state (numbers big endian, so that they sort):
+//!
+//! | key | value |
+//! |---|---|
+//! | `w`, task, end of the window | a [`WindowRecord`] under way or released |
+//! | `f`, task, start, end | a [`WindowRecord`] that failed |
+//! | `r`, sequence number | [`INLINE`] and the document, or [`SPOOLED`] and its position |
+//! | `n` | the last sequence number |
+//!
+//! Windows under `w` of one task never overlap, so the first that ends after a moment is the only
+//! one that can hold it. A document is in the spool before the state names it; a crash in between
+//! leaves a record that nothing names, which costs its space and nothing else.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use arras_protocol::messages::{Duration, Interval, TaskId, Time};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    BeginError, Begun, Collection, CollectorStore, LOCATION_BYTES_MAX, REASON_CHARACTERS_MAX, Stage,
+};
+use crate::collector::release::{Draft, Release};
+use crate::store::{Entry, MAX_VALUE_BYTES, Position, Spool, SpoolOptions, State, StateBatch, StoreError};
+
+/// What the role is called in its store.
+const ROLE: &str = "collector";
+
+/// sled's cache. The collector reads a handful of small values a release.
+const CACHE_BYTES: u64 = 8 << 20;
+
+/// What the release documents may occupy: a document has at most some 700 kB (4,096 buckets), most have
+/// less than 4 kB and are not in the spool at all.
+const SPOOL_BYTES_MAX: u64 = 4 << 30;
+
+/// Marks a document that stands in the value itself.
+const INLINE: u8 = 0;
+/// Marks a document in the spool.
+const SPOOLED: u8 = 1;
+
+/// A window as the state keeps it, in JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WindowRecord {
+    start: u64,
+    duration: u64,
+    /// In base64url.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    location: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sequence: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failed: Option<String>,
+}
+
+impl WindowRecord {
+    fn encode(collection: &Collection) -> Result<Vec<u8>, StoreError> {
+        let mut record = Self {
+            start: collection.interval.start().0,
+            duration: collection.interval.duration().0,
+            request: None,
+            location: None,
+            sequence: None,
+            failed: None,
+        };
+        match &collection.stage {
+            Stage::UnderWay { request, location } => {
+                record.request = Some(URL_SAFE_NO_PAD.encode(request));
+                record.location.clone_from(location);
+            }
+            Stage::Released { sequence } => record.sequence = Some(*sequence),
+            Stage::Failed { reason } => record.failed = Some(reason.clone()),
+        }
+        serde_json::to_vec(&record).map_err(StoreError::prepare)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Collection, StoreError> {
+        let record: Self = serde_json::from_slice(bytes).map_err(StoreError::prepare)?;
+        let interval =
+            Interval::new(Time(record.start), Duration(record.duration)).map_err(StoreError::prepare)?;
+        let stage = match (record.request, record.sequence, record.failed) {
+            (Some(request), None, None) => {
+                let request = URL_SAFE_NO_PAD.decode(request).map_err(StoreError::prepare)?;
+                Stage::UnderWay { request, location: record.location }
+            }
+            (None, Some(sequence), None) => Stage::Released { sequence },
+            (None, None, Some(reason)) => Stage::Failed { reason },
+            _ => return Err(StoreError::prepare("a window of the collector's store has no clear stage")),
+        };
+        Ok(Collection { interval, stage })
+    }
+}
+
+/// The collector's store in a folder.
+#[derive(Debug)]
+pub struct CollectorDisk {
+    state: State,
+    spool: Spool,
+    /// Held by whoever finishes a release: the number in a document must still be the next one when the
+    /// document is committed.
+    finishing: Mutex<()>,
+}
+
+impl CollectorDisk {
+    /// Opens the store in `dir`, or makes it; see [`State::open`] for what is refused.
+    pub fn open(dir: &Path, watermark: &Path) -> Result<Self, StoreError> {
+        let state = State::open(&dir.join("state"), watermark, ROLE, CACHE_BYTES)?;
+        let spool = Spool::open(&dir.join("releases"), SpoolOptions::new(SPOOL_BYTES_MAX))?;
+        Ok(Self::of(state, spool))
+    }
+
+    /// As [`CollectorDisk::open`], with file operations that a test makes fail.
+    #[cfg(any(test, feature = "test-noise"))]
+    pub fn open_with_faults(
+        dir: &Path,
+        watermark: &Path,
+        faults: &std::sync::Arc<dyn crate::store::Faults>,
+    ) -> Result<Self, StoreError> {
+        let state =
+            State::open_with_faults(&dir.join("state"), watermark, ROLE, CACHE_BYTES, faults.clone())?;
+        let options = SpoolOptions::new(SPOOL_BYTES_MAX).faults(faults.clone());
+        Ok(Self::of(state, Spool::open(&dir.join("releases"), options)?))
+    }
+
+    fn of(state: State, spool: Spool) -> Self {
+        Self { state, spool, finishing: Mutex::new(()) }
+    }
+
+    /// The window under way or released that shares a time with this one.
+    fn overlapping(&self, task: TaskId, interval: Interval) -> Result<Option<Collection>, StoreError> {
+        let next = self.collections(task, interval.start().0, 1)?.pop();
+        Ok(next.filter(|found| found.interval.overlaps(interval)))
+    }
+
+    /// The very window, if it is under way or released.
+    fn exact(&self, task: TaskId, interval: Interval) -> Result<Option<Collection>, StoreError> {
+        Ok(self.overlapping(task, interval)?.filter(|found| found.interval == interval))
+    }
+
+    fn last_sequence(&self) -> Result<u64, StoreError> {
+        match self.state.get(SEQUENCE_KEY)? {
+            None => Ok(0),
+            Some(bytes) => {
+                let bytes = <[u8; 8]>::try_from(bytes.as_slice()).map_err(StoreError::prepare)?;
+                Ok(u64::from_be_bytes(bytes))
+            }
+        }
+    }
+
+    /// The release that a window ended in.
+    fn must_read(&self, sequence: u64) -> Result<Release, StoreError> {
+        self.release(sequence)?
+            .ok_or_else(|| StoreError::prepare(format!("release {sequence} is missing from the store")))
+    }
+
+    /// The value that stands for a document: itself, or its place in the spool, where it is durable then.
+    fn place(&self, document: &[u8]) -> Result<Vec<u8>, StoreError> {
+        if document.len() < MAX_VALUE_BYTES {
+            return Ok([&[INLINE], document].concat());
+        }
+        let positions = self.spool.append_group(&[[document]])?;
+        let position = positions.first().ok_or(StoreError::Invalid("a release without a place"))?;
+        Ok([&[SPOOLED][..], &position.to_bytes()].concat())
+    }
+}
+
+const SEQUENCE_KEY: &[u8] = b"n";
+
+fn window_prefix(task: TaskId) -> Vec<u8> {
+    [b"w", task.as_bytes().as_slice()].concat()
+}
+
+fn window_key(task: TaskId, end: u64) -> Vec<u8> {
+    [window_prefix(task).as_slice(), &end.to_be_bytes()].concat()
+}
+
+fn failure_prefix(task: TaskId) -> Vec<u8> {
+    [b"f", task.as_bytes().as_slice()].concat()
+}
+
+fn failure_key(task: TaskId, interval: Interval) -> Vec<u8> {
+    [failure_prefix(task).as_slice(), &interval.start().0.to_be_bytes(), &interval.end().0.to_be_bytes()]
+        .concat()
+}
+
+fn release_key(sequence: u64) -> Vec<u8> {
+    [b"r".as_slice(), &sequence.to_be_bytes()].concat()
+}
+
+fn decode_all(entries: Vec<Entry>) -> Result<Vec<Collection>, StoreError> {
+    entries.into_iter().map(|(_, value)| WindowRecord::decode(&value)).collect()
+}
+
+impl CollectorStore for CollectorDisk {
+    fn begin(&self, task: TaskId, interval: Interval, request: &[u8]) -> Result<Begun, BeginError> {
+        let mut guard = self.state.lock();
+        if let Some(found) = self.overlapping(task, interval)? {
+            if found.interval != interval {
+                return Err(BeginError::Overlap(Box::new(found)));
+            }
+            return match found.stage {
+                Stage::UnderWay { request, location } => Ok(Begun::UnderWay { request, location }),
+                Stage::Released { sequence } => Ok(Begun::Released(Box::new(self.must_read(sequence)?))),
+                // Failed windows stand elsewhere.
+                Stage::Failed { .. } => {
+                    Err(StoreError::Invalid("a failed window among the live ones").into())
+                }
+            };
+        }
+        let stage = Stage::UnderWay { request: request.to_vec(), location: None };
+        let mut batch = StateBatch::default();
+        let value = WindowRecord::encode(&Collection { interval, stage })?;
+        batch.insert(&window_key(task, interval.end().0), &value)?;
+        batch.remove(&failure_key(task, interval))?;
+        // Durable from here; the request may leave. A restart finds it and sends it again.
+        let _receipt = guard.commit(batch)?;
+        Ok(Begun::UnderWay { request: request.to_vec(), location: None })
+    }
+
+    fn set_location(
+        &self,
+        task: TaskId,
+        interval: Interval,
+        location: Option<&str>,
+    ) -> Result<(), StoreError> {
+        if location.is_some_and(|location| location.len() > LOCATION_BYTES_MAX) {
+            return Err(StoreError::Invalid("a location of more than 2048 bytes"));
+        }
+        let mut guard = self.state.lock();
+        let Some(Collection { stage: Stage::UnderWay { request, .. }, .. }) = self.exact(task, interval)?
+        else {
+            return Ok(());
+        };
+        let stage = Stage::UnderWay { request, location: location.map(str::to_owned) };
+        let mut batch = StateBatch::default();
+        let value = WindowRecord::encode(&Collection { interval, stage })?;
+        batch.insert(&window_key(task, interval.end().0), &value)?;
+        let _receipt = guard.commit(batch)?;
+        Ok(())
+    }
+
+    fn finish(&self, task: TaskId, interval: Interval, draft: Draft) -> Result<Release, StoreError> {
+        // A panic under it leaves nothing half done: the number is read anew.
+        let _finishing = self.finishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let sequence = self.last_sequence()? + 1;
+        let release = draft.numbered(sequence);
+        if let Some(Collection { stage: Stage::Released { sequence }, .. }) = self.exact(task, interval)? {
+            return self.must_read(sequence);
+        }
+        let value = self.place(&release.to_json())?;
+        let mut guard = self.state.lock();
+        let Some(Collection { stage: Stage::UnderWay { .. }, .. }) = self.exact(task, interval)? else {
+            return Err(StoreError::Invalid("a release of a window that is not under way"));
+        };
+        let mut batch = StateBatch::default();
+        let ended = Collection { interval, stage: Stage::Released { sequence } };
+        batch.insert(&window_key(task, interval.end().0), &WindowRecord::encode(&ended)?)?;
+        batch.insert(&release_key(sequence), &value)?;
+        batch.insert(SEQUENCE_KEY, &sequence.to_be_bytes())?;
+        // Durable from here: this is the release of the window for ever.
+        let _receipt = guard.commit(batch)?;
+        Ok(release)
+    }
+
+    fn fail(&self, task: TaskId, interval: Interval, reason: &str) -> Result<(), StoreError> {
+        let mut guard = self.state.lock();
+        let Some(Collection { stage: Stage::UnderWay { .. }, .. }) = self.exact(task, interval)? else {
+            return Ok(());
+        };
+        let reason = reason.chars().take(REASON_CHARACTERS_MAX).collect();
+        let failed = Collection { interval, stage: Stage::Failed { reason } };
+        let mut batch = StateBatch::default();
+        batch.remove(&window_key(task, interval.end().0))?;
+        batch.insert(&failure_key(task, interval), &WindowRecord::encode(&failed)?)?;
+        let _receipt = guard.commit(batch)?;
+        Ok(())
+    }
+
+    fn release(&self, sequence: u64) -> Result<Option<Release>, StoreError> {
+        let Some(value) = self.state.get(&release_key(sequence))? else { return Ok(None) };
+        let document = match value.split_first() {
+            Some((&INLINE, document)) => document.to_vec(),
+            Some((&SPOOLED, position)) => {
+                let position = <[u8; 8]>::try_from(position).map_err(StoreError::prepare)?;
+                self.spool.read(Position::from_bytes(position))?
+            }
+            _ => return Err(StoreError::prepare(format!("release {sequence} has no readable place"))),
+        };
+        Release::from_json(&document).map(Some).map_err(StoreError::prepare)
+    }
+
+    fn collections(&self, task: TaskId, after: u64, limit: usize) -> Result<Vec<Collection>, StoreError> {
+        decode_all(self.state.scan_prefix(&window_prefix(task), Some(&window_key(task, after)), limit)?)
+    }
+
+    fn failures(&self, task: TaskId, limit: usize) -> Result<Vec<Collection>, StoreError> {
+        decode_all(self.state.scan_prefix(&failure_prefix(task), None, limit)?)
+    }
+}
+
+#[cfg(test)]
+mod tests;
