@@ -339,7 +339,7 @@ fn tls(config: Option<&Tls>) -> Result<Option<Arc<ServerConfig>>, StartError> {
 
 fn hpke(role: Role, keys: &[HpkeKey]) -> Result<(HpkeConfigList, InputShareOpener), StartError> {
     let keys: Vec<(u8, PrivateKey)> =
-        keys.iter().map(|key| (key.id, PrivateKey::from_bytes(*key.private_key.expose()))).collect();
+        keys.iter().map(|key| (key.id, key.private())).collect();
     let pairs = || keys.iter().map(|(id, key)| (*id, key));
     Ok((hpke_config_list(pairs())?, InputShareOpener::new(role, pairs())?))
 }
@@ -371,13 +371,13 @@ fn collectors<'a>(entries: impl Iterator<Item = CollectorEntry<'a>>) -> Result<C
                 .iter()
                 .map(|source| {
                     let rules =
-                        SourceRules { epoch_start: source.epoch_start.unix_seconds(), cap: source.cap.micro() };
+                        SourceRules { epoch_start: source.epoch_start.unix_seconds(), cap: source.cap.get().into() };
                     Ok((BudgetSource::new(&source.name)?, rules))
                 })
                 .collect::<Result<_, LedgerError>>()?;
             Ok(RegisteredCollector {
                 name: name.clone(),
-                hpke_config: hpke_config.protocol(),
+                hpke_config: hpke_config.message(),
                 token: token.cloned(),
                 budget_sources,
             })

@@ -165,7 +165,7 @@ async fn play(args: &Args, journeys: &Journeys, dir: &Path, now: u64) -> Result<
 async fn spent_of_budget(config: &Config, day: u64, service: &Service) -> Result<(u64, u64), Failure> {
     let collectors = config.leader.iter().flat_map(|leader| &leader.collector);
     let source = collectors.flat_map(|collector| &collector.budget_source).next().ok_or("no budget source")?;
-    let rules = SourceRules { epoch_start: source.epoch_start.unix_seconds(), cap: source.cap.micro() };
+    let rules = SourceRules { epoch_start: source.epoch_start.unix_seconds(), cap: source.cap.get().into() };
     let epoch = *rules.epochs_touched(day, day + DAY)?.start();
     let leader = service.leader().ok_or("no leader")?;
     Ok((leader.spent(BudgetSource::new(&source.name)?, epoch).await?, rules.cap))
@@ -185,7 +185,7 @@ async fn replay(
     service: &Service,
     stages: &mut Stages,
     day: u64,
-) -> Result<crate::collector::release::Release, Failure> {
+) -> Result<crate::collector::Release, Failure> {
     let total = journeys.conversions();
     let quiet = args.json || !std::io::stderr().is_terminal();
 

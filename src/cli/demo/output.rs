@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::setup::CAP;
 use super::stages::{Stage, Stages};
-use crate::collector::release::Release;
-use crate::collector::table;
+use crate::collector::{Release, table};
+
 
 /// What came out, and what only a demo knows.
 pub(super) struct Outcome {
