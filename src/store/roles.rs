@@ -27,8 +27,8 @@ pub struct TaskRecord {
     pub verify_secret_id: u8,
 }
 
-/// A report that was rejected or verified by this aggregator's half of a job, and what it adds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A report, by what tells it apart and what decides to which batch it belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReportKey {
     /// Its id.
     pub report_id: ReportId,
@@ -313,6 +313,10 @@ pub struct PreparedJob {
     pub response: Vec<u8>,
 }
 
+/// Sums and encodes a job, given for each verified report whether it is claimed.
+pub type PrepareJob<'a> =
+    &'a mut (dyn FnMut(&[Result<(), ReportError>]) -> Result<PreparedJob, StoreError> + 'a);
+
 /// What the helper asks.
 pub trait HelperStore: AggregatorStore {
     /// The response that was kept for a job with this key.
@@ -330,6 +334,6 @@ pub trait HelperStore: AggregatorStore {
         task: &Task,
         key: RequestKey,
         verified: &[ReportKey],
-        prepare: &mut dyn FnMut(&[Result<(), ReportError>]) -> Result<PreparedJob, StoreError>,
+        prepare: PrepareJob<'_>,
     ) -> Result<Vec<u8>, StoreError>;
 }
