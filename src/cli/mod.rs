@@ -2,7 +2,7 @@
 //! randomness and the standard streams enter; below they are passed in.
 
 pub mod check;
-pub mod collect;
+
 pub mod demo;
 pub mod init;
 pub mod serve;
@@ -43,8 +43,6 @@ enum Command {
     Serve(serve::Args),
     /// Take part in tasks, list and explain them.
     Task(task::Args),
-    /// Collect a window and print the release.
-    Collect(collect::Args),
     /// See it work: three roles on this machine, real journeys, released counts beside the true ones.
     Demo(demo::Args),
 }
