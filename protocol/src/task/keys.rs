@@ -1,4 +1,4 @@
-//! Verify keys (taskprov section 3.3): derived from a secret that this pair of aggregators shares.
+//! Verify keys (taskprov section 3.4): derived from a secret that this pair of aggregators shares.
 
 use ring::{digest, hkdf};
 use zeroize::{Zeroize as _, ZeroizeOnDrop};
