@@ -58,11 +58,6 @@ impl VerifyKey {
     pub(crate) fn expose(&self) -> &[u8; VERIFY_KEY_LEN] {
         &self.0
     }
-
-    #[cfg(test)]
-    pub(crate) fn from_bytes(bytes: [u8; VERIFY_KEY_LEN]) -> Self {
-        Self(bytes)
-    }
 }
 
 impl std::fmt::Debug for VerifyKey {
