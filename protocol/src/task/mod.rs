@@ -5,7 +5,7 @@ mod profile;
 mod safety;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use keys::{VerifyKey, VerifySecret};
 pub use profile::{Profile, TaskError};

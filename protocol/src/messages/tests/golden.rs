@@ -212,8 +212,7 @@ fn hpke_configurations() {
     same(&ours, &ours_bytes);
     // P-256, and X25519 with another AEAD or a key of another length: read, kept, not used.
     let others = ["01 0010 0001 0001 0003 040404", "02 0020 0001 0003 0001 01", "03 0020 0001 0001 0001 01"];
-    let list_bytes =
-        format!("{:04x} {} {ours_bytes}", 12 + 10 + 10 + 41, others.map(|other| other.to_owned()).join(" "));
+    let list_bytes = format!("{:04x} {} {ours_bytes}", 12 + 10 + 10 + 41, others.join(" "));
     let list = HpkeConfigList::from_bytes(&hex(&list_bytes)).unwrap();
     assert_eq!(list.to_bytes(), hex(&list_bytes));
     assert_eq!(

@@ -76,7 +76,7 @@ fn the_largest_batch_with_the_widest_noise_fits_every_field() {
 fn slack_is_forty_times_the_scale_rounded_up() {
     let slack = |sensitivity, micro| {
         let epsilon = MicroEpsilon::from_micro(micro).unwrap();
-        PrivacyPolicy { sensitivity, epsilon, ..policy(&VdafConfig::Count) }.noise_slack()
+        PrivacyPolicy { epsilon, sensitivity, ..policy(&VdafConfig::Count) }.noise_slack()
     };
     assert_eq!(slack(2, 1_000_000), 80);
     assert_eq!(slack(1, 3_000_000), 14);
