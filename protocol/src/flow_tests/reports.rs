@@ -3,6 +3,11 @@
 use super::*;
 use crate::task::tests::interval;
 
+/// What is done to a finished report, and who refuses it.
+type Changed = (&'static str, fn(&mut Report), By);
+/// What is done to the shares before they are sealed, who refuses the report and why.
+type Altered = (&'static str, fn(&mut Sharded), By, ReportError);
+
 /// Of the good reports around the bad one.
 const GOOD: [u64; 4] = [1, 2, 0, 3];
 
@@ -53,8 +58,7 @@ fn changed_on_the_way() {
         change(&mut report);
         report
     };
-    type Case = (&'static str, fn(&mut Report), By);
-    let cases: [Case; 11] = [
+    let cases: [Changed; 11] = [
         ("leader's tag", |report| report.leader_share = flipped(&report.leader_share, 0), By::Leader),
         ("leader's ciphertext", |report| report.leader_share = flipped(&report.leader_share, 40), By::Leader),
         ("leader's enc", |report| report.leader_share = other_enc(&report.leader_share), By::Leader),
@@ -108,9 +112,8 @@ fn a_share_for_one_aggregator_is_none_for_the_other() {
 #[test]
 fn dishonest_shares() {
     let parties = Parties::of(sum_task());
-    type Case = (&'static str, fn(&mut Sharded), By, ReportError);
     // The leader's share: 15 bits of measurement, the proof, a blind of 32 bytes.
-    let cases: [Case; 10] = [
+    let cases: [Altered; 10] = [
         ("measurement", |sharded| sharded.leader_share[0] ^= 1, By::Helper, ReportError::VdafVerifyError),
         (
             "proof",

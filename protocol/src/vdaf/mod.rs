@@ -12,7 +12,7 @@
 //! What the types rule out:
 //! - a share of one configuration added to a share of another ([`AggregateShare`]);
 //! - sealing a share that has no noise: only [`Noised`] shares are for the collector;
-//! - reading a wrapped sum as a huge count: [`unshard`] knows signs and ranges.
+//! - reading a wrapped sum as a huge count: [`unshard()`] knows signs and ranges.
 
 mod config;
 mod measurement;
