@@ -21,7 +21,7 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// which is safe because answers to repeated requests are stored. It also ends the
 /// request that is handed to a connection in the instant in which the peer closes
 /// it: seen with hyper 1.12, once in thousands of such closures, to wait for ever.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Shorter than the server's header timeout, so that a connection is hardly ever
 /// reused at the moment when the peer closes it.
