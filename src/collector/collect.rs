@@ -304,7 +304,7 @@ impl Collector {
         blocking(move || {
             let request = CollectionJobReq::from_bytes(&request)
                 .map_err(|error| CollectError::BadAnswer(format!("the stored request: {error}")))?;
-            let cells = collector.open(&task, &request, &response)?;
+            let cells = collector.open_shares(&task, &request, &response)?;
             let CollectionJobResp { report_count, interval: reports, .. } = response;
             let draft = Draft::new(&task, Opened { window, reports, report_count, cells, charge })?;
             Ok(collector.store().finish(task.task.id(), interval, draft)?)
@@ -312,7 +312,7 @@ impl Collector {
         .await
     }
 
-    fn open(
+    fn open_shares(
         &self,
         task: &KnownTask,
         request: &CollectionJobReq,
