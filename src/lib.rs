@@ -8,5 +8,6 @@ pub mod collector;
 pub mod config;
 pub mod net;
 pub mod privacy;
+pub mod service;
 pub mod store;
 pub mod tasks;

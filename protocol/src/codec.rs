@@ -31,7 +31,7 @@ pub enum CodecError {
         reason: &'static str,
     },
     /// Extensions must come in strictly increasing order of their type, which also rules out
-    /// repetitions (DAP-18 sections 4.2.2, 4.4.3, 4.5.1, 4.6.2).
+    /// repetitions (DAP-18 sections 4.2.2, 4.5.1, 4.5.3.4, 4.6.2).
     #[error("extension {found:#06x} after {previous:#06x}: extensions must be in strictly increasing order")]
     ExtensionOrder {
         /// The type before.

@@ -1,4 +1,4 @@
-//! Aggregate shares on their way to the collector (DAP-18 sections 4.6.7 and 4.6.8).
+//! Aggregate shares on their way to the collector (DAP-18 sections 4.6.6 and 4.6.7).
 
 use rand::CryptoRng;
 

@@ -16,3 +16,8 @@ pub mod report;
 pub mod task;
 pub mod vdaf;
 pub mod verification;
+
+#[cfg(test)]
+mod flow_tests;
+#[cfg(test)]
+mod vector_tests;

@@ -48,8 +48,9 @@ impl PrivacyPolicy {
     /// The version of the encoding.
     pub const VERSION: u8 = 1;
 
-    /// 40 times the noise scale, rounded up: one draw is further from 0 with a chance below e^-40.
-    /// The bound for "cannot be noise any more".
+    /// 40 times the noise scale, rounded up: the bound for "cannot be noise any more". A cell of a result
+    /// carries two draws, one of each aggregator. Their sum is further from 0 than this with a chance of
+    /// about 21 e^-40, below 10^-15.
     pub fn noise_slack(&self) -> u128 {
         (40 * u128::from(self.sensitivity) * 1_000_000).div_ceil(u128::from(self.epsilon.get()))
     }

@@ -1,6 +1,7 @@
 //! Making a report (DAP-18 section 4.4.2.1): shard the measurement, seal each share to its aggregator.
 
 use rand::CryptoRng;
+use zeroize::Zeroizing;
 
 use crate::codepoints::REPORT_EXTENSION_PRIVACY_BUDGET;
 use crate::epsilon::MicroEpsilon;
@@ -88,12 +89,14 @@ impl<'t> ReportMaker<'t> {
             .map_err(ReportMakingError::Measurement)?;
         let header = encode_report_header(&metadata, &sharded.public_share);
         let aad = [self.task.aad_prefix(), &header].concat();
+        // Both shares together are the measurement, so none of their copies made here outlives the call.
+        let input_shares = [sharded.leader_share, sharded.helper_share].map(Zeroizing::new);
         let mut seal = |(config_id, sealer): &(u8, Sealer), share: &[u8]| {
-            let plaintext = encode_plaintext_input_share(&Extensions::none(), share);
+            let plaintext = Zeroizing::new(encode_plaintext_input_share(&Extensions::none(), share));
             Ok::<_, HpkeError>(HpkeCiphertext::new(*config_id, sealer.seal(rng, &aad, &plaintext)?))
         };
-        let leader_share = seal(&self.leader, &sharded.leader_share)?;
-        let helper_share = seal(&self.helper, &sharded.helper_share)?;
+        let leader_share = seal(&self.leader, &input_shares[0])?;
+        let helper_share = seal(&self.helper, &input_shares[1])?;
         Ok(Report { metadata, public_share: sharded.public_share, leader_share, helper_share })
     }
 

@@ -1,4 +1,4 @@
-//! Verifying a whole aggregation job, as functions without I/O (DAP-18 sections 4.5.4 and 4.5.5).
+//! Verifying a whole aggregation job, as functions without I/O (DAP-18 section 4.5.3).
 //!
 //! Each report fails alone: a function returns one result for each report, in order, and no result
 //! depends on another report. The functions take slices, so that a service can cut a job into
@@ -7,6 +7,7 @@
 use ring::digest;
 
 use crate::codepoints::REPORT_EXTENSION_PRIVACY_BUDGET;
+use crate::epsilon::MicroEpsilon;
 use crate::hpke::{Envelope, HpkeError, Opener, PrivateKey};
 use crate::messages::{
     AggregationJobResp, HpkeCiphertextRef, HpkeConfig, HpkeConfigList, PlaintextInputShareRef, ReportError,
@@ -14,7 +15,7 @@ use crate::messages::{
 };
 use crate::report::input_share_info;
 use crate::task::{Profile, Task, VerifyKey};
-use crate::vdaf::{AggregateShare, LeaderState, OutputShare, VdafError};
+use crate::vdaf::{AggregateShare, LeaderState, OutputShare, Part, VdafError};
 
 /// Opens the input shares of one aggregator, under each of its HPKE configurations.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl InputShareOpener {
     }
 
     /// Opens many shares of one task; each fails alone. An unknown configuration id is a
-    /// `hpke_decrypt_error`, as DAP-18 section 4.5.5.1 says.
+    /// `hpke_decrypt_error`, as DAP-18 section 4.5.3.3 says.
     fn open(
         &self,
         task: &Task,
@@ -88,18 +89,17 @@ pub struct TimeWindow {
     pub earliest: Time,
 }
 
-/// Checks what can be told from a report's public part (DAP-18 section 4.5.5.2).
+/// Checks what can be told from a report's public part (DAP-18 section 4.5.3.4).
+///
+/// The task's interval comes before the window: a report that lies after the task's end and ahead of the
+/// clock is refused for good, and not put back until its time has come. An upload that is outside of the
+/// interval is answered with `report_dropped` instead of `task_not_started` and `task_expired` (DAP-18 section
+/// 4.4.2.2); that is the caller's to translate.
 pub fn check_header(
     task: &Task,
     header: &ReportHeaderRef<'_>,
     window: TimeWindow,
 ) -> Result<(), ReportError> {
-    if header.time > window.latest {
-        return Err(ReportError::ReportTooEarly);
-    }
-    if header.time < window.earliest {
-        return Err(ReportError::ReportDropped);
-    }
     if let Some(interval) = task.interval() {
         if header.time < interval.start() {
             return Err(ReportError::TaskNotStarted);
@@ -108,12 +108,18 @@ pub fn check_header(
             return Err(ReportError::TaskExpired);
         }
     }
+    if header.time > window.latest {
+        return Err(ReportError::ReportTooEarly);
+    }
+    if header.time < window.earliest {
+        return Err(ReportError::ReportDropped);
+    }
     let mut acceptable = true;
     let mut budget_given = false;
     header
         .check_extensions(|kind, data| match (task.profile(), kind) {
             (Profile::Attribution, REPORT_EXTENSION_PRIVACY_BUDGET) => {
-                budget_given = data.len() == 4;
+                budget_given = privacy_budget(data).is_some();
             }
             _ => acceptable = false,
         })
@@ -122,14 +128,27 @@ pub fn check_header(
     if acceptable && budget_given == budget_due { Ok(()) } else { Err(ReportError::InvalidMessage) }
 }
 
+/// Reads the data of a `privacy_budget` report extension: micro-epsilon in four bytes. A report that spent
+/// nothing has no place in any release, and the W3C's API refuses an epsilon of 0.
+fn privacy_budget(data: &[u8]) -> Option<MicroEpsilon> {
+    MicroEpsilon::from_micro(u32::from_be_bytes(data.try_into().ok()?)).ok()
+}
+
 /// Reads an opened share. No private extension is known, so any is a reason to refuse.
 fn input_share(plaintext: &[u8]) -> Result<&[u8], ReportError> {
     let share = PlaintextInputShareRef::from_bytes(plaintext).map_err(|_| ReportError::InvalidMessage)?;
     if share.private_extensions.is_empty() { Ok(share.payload) } else { Err(ReportError::InvalidMessage) }
 }
 
+/// A share that does not decode is an `invalid_message` (DAP-18 section 4.5.3.4). A message of the other
+/// aggregator that does not decode leaves the verification in the state `Rejected`, which is a
+/// `vdaf_verify_error` (section 4.5.3.2).
 fn vdaf_report_error(error: &VdafError) -> ReportError {
-    if error.is_malformed() { ReportError::InvalidMessage } else { ReportError::VdafVerifyError }
+    match error {
+        VdafError::Malformed(Part::Message) => ReportError::VdafVerifyError,
+        _ if error.is_malformed() => ReportError::InvalidMessage,
+        _ => ReportError::VdafVerifyError,
+    }
 }
 
 /// The leader's side of a report that is being verified.
@@ -242,7 +261,7 @@ pub struct PendingReport {
     pub state: LeaderState,
 }
 
-/// The helper's answer does not fit the request: the job must be abandoned (DAP-18 section 4.5.4.1).
+/// The helper's answer does not fit the request: the job must be abandoned (DAP-18 section 4.5.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JobMismatch {
@@ -305,7 +324,8 @@ pub fn leader_finish(
         .collect()
 }
 
-/// What an aggregator knows of one batch bucket, or of what one job adds to it (DAP-18 section 4.5.8).
+/// What an aggregator knows of one batch bucket, or of what one job adds to it (DAP-18
+/// section 4.5.4.3).
 #[derive(Clone, Debug)]
 pub struct BatchBucket {
     /// The sum of output shares.

@@ -19,9 +19,10 @@ use time::{Duration, OffsetDateTime};
 
 use self::certificates::Authority;
 use self::render::{CAP, Material, Role, quoted};
+use arras_protocol::epsilon::MicroEpsilon;
 use crate::config::keys::generate_hpke_keypair;
 use crate::config::secret::{NoRandomness, Secret};
-use crate::config::values::{EpochStart, MicroEpsilon};
+use crate::config::values::EpochStart;
 use crate::net::auth::BearerToken;
 use crate::net::endpoint::{Endpoint, EndpointError};
 

@@ -2,7 +2,11 @@
 //! randomness and the standard streams enter; below they are passed in.
 
 pub mod check;
+
+pub mod demo;
 pub mod init;
+pub mod serve;
+pub mod task;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -35,6 +39,12 @@ enum Command {
     Init(init::Args),
     /// Say what is wrong with a configuration.
     Check(check::Args),
+    /// Play the roles of a configuration.
+    Serve(serve::Args),
+    /// Take part in tasks, list and explain them.
+    Task(task::Args),
+    /// See it work: three roles on this machine, real journeys, released counts beside the true ones.
+    Demo(demo::Args),
 }
 
 /// Runs a command line, the program's name first. Exit codes: 0 for success, 1 if
@@ -62,12 +72,24 @@ where
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| error.to_string()),
         Command::Check(args) => check::run(&args, now, &mut out).map_err(|error| error.to_string()),
+        Command::Serve(args) => serve::run(&args, now, &mut out).map_err(|error| error.to_string()),
+        Command::Task(args) => task::run(&args, &mut out).map_err(|error| error.to_string()),
+        Command::Demo(args) => match demo::run(&args, now, &mut out) {
+            Err(demo::DemoError::Usage(error)) => return wrong_usage(&error),
+            Err(demo::DemoError::Failed(error)) => Err(error.to_string()),
+            Ok(code) => Ok(code),
+        },
     };
     code.unwrap_or_else(|error| {
         // For the person who typed the command, thus no log line.
         let _ = writeln!(io::stderr(), "error: {error}");
         ExitCode::from(FAILED)
     })
+}
+
+fn wrong_usage(error: &str) -> ExitCode {
+    let _ = writeln!(io::stderr(), "error: {error}");
+    ExitCode::from(USAGE)
 }
 
 fn log_to_stderr() {

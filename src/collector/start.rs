@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 
-use arras_protocol::hpke::PrivateKey;
 
 use crate::aggregator::Clock;
 use crate::collector::collect::Timing;
@@ -41,7 +40,7 @@ impl Collector {
             ca.as_ref().map(|pem| pem.as_slice()),
         )?;
         let store = CollectorDisk::open(&config.store, &config.watermark)?;
-        let key = |key: &config::HpkeKey| (key.id, PrivateKey::from_bytes(*key.private_key.expose()));
+        let key = |key: &config::HpkeKey| (key.id, key.private());
         let sources = config.budget_source.iter();
         Ok(Self::new(CollectorParts {
             store: Arc::new(store),

@@ -1,21 +1,14 @@
 //! HPKE keys in a configuration: X25519 key pairs and collectors' HpkeConfigs.
 
-use std::fmt;
-
+use arras_protocol::codec::{CodecError, Decode as _, Encode as _};
+use arras_protocol::hpke::{PrivateKey, PublicKey};
+use arras_protocol::messages;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use curve25519_dalek::MontgomeryPoint;
 use ring::rand::SecureRandom;
 use serde::{Deserialize, Deserializer, de};
 
 use super::secret::{NoRandomness, Secret};
-
-/// DHKEM(X25519, HKDF-SHA256), RFC 9180 section 7.1.
-const KEM_X25519_HKDF_SHA256: u16 = 0x0020;
-/// HKDF-SHA256, RFC 9180 section 7.2.
-const KDF_HKDF_SHA256: u16 = 0x0001;
-/// AES-128-GCM, RFC 9180 section 7.3.
-const AEAD_AES_128_GCM: u16 = 0x0001;
 
 /// A private HPKE key and the id under which its public key is advertised.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,8 +23,12 @@ pub struct HpkeKey {
 impl HpkeKey {
     /// What others encrypt to.
     pub fn config(&self) -> HpkeConfig {
-        let public_key = MontgomeryPoint::mul_base_clamped(*self.private_key.expose()).to_bytes();
-        HpkeConfig { id: self.id, public_key }
+        HpkeConfig { id: self.id, public_key: self.private().public_key() }
+    }
+
+    /// The key for opening.
+    pub fn private(&self) -> PrivateKey {
+        PrivateKey::from_bytes(*self.private_key.expose())
     }
 }
 
@@ -41,14 +38,13 @@ pub fn generate_hpke_keypair(random: &dyn SecureRandom, id: u8) -> Result<HpkeKe
     Ok(HpkeKey { id, private_key: Secret::generate(random)? })
 }
 
-/// DAP's HpkeConfig (DAP-18 4.5.1) with the one suite that Arras speaks:
-/// DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-128-GCM.
+/// A collector's `HpkeConfig` (DAP-18 section 4.4.1) of the one suite that Arras speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HpkeConfig {
     /// The HpkeConfigId.
     pub id: u8,
     /// The X25519 public key.
-    pub public_key: [u8; 32],
+    pub public_key: PublicKey,
 }
 
 /// Why a text is no HpkeConfig that Arras can use.
@@ -58,10 +54,10 @@ pub enum HpkeConfigError {
     /// Not base64url.
     #[error("an HpkeConfig is written in base64url without padding")]
     Base64,
-    /// Not an HpkeConfig, or one whose public key has another length.
-    #[error("expected a DAP HpkeConfig of 41 bytes, found {0} bytes; ask the collector for the right one")]
-    Length(usize),
-    /// Another HPKE suite.
+    /// Not an HpkeConfig.
+    #[error("this is not a DAP HpkeConfig ({0}); ask the collector for the right one")]
+    Codec(#[from] CodecError),
+    /// Another HPKE suite, or a key of another length.
     #[error(
         "the HpkeConfig names another suite; Arras speaks DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-128-GCM"
     )]
@@ -69,42 +65,22 @@ pub enum HpkeConfigError {
 }
 
 impl HpkeConfig {
-    /// DAP's encoding of it.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![self.id];
-        for word in [KEM_X25519_HKDF_SHA256, KDF_HKDF_SHA256, AEAD_AES_128_GCM, 32] {
-            out.extend_from_slice(&word.to_be_bytes());
-        }
-        out.extend_from_slice(&self.public_key);
-        out
+    /// As messages carry it.
+    pub fn message(&self) -> messages::HpkeConfig {
+        messages::HpkeConfig::new(self.id, &self.public_key)
     }
 
     /// The encoding in base64url, as configuration files carry it.
     pub fn to_base64(&self) -> String {
-        URL_SAFE_NO_PAD.encode(self.encode())
+        URL_SAFE_NO_PAD.encode(self.message().to_bytes())
     }
 
     /// Reads what [`HpkeConfig::to_base64`] writes.
     pub fn from_base64(text: &str) -> Result<Self, HpkeConfigError> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| HpkeConfigError::Base64)?;
-        let wrong_length = HpkeConfigError::Length(bytes.len());
-        let (id, rest) = bytes.split_first().ok_or(HpkeConfigError::Length(0))?;
-        let (suite, rest) = rest.split_at_checked(6).ok_or(HpkeConfigError::Length(bytes.len()))?;
-        let (length, key) = rest.split_at_checked(2).ok_or(HpkeConfigError::Length(bytes.len()))?;
-        let ours = [KEM_X25519_HKDF_SHA256, KDF_HKDF_SHA256, AEAD_AES_128_GCM];
-        if suite != ours.map(u16::to_be_bytes).concat() {
-            return Err(HpkeConfigError::Suite);
-        }
-        match <[u8; 32]>::try_from(key) {
-            Ok(public_key) if length == [0, 32] => Ok(Self { id: *id, public_key }),
-            _ => Err(wrong_length),
-        }
-    }
-}
-
-impl fmt::Display for HpkeConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.to_base64())
+        let config = messages::HpkeConfig::from_bytes(&bytes)?;
+        let public_key = config.public_key().ok_or(HpkeConfigError::Suite)?;
+        Ok(Self { id: config.id, public_key })
     }
 }
 
@@ -125,7 +101,7 @@ mod tests {
         let private = hex::decode("4612c550263fc8ad58375df3f557aac531d26850903e55a9f23f21d8534e8ac8");
         let public = hex::decode("3948cfe0ad1ddb695d780e59077195da6c56506b027329794ab02bca80815c4d");
         let key = HpkeKey { id: 1, private_key: Secret::new(private.unwrap().try_into().unwrap()) };
-        assert_eq!(key.config().public_key.as_slice(), public.unwrap());
+        assert_eq!(key.config().public_key.as_bytes().as_slice(), public.unwrap());
     }
 
     #[test]
@@ -134,15 +110,14 @@ mod tests {
         let config = key.config();
         assert_eq!(HpkeConfig::from_base64(&config.to_base64()).unwrap(), config);
 
-        let bytes = config.encode();
+        let bytes = config.message().to_bytes();
         assert_eq!(bytes.len(), 41);
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         for length in [0, 1, 6, 8, 40] {
-            assert!(HpkeConfig::from_base64(&text(&bytes[..length])).is_err(), "{length}");
+            assert!(matches!(HpkeConfig::from_base64(&text(&bytes[..length])), Err(HpkeConfigError::Codec(_))));
         }
-        let mut longer = bytes.clone();
-        longer.push(0);
-        assert_eq!(HpkeConfig::from_base64(&text(&longer)), Err(HpkeConfigError::Length(42)));
+        let longer = [bytes.as_slice(), &[0]].concat();
+        assert!(matches!(HpkeConfig::from_base64(&text(&longer)), Err(HpkeConfigError::Codec(_))));
         for position in 1..7 {
             let mut other = bytes.clone();
             other[position] ^= 1;

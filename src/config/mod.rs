@@ -6,6 +6,7 @@
 //! [`Config::load_for_start`] does both and refuses.
 
 pub mod keys;
+pub mod loopback;
 mod problems;
 pub mod roles;
 pub mod secret;

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use arras_protocol::epsilon::MicroEpsilon;
 use serde::Deserialize;
 
 use super::keys::{HpkeConfig, HpkeKey};
 use super::secret::Secret;
-use super::values::{EpochStart, MicroEpsilon, Pem, resolve};
+use super::values::{EpochStart, Pem, resolve};
 use crate::net::auth::{BearerToken, TokenHash};
 use crate::net::endpoint::Endpoint;
 

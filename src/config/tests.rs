@@ -223,7 +223,7 @@ fn certificates() {
 #[test]
 fn collectors_and_sources() {
     let fixture = Fixture::new();
-    let key = |byte: u8| HpkeConfig { id: 1, public_key: [byte; 32] }.to_base64();
+    let key = |byte: u8| HpkeConfig { id: 1, public_key: arras_protocol::hpke::PublicKey::from_bytes([byte; 32]) }.to_base64();
     let another = |leader: &mut toml::Table| {
         let second = double(leader, "collector");
         set(second, "name", "second");

@@ -4,7 +4,6 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, de};
 use time::Date;
@@ -12,65 +11,6 @@ use time::macros::format_description;
 use zeroize::Zeroizing;
 
 use super::secret::SecretString;
-
-/// Micro-epsilon in one epsilon.
-const MICRO: u64 = 1_000_000;
-
-/// Above this an epsilon protects nobody: e^100 is beyond any likelihood ratio
-/// that matters. A larger number is a mistake in the decimal point.
-const EPSILON_MAX_MICRO: u64 = 100 * MICRO;
-
-/// An epsilon or a cap on it in micro-epsilon: an exact decimal with at most six
-/// places, above 0, at most 100.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct MicroEpsilon(u64);
-
-impl MicroEpsilon {
-    /// In units of 10^-6.
-    pub fn micro(self) -> u64 {
-        self.0
-    }
-}
-
-/// A text that is no epsilon.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("expected a decimal above 0 and at most 100 with at most six places, in quotes, such as \"0.5\"")]
-#[non_exhaustive]
-pub struct EpsilonError;
-
-impl FromStr for MicroEpsilon {
-    type Err = EpsilonError;
-
-    fn from_str(text: &str) -> Result<Self, EpsilonError> {
-        let (whole, places) = text.split_once('.').unwrap_or((text, "0"));
-        let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        // Nine digits cannot overflow below.
-        if !digits(whole) || !digits(places) || whole.len() > 9 || places.len() > 6 {
-            return Err(EpsilonError);
-        }
-        let whole: u64 = whole.parse().map_err(|_| EpsilonError)?;
-        let micro: u64 = format!("{places:0<6}").parse().map_err(|_| EpsilonError)?;
-        let value = whole * MICRO + micro;
-        if value == 0 || value > EPSILON_MAX_MICRO { Err(EpsilonError) } else { Ok(Self(value)) }
-    }
-}
-
-impl fmt::Display for MicroEpsilon {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (whole, micro) = (self.0 / MICRO, self.0 % MICRO);
-        if micro == 0 {
-            write!(f, "{whole}")
-        } else {
-            write!(f, "{whole}.{}", format!("{micro:06}").trim_end_matches('0'))
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for MicroEpsilon {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-}
 
 /// The day on which a budget source's first epoch starts, at 00:00 UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,37 +95,6 @@ pub(super) fn resolve(path: &mut PathBuf, folder: &Path) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn epsilon_is_exact() {
-        for (text, micro, shown) in [
-            ("10", 10_000_000, "10"),
-            ("0.5", 500_000, "0.5"),
-            ("0.000001", 1, "0.000001"),
-            ("1.10", 1_100_000, "1.1"),
-            ("100", 100_000_000, "100"),
-        ] {
-            let epsilon: MicroEpsilon = text.parse().unwrap();
-            assert_eq!((epsilon.micro(), epsilon.to_string().as_str()), (micro, shown));
-        }
-        for wrong in [
-            "",
-            "0",
-            "0.0",
-            ".5",
-            "5.",
-            "-1",
-            "+1",
-            "1e1",
-            "1,5",
-            "0.0000001",
-            "100.000001",
-            "9999999999",
-            " 1",
-        ] {
-            assert_eq!(wrong.parse::<MicroEpsilon>(), Err(EpsilonError), "{wrong}");
-        }
-    }
 
     #[test]
     fn epoch_start_in_seconds() {

@@ -178,6 +178,22 @@ impl StoreError {
         matches!(self, Self::Full { .. })
     }
 
+    /// The same error once more: the callers whose reports were written together all hear of it.
+    pub(super) fn repeat(&self) -> Self {
+        match self {
+            Self::Full { what } => Self::Full { what: what.clone() },
+            Self::Io { doing, path, source } => {
+                let source =
+                    source.raw_os_error().map_or_else(|| source.kind().into(), io::Error::from_raw_os_error);
+                Self::Io { doing, path: path.clone(), source }
+            }
+            Self::InDoubt { what } => Self::InDoubt { what },
+            Self::TooLarge { what, bytes, max } => Self::TooLarge { what, bytes: *bytes, max: *max },
+            Self::Invalid(what) => Self::Invalid(what),
+            other => Self::Engine(other.to_string()),
+        }
+    }
+
     /// Sorts an error of the operating system: a full disk is its own case, as it is the
     /// one that passes.
     pub(super) fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {

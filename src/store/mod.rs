@@ -12,6 +12,7 @@
 //!
 //! Every call here blocks on the disk: an async caller moves it off the runtime.
 
+pub mod aggregator;
 mod disk;
 mod error;
 pub mod roles;
@@ -19,13 +20,14 @@ mod spool;
 mod state;
 mod watermark;
 
+pub use aggregator::{HelperDisk, LeaderDisk, StoreOptions};
 #[cfg(any(test, feature = "test-noise"))]
 pub use disk::{Fault, Faults, FileOp};
 pub use error::StoreError;
 pub use roles::{
     AggregatorStore, BatchSummary, CollectRefusal, CollectedBatch, CollectionCreated, CollectionJob,
-    CollectionState, HelperStore, JobDraft, JobNumber, JobSums, LeaderStore, NewReport, OpenJob, PreparedJob,
-    QueuedReport, ReportKey, RequestKey, TaskRecord,
+    CollectionState, HelperStore, JobDraft, JobNumber, JobSums, LeaderStore, NewReport, OpenJob, PrepareJob,
+    PreparedJob, QueuedReport, ReportKey, RequestKey, TaskRecord,
 };
 pub use spool::{
     DEFAULT_SEGMENT_BYTES, MAX_GROUP_BYTES, MAX_RECORD_BYTES, MAX_SEGMENT_BYTES, Position, RangeReader,

@@ -27,8 +27,8 @@ pub struct TaskRecord {
     pub verify_secret_id: u8,
 }
 
-/// A report that was rejected or verified by this aggregator's half of a job, and what it adds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A report, by what tells it apart and what decides to which batch it belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReportKey {
     /// Its id.
     pub report_id: ReportId,
@@ -313,8 +313,9 @@ pub struct PreparedJob {
     pub response: Vec<u8>,
 }
 
-/// Sums and encodes a job, given for each verified report whether it can be claimed.
-pub type Prepare<'a> = dyn FnMut(&[Result<(), ReportError>]) -> Result<PreparedJob, StoreError> + 'a;
+/// Sums and encodes a job, given for each verified report whether it is claimed.
+pub type PrepareJob<'a> =
+    &'a mut (dyn FnMut(&[Result<(), ReportError>]) -> Result<PreparedJob, StoreError> + 'a);
 
 /// What the helper asks.
 pub trait HelperStore: AggregatorStore {
@@ -333,6 +334,6 @@ pub trait HelperStore: AggregatorStore {
         task: &Task,
         key: RequestKey,
         verified: &[ReportKey],
-        prepare: &mut Prepare<'_>,
+        prepare: PrepareJob<'_>,
     ) -> Result<Vec<u8>, StoreError>;
 }

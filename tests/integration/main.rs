@@ -1,1 +1,8 @@
-//! x
+//! Two aggregators and a collector over real HTTP. One binary: it links once.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test that panics has failed")]
+
+mod bad_input;
+mod flows;
+mod harness;
+mod releases;
+mod restarts;

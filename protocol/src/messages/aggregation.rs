@@ -1,7 +1,7 @@
 //! Aggregation jobs (DAP-18 section 4.5). Prio3 verifies in one round, so there is no continuation.
 
 use crate::codec::{CodecError, Decode, Encode, Reader, decode_to_end, put_opaque32};
-use crate::messages::report::{ReportHeaderRef, put_header};
+use crate::messages::report::ReportHeaderRef;
 use crate::messages::{Extensions, HpkeCiphertextRef, ReportError, ReportId};
 
 /// What the leader passes on of a report: the helper's part.
@@ -36,7 +36,7 @@ impl<'a> VerifyInitRef<'a> {
 
 impl Encode for VerifyInitRef<'_> {
     fn encode(&self, out: &mut Vec<u8>) {
-        put_header(out, &self.report_share.header);
+        self.report_share.header.encode(out);
         self.report_share.encrypted_input_share.encode(out);
         put_opaque32(out, self.payload);
     }
@@ -51,7 +51,7 @@ pub struct AggregationJobInitReq<'a> {
     pub agg_param: &'a [u8],
     /// Extensions of the job.
     pub extensions: Extensions,
-    /// The reports.
+    /// The reports. That their ids are distinct (DAP-18 section 4.5.3.2) is the helper's to check.
     pub verify_inits: Vec<VerifyInitRef<'a>>,
 }
 

@@ -82,7 +82,7 @@ macro_rules! identifier {
 }
 
 identifier! {
-    /// Names a task: always the hash of its configuration here (taskprov section 3.2).
+    /// Names a task: always the hash of its configuration here (taskprov section 3.3).
     TaskId, 32
 }
 identifier! {
@@ -135,7 +135,7 @@ pub enum ReportError {
     HpkeUnknownConfigId = 4,
     /// It does not open.
     HpkeDecryptError = 5,
-    /// Its proof does not verify.
+    /// Its proof does not verify, or the other aggregator's message about it does not decode.
     VdafVerifyError = 6,
     /// After the task's interval.
     TaskExpired = 7,
@@ -338,9 +338,9 @@ impl Interval {
         self.start <= other.start && other.end() <= self.end()
     }
 
-    /// Whether the two share a time.
+    /// Whether the two share a time; an empty one shares none.
     pub fn overlaps(self, other: Self) -> bool {
-        self.start < other.end() && other.start < self.end()
+        self.start.max(other.start) < self.end().min(other.end())
     }
 
     /// The smallest interval that holds both.

@@ -35,7 +35,8 @@ impl CollectionJobReq {
         }
     }
 
-    /// The query, if it is one of the time-interval mode.
+    /// The query, if it is one of the time-interval mode. An interval that does not decode is DAP's
+    /// `batchInvalid` (DAP-18 section 5.1.1), another mode its `invalidMessage`.
     pub fn as_time_interval(&self) -> Result<TimeIntervalQuery, CodecError> {
         if self.batch_mode != BATCH_MODE_TIME_INTERVAL {
             return Err(CodecError::Invalid { field: "batch_mode", reason: "is not time_interval" });
@@ -184,7 +185,7 @@ impl Decode for AggregateShareMessage {
     }
 }
 
-/// What a sealed aggregate share is bound to (DAP-18 section 4.6.8).
+/// What a sealed aggregate share is bound to (DAP-18 section 4.6.7).
 #[derive(Clone, Copy, Debug)]
 pub struct AggregateShareAad<'a> {
     /// The task.

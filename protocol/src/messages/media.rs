@@ -48,10 +48,17 @@ impl MediaType {
         let mut parts = header.split(';');
         let essence = parts.next().unwrap_or_default().trim();
         essence.eq_ignore_ascii_case("application/ppm-dap")
-            && parts.any(|parameter| {
-                let Some((name, value)) = parameter.split_once('=') else { return false };
-                name.trim().eq_ignore_ascii_case("message")
-                    && value.trim().trim_matches('"').eq_ignore_ascii_case(&self.as_str()[PREFIX.len()..])
-            })
+            && parts
+                .filter_map(|parameter| parameter.split_once('='))
+                // The first one decides: what a repeated parameter means is not defined.
+                .find(|(name, _)| name.trim().eq_ignore_ascii_case("message"))
+                .is_some_and(|(_, value)| {
+                    unquoted(value.trim()).eq_ignore_ascii_case(&self.as_str()[PREFIX.len()..])
+                })
     }
+}
+
+/// Takes off a pair of quotes; one alone stays, and matches nothing.
+fn unquoted(value: &str) -> &str {
+    value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
 }

@@ -1,6 +1,6 @@
 //! Reports and their upload (DAP-18 section 4.4.2).
 
-use crate::codec::{CodecError, Decode, Encode, Reader, decode_to_end, put_opaque16, put_opaque32};
+use crate::codec::{CodecError, Decode, Encode, Reader, decode_to_end, put_opaque32};
 use crate::messages::extensions::check_extensions;
 use crate::messages::{Extensions, HpkeCiphertext, HpkeCiphertextRef, ReportError, ReportId, Time};
 
@@ -249,18 +249,15 @@ pub(crate) fn encode_report_header(metadata: &ReportMetadata, public_share: &[u8
     out
 }
 
-/// Re-encodes a header that was read.
-pub(crate) fn put_header(out: &mut Vec<u8>, header: &ReportHeaderRef<'_>) {
-    header.report_id.encode(out);
-    out.extend_from_slice(&header.time.0.to_be_bytes());
-    put_opaque16(out, header.public_extensions);
-    put_opaque32(out, header.public_share);
+/// A header goes on as it came: the associated data of both shares is made of these bytes.
+impl Encode for ReportHeaderRef<'_> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.encoded);
+    }
 }
 
 impl Encode for ReportRef<'_> {
     fn encode(&self, out: &mut Vec<u8>) {
-        put_header(out, &self.header);
-        self.leader_share.encode(out);
-        self.helper_share.encode(out);
+        out.extend_from_slice(self.encoded);
     }
 }

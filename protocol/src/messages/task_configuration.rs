@@ -78,7 +78,7 @@ impl TaskConfiguration {
     }
 
     /// The task's id: `SHA-256(SHA-256("dap-taskprov task id") || configuration)` (taskprov section
-    /// 3.2). A different policy, endpoint or VDAF is a different task.
+    /// 3.3). A different policy, endpoint or VDAF is a different task.
     pub fn task_id(&self) -> TaskId {
         let prefix = digest::digest(&digest::SHA256, b"dap-taskprov task id");
         let mut context = digest::Context::new(&digest::SHA256);

@@ -1,4 +1,4 @@
-//! Verify keys (taskprov section 3.3): derived from a secret that this pair of aggregators shares.
+//! Verify keys (taskprov section 3.4): derived from a secret that this pair of aggregators shares.
 
 use ring::{digest, hkdf};
 use zeroize::{Zeroize as _, ZeroizeOnDrop};
@@ -57,11 +57,6 @@ impl VerifyKey {
     /// For the VDAF.
     pub(crate) fn expose(&self) -> &[u8; VERIFY_KEY_LEN] {
         &self.0
-    }
-
-    #[cfg(test)]
-    pub(crate) fn from_bytes(bytes: [u8; VERIFY_KEY_LEN]) -> Self {
-        Self(bytes)
     }
 }
 

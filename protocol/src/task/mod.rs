@@ -5,7 +5,7 @@ mod profile;
 mod safety;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use keys::{VerifyKey, VerifySecret};
 pub use profile::{Profile, TaskError};
@@ -19,7 +19,7 @@ use crate::messages::{Interval, TaskConfiguration, TaskId};
 use crate::policy::PrivacyPolicy;
 use crate::vdaf::{Vdaf, VdafConfig};
 
-/// Domain separation of DAP-18: the prefix of the VDAF's context and of HPKE's `info`.
+/// Domain separation of DAP-18: the prefix of the VDAF's context (HPKE's `info` strings have their own).
 const DAP: &[u8] = b"dap-18";
 
 /// A task that Arras takes part in: it fits one of the three profiles and is not trivially unsafe.
@@ -43,7 +43,7 @@ impl Task {
         let fields = profile::classify(&configuration)?;
         let vdaf_config = VdafConfig::decode(configuration.vdaf_type, configuration.vdaf_configuration())
             .map_err(TaskError::Vdaf)?;
-        profile::check_shape(fields.profile, &configuration, &vdaf_config)?;
+        profile::check_shape(fields.profile, &configuration, fields.interval, &vdaf_config)?;
         safety::check_configuration(fields.profile, &configuration)?;
         if let Some(policy) = &fields.policy {
             safety::check_policy(policy, &vdaf_config)?;

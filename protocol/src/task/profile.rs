@@ -124,6 +124,7 @@ const ATTRIBUTION_MIN_BATCH_SIZE: u64 = 20;
 pub(super) fn check_shape(
     profile: Profile,
     configuration: &TaskConfiguration,
+    interval: Option<Interval>,
     vdaf: &VdafConfig,
 ) -> Result<(), TaskError> {
     let extensions = &configuration.extensions;
@@ -136,6 +137,9 @@ pub(super) fn check_shape(
         configuration.leader.as_str() != configuration.helper.as_str(),
         "leader and helper must have different endpoints",
     )?;
+    if let Some(interval) = interval {
+        require(interval.duration().0 > 0, "task_interval must not be empty")?;
+    }
     match profile {
         Profile::Arras => {
             require(!configuration.task_info().is_empty(), "task_info must not be empty")?;

@@ -12,7 +12,7 @@
 //! What the types rule out:
 //! - a share of one configuration added to a share of another ([`AggregateShare`]);
 //! - sealing a share that has no noise: only [`Noised`] shares are for the collector;
-//! - reading a wrapped sum as a huge count: [`unshard`] knows signs and ranges.
+//! - reading a wrapped sum as a huge count: [`unshard()`] knows signs and ranges.
 
 mod config;
 mod measurement;
@@ -142,8 +142,8 @@ impl VdafError {
     ///
     /// DAP-18 section 4.5.3.4 asks for `invalid_message` where an input share does
     /// not decode. A ping-pong message that does not decode counts as malformed
-    /// here too; who wants section 4.5.3.2 to the letter (`Rejected`, so
-    /// `vdaf_verify_error`) can tell it by [`Part::Message`].
+    /// here too, but by section 4.5.3.2 it is a `vdaf_verify_error` (the state is
+    /// `Rejected`): tell it by [`Part::Message`].
     pub fn is_malformed(&self) -> bool {
         matches!(self, Self::Malformed(_))
     }

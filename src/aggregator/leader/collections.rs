@@ -47,12 +47,13 @@ impl Leader {
                     }
                 }
             }
+            // A job that ended may have to be taken up again, so the store is asked anew in either case.
             tokio::select! {
                 Some(ended) = driven.join_next() => match ended {
                     Ok(key) => { under_way.remove(&key); }
                     Err(error) => tracing::error!(%error, "a collection job stopped; restart the process"),
                 },
-                () = tokio::time::sleep(DRAIN_POLL) => {}
+                () = self.0.created.notified() => {}
             }
         }
     }

@@ -88,7 +88,10 @@ fn create(leader: &Leader, task: &ProvisionedTask, body: &[u8]) -> ApiResult {
     let content = request.to_bytes();
     let job = CollectionJobId::new(leader.parts().id_key.derive(Resource::CollectionJob, id, &content));
     let (status, job) = match leader.store().create_collection(id, job, &content, interval)? {
-        CollectionCreated::New(job) => (StatusCode::CREATED, job),
+        CollectionCreated::New(job) => {
+            leader.0.created.notify_one();
+            (StatusCode::CREATED, job)
+        }
         CollectionCreated::Existing(job) => (StatusCode::OK, job),
         CollectionCreated::Overlap => {
             let detail = "part of the window was collected before, or is being collected by another request";

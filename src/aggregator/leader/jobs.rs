@@ -32,6 +32,9 @@ use crate::store::{JobDraft, JobNumber, JobSums, OpenJob, Position, QueuedReport
 /// by the hour; a fuller job costs both aggregators less.
 const JOB_FILL: Duration = Duration::from_millis(500);
 
+/// How often an idle leader looks for reports that were put back. They were at most some minutes early.
+const PUT_BACK_POLL: Duration = Duration::from_secs(5);
+
 /// First and longest pause before a job is sent again. Doubled each time: a helper that is down for hours
 /// is asked about once a minute.
 const RETRY_FIRST: Duration = Duration::from_millis(250);
@@ -84,8 +87,10 @@ impl Leader {
                 }
             }
             if !made {
-                self.0.work.notified().await;
-                tokio::time::sleep(JOB_FILL).await;
+                // The wait has an end for reports that were put back until their time has come.
+                if tokio::time::timeout(PUT_BACK_POLL, self.0.work.notified()).await.is_ok() {
+                    tokio::time::sleep(JOB_FILL).await;
+                }
             }
         }
     }

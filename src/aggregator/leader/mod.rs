@@ -16,7 +16,8 @@ use tokio::task::JoinSet;
 use crate::aggregator::{Clock, IdKey, Limits, NoiseFactory, ProvisionedTask, Registry};
 use crate::net::client::PeerClient;
 use crate::net::endpoint::Endpoint;
-use crate::store::LeaderStore;
+use crate::privacy::ledger::{BudgetSource, Epoch};
+use crate::store::{LeaderStore, StoreError};
 
 /// What a leader is made of.
 pub struct LeaderParts {
@@ -51,7 +52,9 @@ struct Inner {
     counters: Counters,
     /// Wakes the driver of jobs: reports have come, or a collection waits for them.
     work: Notify,
-    /// Wakes the driver of collections: one was created, or a job was committed.
+    /// Wakes the driver of collections: one was created.
+    created: Notify,
+    /// Wakes a collection that waits for its window to drain: a job was committed.
     progress: Notify,
     /// Jobs under way between "durable here" and "committed here", over all tasks.
     jobs_in_flight: Arc<Semaphore>,
@@ -115,6 +118,7 @@ impl Leader {
             parts,
             counters: Counters::default(),
             work: Notify::new(),
+            created: Notify::new(),
             progress: Notify::new(),
             jobs_in_flight: Arc::new(Semaphore::new(JOBS_IN_FLIGHT)),
         }))
@@ -128,6 +132,12 @@ impl Leader {
     /// What happened to reports since the start.
     pub fn counters(&self) -> CounterValues {
         self.0.counters.values()
+    }
+
+    /// What is spent of a budget in an epoch, in micro-epsilon.
+    pub async fn spent(&self, source: BudgetSource, epoch: Epoch) -> Result<u64, StoreError> {
+        let leader = self.clone();
+        crate::aggregator::work::blocking(move || leader.store().spent(&source, epoch)).await
     }
 
     /// Drives jobs and collections until the future is dropped. All that it does is resumed from the store by

@@ -3,9 +3,10 @@
 use zeroize::Zeroizing;
 
 use super::certificates::Issued;
+use arras_protocol::epsilon::MicroEpsilon;
 use crate::config::keys::HpkeKey;
 use crate::config::secret::Secret;
-use crate::config::values::{EpochStart, MicroEpsilon};
+use crate::config::values::EpochStart;
 use crate::net::auth::BearerToken;
 use crate::net::endpoint::Endpoint;
 
@@ -120,7 +121,7 @@ impl Material {
             helper = self.helper.endpoint,
             token = self.leader_to_helper.expose(),
             hash = self.collector_to_leader.hash(),
-            config = self.collector.hpke.config(),
+            config = self.collector.hpke.config().to_base64(),
             source = self.source("leader"),
         ))
     }
@@ -152,7 +153,7 @@ impl Material {
             hpke = hpke("helper", &role.hpke).as_str(),
             verify = self.verify("helper").as_str(),
             tls = tls("helper", &role.tls).as_str(),
-            config = self.collector.hpke.config(),
+            config = self.collector.hpke.config().to_base64(),
             source = self.source("helper"),
         ))
     }

@@ -72,7 +72,7 @@ fn the_three_fit_together() {
         assert_eq!(config, collector.hpke[0].config());
     }
     assert_eq!(leader.verify_secret[0].secret, helper.verify_secret[0].secret);
-    assert_eq!(leader.collector[0].budget_source[0].cap.micro(), 10_000_000);
+    assert_eq!(leader.collector[0].budget_source[0].cap.get(), 10_000_000);
     assert_eq!(leader.endpoint.as_str(), "https://127.0.0.1:8443/");
 }
 

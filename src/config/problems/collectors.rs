@@ -85,7 +85,7 @@ fn one(key: &str, collector: &View<'_>, findings: &mut Findings) {
     if !is_name(collector.name) {
         findings.error(key, "a name is 1 to 255 visible ASCII characters without spaces");
     }
-    if collector.hpke.public_key == [0; 32] {
+    if collector.hpke.public_key.as_bytes() == &[0; 32] {
         findings.error(
             format!("{key}.hpke_config"),
             "its public key is zero; ask the collector for the right one",

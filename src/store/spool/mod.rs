@@ -96,13 +96,23 @@ impl fmt::Display for Position {
 pub struct SpoolOptions {
     segment_bytes: u64,
     max_bytes: u64,
+    reserve_bytes: u64,
     disk: Disk,
 }
 
 impl SpoolOptions {
     /// A spool of at most `max_bytes`, all segments together.
     pub fn new(max_bytes: u64) -> Self {
-        Self { segment_bytes: DEFAULT_SEGMENT_BYTES, max_bytes, disk: Disk::default() }
+        let disk = Disk::default();
+        Self { segment_bytes: DEFAULT_SEGMENT_BYTES, max_bytes, reserve_bytes: FREE_BYTES_MIN, disk }
+    }
+
+    /// Keeps this much of the file system free instead of 128 MiB: a spool that is needed to work
+    /// off what another one took in goes on a little longer.
+    #[must_use]
+    pub fn reserve_bytes(mut self, bytes: u64) -> Self {
+        self.reserve_bytes = bytes;
+        self
     }
 
     /// Seals segments at this size, in bytes, at most [`MAX_SEGMENT_BYTES`]. A group that is
@@ -224,7 +234,7 @@ impl Spool {
             );
             return Err(StoreError::Full { what });
         }
-        self.options.disk.require_free(&self.dir, FREE_BYTES_MIN)?;
+        self.options.disk.require_free(&self.dir, self.options.reserve_bytes)?;
         if roll {
             self.roll(&mut writer)?;
         }

@@ -109,6 +109,11 @@ pub struct RangeReader<'a> {
 }
 
 impl RangeReader<'_> {
+    /// Where the record that comes next begins, if there is one: everything before has been given.
+    pub const fn position(&self) -> Position {
+        self.next
+    }
+
     fn step(&mut self) -> Result<Option<(Position, Vec<u8>)>, StoreError> {
         while self.next < self.to {
             let (len, active) = {

@@ -1,0 +1,230 @@
+//! `arras demo`: the whole system on one machine, on real journeys, in under a minute.
+//!
+//! Nothing is shortened for it: the three roles run as they do apart, with their own keys and stores, and speak
+//! HTTP to each other; only TLS is left out, since nothing leaves the machine. What a demo has that the
+//! system has not is the truth: it prints the true counts beside the released ones.
+
+mod clients;
+mod journeys;
+mod output;
+mod setup;
+mod stages;
+
+use std::fs;
+use std::io::{IsTerminal as _, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arras_protocol::epsilon::MicroEpsilon;
+use arras_protocol::task::Task;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use self::journeys::Journeys;
+use self::output::Outcome;
+use crate::collector::{Moment, Span};
+use self::stages::Stages;
+use crate::config::Config;
+use crate::config::loopback::Loopback;
+use crate::privacy::ledger::{BudgetSource, SourceRules};
+use crate::service::{Environment, Service};
+use crate::tasks::TaskFolder;
+
+/// The ChannelAttribution data set; see `examples/README.md` for origin and licence.
+const JOURNEYS: &[u8] = include_bytes!("../../../examples/journeys.csv");
+
+/// Largest journeys file that is read, in bytes.
+const MAX_FILE_BYTES: u64 = 256 << 20;
+
+/// How often the progress of aggregation is looked at.
+const WATCH: Duration = Duration::from_millis(50);
+
+const DAY: u64 = 86_400;
+
+/// Arguments of `arras demo`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Journeys to replay: CSV with the columns path, total_conversions, total_conversion_value, total_null.
+    #[arg(long, value_name = "FILE")]
+    journeys: Option<PathBuf>,
+    /// What the release spends; smaller is more private and noisier.
+    #[arg(long, value_name = "E", default_value = "1")]
+    epsilon: MicroEpsilon,
+    /// The smallest noised count that is shown.
+    #[arg(long, value_name = "T", default_value_t = 40)]
+    threshold: u64,
+    /// Keep stores, keys and configuration in this folder, which must be empty or not exist.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why the demo did not run.
+#[derive(Debug)]
+pub enum DemoError {
+    /// A file or a value of the command line is wrong.
+    Usage(String),
+    /// Something failed.
+    Failed(Failure),
+}
+
+impl From<Failure> for DemoError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+fn failed(error: impl Into<Failure>) -> DemoError {
+    DemoError::Failed(error.into())
+}
+
+/// Runs the demo and prints what came out.
+pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode, DemoError> {
+    let journeys = read_journeys(args.journeys.as_deref()).map_err(DemoError::Usage)?;
+    let dir = Folder::new(args.keep.as_deref()).map_err(DemoError::Usage)?;
+    let now = now.duration_since(UNIX_EPOCH).map_err(|_| DemoError::Usage("this machine's clock is before 1970".to_owned()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+    let outcome = runtime.block_on(play(args, &journeys, dir.path(), now.as_secs()))?;
+    let printed = if args.json { outcome.print_json(out) } else { outcome.print(out) };
+    printed.map_err(failed)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read_journeys(path: Option<&Path>) -> Result<Journeys, String> {
+    let Some(path) = path else {
+        return Journeys::parse(JOURNEYS).map_err(|error| error.to_string());
+    };
+    let named = |error: &dyn std::fmt::Display| format!("--journeys {}: {error}", path.display());
+    let length = fs::metadata(path).map_err(|error| named(&error))?.len();
+    if length > MAX_FILE_BYTES {
+        return Err(named(&format!("larger than {MAX_FILE_BYTES} bytes")));
+    }
+    let text = fs::read(path).map_err(|error| named(&error))?;
+    Journeys::parse(&text).map_err(|error| named(&error))
+}
+
+/// Where the roles keep their things: a temporary folder, or one that stays.
+enum Folder {
+    Temporary(tempfile::TempDir),
+    Kept(PathBuf),
+}
+
+impl Folder {
+    fn new(keep: Option<&Path>) -> Result<Self, String> {
+        let Some(path) = keep else {
+            let folder = tempfile::Builder::new().prefix("arras-demo-").tempdir();
+            return folder.map(Self::Temporary).map_err(|error| format!("no temporary folder: {error}"));
+        };
+        let named = |error: &dyn std::fmt::Display| format!("--keep {}: {error}", path.display());
+        fs::create_dir_all(path).map_err(|error| named(&error))?;
+        if fs::read_dir(path).map_err(|error| named(&error))?.next().is_some() {
+            return Err(named(&"the folder is not empty"));
+        }
+        Ok(Self::Kept(path.to_owned()))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(folder) => folder.path(),
+            Self::Kept(path) => path,
+        }
+    }
+}
+
+async fn play(args: &Args, journeys: &Journeys, dir: &Path, now: u64) -> Result<Outcome, DemoError> {
+    // The journeys carry no dates; they are replayed as yesterday's, whose windows are over.
+    let day = (now / DAY - 1) * DAY;
+    let epoch_start = date(day - (day / DAY + 3) % 7 * DAY)?;
+    let mut loopback = Loopback::new(&epoch_start, setup::CAP, "").map_err(failed)?;
+    let config = loopback.write(dir).map_err(failed)?;
+    let endpoints = (loopback.leader.endpoint.as_str(), loopback.helper.endpoint.as_str());
+    let file = setup::task_file(endpoints, &journeys.channels, args.epsilon, args.threshold);
+    let (task, provisioned) = file.build().map_err(|error| DemoError::Usage(error.to_string()))?;
+    for folder in setup::task_folders(&config) {
+        TaskFolder::new(&folder).add(task.id(), &provisioned).map_err(failed)?;
+    }
+    let mut stages = Stages::start();
+    let service = Service::start(&config, &Environment::real(), loopback.take_listeners()).await.map_err(failed)?;
+    stages.end("start leader, helper and collector");
+    let released = replay(args, journeys, &task, &service, &mut stages, day).await;
+    let spent = spent_of_budget(&config, day, &service).await;
+    service.stop().await;
+    let release = released?;
+    // Bucket 0 is "not attributed": every conversion of the file has a touch.
+    let truth = std::iter::once(0).chain(journeys.last_touch_counts()).collect();
+    let (spent, cap) = spent?;
+    let kept = args.keep.clone();
+    Ok(Outcome { release, truth, stages, conversions: journeys.conversions(), kept, spent, cap })
+}
+
+/// What the leader's ledger says is spent in the day's week, and what it allows, in micro-epsilon.
+async fn spent_of_budget(config: &Config, day: u64, service: &Service) -> Result<(u64, u64), Failure> {
+    let collectors = config.leader.iter().flat_map(|leader| &leader.collector);
+    let source = collectors.flat_map(|collector| &collector.budget_source).next().ok_or("no budget source")?;
+    let rules = SourceRules { epoch_start: source.epoch_start.unix_seconds(), cap: source.cap.get().into() };
+    let epoch = *rules.epochs_touched(day, day + DAY)?.start();
+    let leader = service.leader().ok_or("no leader")?;
+    Ok((leader.spent(BudgetSource::new(&source.name)?, epoch).await?, rules.cap))
+}
+
+/// A POSIX second's date in UTC.
+fn date(posix_seconds: u64) -> Result<String, DemoError> {
+    let seconds = i64::try_from(posix_seconds).map_err(failed)?;
+    let date = time::OffsetDateTime::from_unix_timestamp(seconds).map_err(failed)?;
+    Ok(date.date().to_string())
+}
+
+async fn replay(
+    args: &Args,
+    journeys: &Journeys,
+    task: &Task,
+    service: &Service,
+    stages: &mut Stages,
+    day: u64,
+) -> Result<crate::collector::Release, Failure> {
+    let total = journeys.conversions();
+    let quiet = args.json || !std::io::stderr().is_terminal();
+
+    let clients = clients::Clients::connect(task).await?;
+    let bar = progress(quiet, "attribute, shard and seal", total);
+    let reports = clients.make_reports(task, journeys, day, &bar)?;
+    bar.finish_and_clear();
+    stages.end_of("clients: attribute, shard and seal", total);
+
+    let bar = progress(quiet, "upload and aggregate", total);
+    clients.upload(task.id(), reports).await?;
+    let leader = service.leader().ok_or("the demo's configuration has a leader")?;
+    loop {
+        let counters = leader.counters();
+        let rejected: u64 = counters.rejected.iter().map(|(_, count)| count).sum();
+        let done = counters.aggregated + rejected + counters.lost;
+        bar.set_position(done);
+        if done >= total {
+            break;
+        }
+        tokio::time::sleep(WATCH).await;
+    }
+    bar.finish_and_clear();
+    stages.end_of("aggregators: store, open, verify and sum", total);
+
+    let window = Span::new(Moment::from_seconds(day)?, Moment::from_seconds(day + DAY)?)?;
+    let collector = service.collector().ok_or("the demo's configuration has a collector")?;
+    let release = collector.collect(task.id(), window).await?;
+    stages.end("collect: noise, seal, combine, publish");
+    Ok(release)
+}
+
+fn progress(quiet: bool, what: &'static str, total: u64) -> ProgressBar {
+    let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let style = ProgressStyle::with_template("{msg:28} [{bar:40}] {pos}/{len} {per_sec} {eta} left");
+    let bar = ProgressBar::with_draw_target(Some(total), target).with_message(what);
+    // The template is a constant; a style that did not parse would only look plainer.
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

@@ -1,0 +1,52 @@
+//! `arras serve`: plays the roles of a configuration until it is told to stop.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use crate::config::Config;
+use crate::net::shutdown;
+use crate::service::{Environment, Listeners, Service};
+
+/// Arguments of `arras serve`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration file; each of its sections is a role to play.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Serves until SIGTERM, Ctrl-C or a failure.
+pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let config = Config::load_for_start(&args.config, now)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut service = Service::start(&config, &Environment::real(), Listeners::default()).await?;
+        for (role, address, endpoint) in roles(&config) {
+            writeln!(out, "{role} listens on {address}{endpoint}")?;
+        }
+        out.flush()?;
+        let stopped = tokio::select! {
+            () = shutdown::requested() => true,
+            () = service.failed() => false,
+        };
+        writeln!(out, "stopping: requests in flight are finished, then the stores are closed")?;
+        service.stop().await;
+        Ok(if stopped { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
+}
+
+fn roles(config: &Config) -> Vec<(&'static str, std::net::SocketAddr, String)> {
+    let mut roles = Vec::new();
+    if let Some(leader) = &config.leader {
+        roles.push(("leader", leader.listen, format!(" as {}", leader.endpoint.as_str())));
+    }
+    if let Some(helper) = &config.helper {
+        roles.push(("helper", helper.listen, format!(" as {}", helper.endpoint.as_str())));
+    }
+    if let Some(collector) = &config.collector {
+        roles.push(("collector", collector.listen, String::new()));
+    }
+    roles
+}

@@ -1,0 +1,387 @@
+//! Starting and stopping the roles that a configuration gives to a process.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arras_protocol::codec::CodecError;
+use arras_protocol::hpke::{HpkeError, PrivateKey};
+use arras_protocol::messages::{HpkeConfigList, Role};
+use arras_protocol::task::VerifySecret;
+use arras_protocol::verification::{InputShareOpener, hpke_config_list};
+use rustls::ServerConfig;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::aggregator::helper::{Helper, HelperParts};
+use crate::aggregator::leader::{Leader, LeaderParts};
+use crate::aggregator::{
+    Clock, Collectors, IdKey, Limits, NoiseFactory, RegisteredCollector, Registry, SystemClock,
+};
+use crate::collector::{self, Collector};
+use crate::config::keys::HpkeKey;
+use crate::config::roles::{self, Tls};
+use crate::config::{self, Config};
+use crate::net::client::{ClientError, PeerClient};
+use crate::net::server::{self, ServeError};
+use crate::net::tls::{self, TlsError};
+use crate::privacy::ledger::{BudgetSource, LedgerError, SourceRules};
+use crate::privacy::noise::OpendpNoise;
+use crate::store::{AggregatorStore, HelperDisk, HelperStore, LeaderDisk, LeaderStore, StoreError, StoreOptions};
+use crate::tasks::TaskFolder;
+
+/// How long stopping waits for blocking calls that hold a store. They are bounded by the disk; whatever they had
+/// not made durable by then was told to nobody.
+const STORE_CLOSE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Memory for sled's pages, in bytes, for each store. State is small: pointers, counters, lists of ids.
+const STATE_CACHE_BYTES: u64 = 64 << 20;
+
+/// What the roles take from outside.
+#[derive(Clone)]
+pub struct Environment {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Noise.
+    pub noise: NoiseFactory,
+}
+
+impl Environment {
+    /// The real clock and real noise: what every served role uses.
+    pub fn real() -> Self {
+        Self { clock: Arc::new(SystemClock), noise: Arc::new(|| Box::new(OpendpNoise)) }
+    }
+}
+
+/// Why the roles cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address to listen on is taken or not ours.
+    #[error("the {role} cannot listen on {address}: {error}")]
+    Listen {
+        /// Which role.
+        role: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A certificate or key cannot be used.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
+    /// A file that the configuration names cannot be read.
+    #[error("a certificate or key cannot be read: {0}")]
+    Pem(std::io::Error),
+    /// The client for the peer cannot be made.
+    #[error("{0}")]
+    Client(#[from] ClientError),
+    /// The collector cannot start.
+    #[error("{0}")]
+    Collector(#[from] collector::StartError),
+    /// A store does not open.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The tasks cannot be read.
+    #[error("{0}")]
+    Tasks(String),
+    /// An HPKE key cannot be used.
+    #[error("an HPKE key: {0}")]
+    Hpke(#[from] HpkeError),
+    /// The HPKE configurations do not make a list.
+    #[error("the HPKE keys: {0}")]
+    HpkeList(#[from] CodecError),
+    /// A budget source's name is not valid.
+    #[error("a budget source: {0}")]
+    BudgetSource(#[from] LedgerError),
+}
+
+/// Roles that are being served.
+pub struct Service {
+    stop: watch::Sender<bool>,
+    servers: JoinSet<Result<(), ServeError>>,
+    drivers: JoinSet<()>,
+    leader: Option<Leader>,
+    collector: Option<Collector>,
+    /// Held to see when nobody else does.
+    leader_store: Option<Arc<dyn LeaderStore>>,
+    helper_store: Option<Arc<dyn HelperStore>>,
+}
+
+/// Sockets to listen on, where a caller bound them already: tests and the demo want free ports before they write
+/// endpoints into a configuration.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// For the leader.
+    pub leader: Option<TcpListener>,
+    /// For the helper.
+    pub helper: Option<TcpListener>,
+    /// For the collector.
+    pub collector: Option<TcpListener>,
+}
+
+impl Service {
+    /// Opens the stores, binds the addresses and serves. The configuration must have no problems, see
+    /// [`Config::load_for_start`].
+    pub async fn start(config: &Config, environment: &Environment, listeners: Listeners) -> Result<Self, StartError> {
+        let (stop, _) = watch::channel(false);
+        let mut service = Self {
+            stop,
+            servers: JoinSet::new(),
+            drivers: JoinSet::new(),
+            leader: None,
+            collector: None,
+            leader_store: None,
+            helper_store: None,
+        };
+        if let Some(helper) = &config.helper {
+            service.start_helper(helper, environment, listeners.helper)?;
+        }
+        if let Some(leader) = &config.leader {
+            service.start_leader(leader, environment, listeners.leader)?;
+        }
+        if let Some(collector) = &config.collector {
+            service.start_collector(collector, environment, listeners.collector)?;
+        }
+        Ok(service)
+    }
+
+    fn start_leader(
+        &mut self,
+        config: &roles::Leader,
+        environment: &Environment,
+        listener: Option<TcpListener>,
+    ) -> Result<(), StartError> {
+        let disk = LeaderDisk::open(&StoreOptions {
+            dir: config.store.clone(),
+            watermark: config.watermark.clone(),
+            max_bytes: config.limits.max_store_bytes,
+            cache_bytes: STATE_CACHE_BYTES,
+        })?;
+        let store: Arc<dyn LeaderStore> = Arc::new(disk);
+        let collectors = collectors(config.collector.iter().map(|collector| {
+            (&collector.name, &collector.hpke_config, Some(&collector.token_sha256), &collector.budget_source)
+        }))?;
+        let registry = Registry::new(
+            TaskFolder::new(&config.tasks),
+            (config.endpoint.as_str().to_owned(), config.helper.endpoint.as_str().to_owned()),
+            collectors,
+            verify_secrets(&config.verify_secret),
+            Arc::clone(&store) as Arc<dyn AggregatorStore>,
+        );
+        registry.load_all().map_err(|error| StartError::Tasks(error.to_string()))?;
+        let ca = config.helper.ca.as_ref().map(config::values::Pem::read).transpose().map_err(StartError::Pem)?;
+        let helper = PeerClient::new(
+            config.helper.endpoint.clone(),
+            Some(config.helper.token.clone()),
+            ca.as_ref().map(|pem| pem.as_slice()),
+        )?;
+        let (hpke_configs, opener) = hpke(Role::Leader, &config.hpke)?;
+        let leader = Leader::new(LeaderParts {
+            endpoint: config.endpoint.clone(),
+            store: Arc::clone(&store),
+            registry,
+            hpke_configs,
+            opener,
+            id_key: IdKey::new(config.id_key.expose()),
+            helper,
+            limits: limits(&config.limits),
+            clock: Arc::clone(&environment.clock),
+            noise: Arc::clone(&environment.noise),
+        });
+        let listener = listen("leader", config.listen, listener)?;
+        self.serve("leader", leader.router(), listener, tls(config.tls.as_ref())?);
+        let driver = leader.clone();
+        self.drivers.spawn(async move { driver.run().await });
+        self.leader = Some(leader);
+        self.leader_store = Some(store);
+        Ok(())
+    }
+
+    fn start_helper(
+        &mut self,
+        config: &roles::Helper,
+        environment: &Environment,
+        listener: Option<TcpListener>,
+    ) -> Result<(), StartError> {
+        let disk = HelperDisk::open(&StoreOptions {
+            dir: config.store.clone(),
+            watermark: config.watermark.clone(),
+            max_bytes: config.limits.max_store_bytes,
+            cache_bytes: STATE_CACHE_BYTES,
+        })?;
+        let store: Arc<dyn HelperStore> = Arc::new(disk);
+        let collectors = collectors(
+            config
+                .collector
+                .iter()
+                .map(|collector| (&collector.name, &collector.hpke_config, None, &collector.budget_source)),
+        )?;
+        let registry = Registry::new(
+            TaskFolder::new(&config.tasks),
+            (config.leader_endpoint.as_str().to_owned(), config.endpoint.as_str().to_owned()),
+            collectors,
+            verify_secrets(&config.verify_secret),
+            Arc::clone(&store) as Arc<dyn AggregatorStore>,
+        );
+        registry.load_all().map_err(|error| StartError::Tasks(error.to_string()))?;
+        let (hpke_configs, opener) = hpke(Role::Helper, &config.hpke)?;
+        let helper = Helper::new(HelperParts {
+            endpoint: config.endpoint.clone(),
+            store: Arc::clone(&store),
+            registry,
+            hpke_configs,
+            opener,
+            id_key: IdKey::new(config.id_key.expose()),
+            leader_token: config.leader_token_sha256.clone(),
+            limits: limits(&config.limits),
+            clock: Arc::clone(&environment.clock),
+            noise: Arc::clone(&environment.noise),
+        });
+        let listener = listen("helper", config.listen, listener)?;
+        self.serve("helper", helper.router(), listener, tls(config.tls.as_ref())?);
+        self.helper_store = Some(store);
+        Ok(())
+    }
+
+    fn start_collector(
+        &mut self,
+        config: &roles::Collector,
+        environment: &Environment,
+        listener: Option<TcpListener>,
+    ) -> Result<(), StartError> {
+        let collector = Collector::open(config, Arc::clone(&environment.clock))?;
+        let listener = listen("collector", config.listen, listener)?;
+        self.serve("collector", collector::router(collector.clone()), listener, tls(config.tls.as_ref())?);
+        let driver = collector.clone();
+        self.drivers.spawn(async move {
+            if let Err(error) = driver.resume().await {
+                tracing::error!(%error, "a collection of an earlier run cannot be resumed");
+            }
+        });
+        self.collector = Some(collector);
+        Ok(())
+    }
+
+    fn serve(
+        &mut self,
+        role: &'static str,
+        router: axum::Router,
+        listener: TcpListener,
+        tls: Option<Arc<ServerConfig>>,
+    ) {
+        let mut stop = self.stop.subscribe();
+        self.servers.spawn(async move {
+            let stopped = async move {
+                // An error means that the sender is gone, and the service with it.
+                let _ = stop.wait_for(|stop| *stop).await;
+            };
+            let result = server::serve(router, listener, tls, stopped).await;
+            if let Err(error) = &result {
+                tracing::error!(%error, role, "serving ended");
+            }
+            result
+        });
+    }
+
+    /// The leader, if this process plays it.
+    pub fn leader(&self) -> Option<&Leader> {
+        self.leader.as_ref()
+    }
+
+    /// The collector, if this process plays it.
+    pub fn collector(&self) -> Option<&Collector> {
+        self.collector.as_ref()
+    }
+
+    /// Returns when serving has ended although nobody asked for it.
+    pub async fn failed(&mut self) {
+        // Servers end on request or on failure; before a request, the first to end has failed.
+        let _ = self.servers.join_next().await;
+    }
+
+    /// Finishes the requests in flight, stops the drivers and closes the stores.
+    pub async fn stop(mut self) {
+        // Nobody listens any more if all servers have ended.
+        let _ = self.stop.send(true);
+        while self.servers.join_next().await.is_some() {}
+        self.drivers.shutdown().await;
+        drop((self.leader.take(), self.collector.take()));
+        let (leader, helper) = (self.leader_store.take(), self.helper_store.take());
+        let closed = async {
+            let held = || {
+                leader.as_ref().is_some_and(|store| Arc::strong_count(store) > 1)
+                    || helper.as_ref().is_some_and(|store| Arc::strong_count(store) > 1)
+            };
+            while held() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(STORE_CLOSE_DEADLINE, closed).await.is_err() {
+            tracing::warn!("a store is still in use; what it had not made durable was told to nobody");
+        }
+    }
+}
+
+fn listen(role: &'static str, address: SocketAddr, bound: Option<TcpListener>) -> Result<TcpListener, StartError> {
+    match bound {
+        Some(listener) => Ok(listener),
+        None => TcpListener::bind(address).map_err(|error| StartError::Listen { role, address, error }),
+    }
+}
+
+fn tls(config: Option<&Tls>) -> Result<Option<Arc<ServerConfig>>, StartError> {
+    let Some(config) = config else { return Ok(None) };
+    let certificate = config.certificate.read().map_err(StartError::Pem)?;
+    let key = config.private_key.read().map_err(StartError::Pem)?;
+    Ok(Some(tls::server_config(&certificate, &key)?))
+}
+
+fn hpke(role: Role, keys: &[HpkeKey]) -> Result<(HpkeConfigList, InputShareOpener), StartError> {
+    let keys: Vec<(u8, PrivateKey)> =
+        keys.iter().map(|key| (key.id, key.private())).collect();
+    let pairs = || keys.iter().map(|(id, key)| (*id, key));
+    Ok((hpke_config_list(pairs())?, InputShareOpener::new(role, pairs())?))
+}
+
+fn verify_secrets(secrets: &[roles::VerifySecret]) -> Vec<(u8, VerifySecret)> {
+    secrets.iter().map(|secret| (secret.id, VerifySecret::new(*secret.secret.expose()))).collect()
+}
+
+fn limits(limits: &roles::Limits) -> Limits {
+    Limits {
+        max_report_age: limits.max_report_age_seconds,
+        max_clock_skew: limits.max_clock_skew_seconds,
+        job_size: usize::try_from(limits.job_size).unwrap_or(usize::MAX),
+        max_body: usize::try_from(limits.max_body_bytes).unwrap_or(usize::MAX),
+    }
+}
+
+type CollectorEntry<'a> = (
+    &'a String,
+    &'a config::HpkeConfig,
+    Option<&'a crate::net::auth::TokenHash>,
+    &'a Vec<roles::BudgetSource>,
+);
+
+fn collectors<'a>(entries: impl Iterator<Item = CollectorEntry<'a>>) -> Result<Collectors, StartError> {
+    entries
+        .map(|(name, hpke_config, token, sources)| {
+            let budget_sources = sources
+                .iter()
+                .map(|source| {
+                    let rules =
+                        SourceRules { epoch_start: source.epoch_start.unix_seconds(), cap: source.cap.get().into() };
+                    Ok((BudgetSource::new(&source.name)?, rules))
+                })
+                .collect::<Result<_, LedgerError>>()?;
+            Ok(RegisteredCollector {
+                name: name.clone(),
+                hpke_config: hpke_config.message(),
+                token: token.cloned(),
+                budget_sources,
+            })
+        })
+        .collect::<Result<_, StartError>>()
+        .map(Collectors)
+}

@@ -1,0 +1,177 @@
+//! Collecting a batch: check, charge and mark in one commit; keep the answer in another.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use arras_protocol::messages::{Interval, TaskId};
+use arras_protocol::task::Task;
+
+use super::core::{Core, Memory, put_collected};
+use super::keys::{self, Fields, Kind};
+use super::seen::Collected;
+use crate::privacy::gate::{Admission, BatchFacts, Refusal, Terms};
+use crate::privacy::ledger::{BudgetSource, Charge, Epoch, LedgerError};
+use crate::store::{
+    BatchSummary, CollectRefusal, CollectedBatch, Committed, RequestKey, StateBatch, StoreError,
+};
+
+impl<M: Memory, P> Core<M, P> {
+    pub(super) fn summarize(
+        &self,
+        task: TaskId,
+        interval: Interval,
+    ) -> Result<(BatchSummary, bool), StoreError> {
+        let entry = self.entry(task)?;
+        let _turn = entry.turn();
+        let collected = !entry.memory().seen().collected_in(interval).is_empty();
+        Ok((self.count(task, interval)?, collected))
+    }
+
+    pub(super) fn spent(&self, source: &BudgetSource, epoch: Epoch) -> Result<u64, StoreError> {
+        match self.state.get(&keys::ledger(source, epoch))? {
+            Some(value) => Fields(&value).u64().ok_or_else(|| self.malformed()),
+            None => Ok(0),
+        }
+    }
+
+    pub(super) fn collect(
+        &self,
+        task: &Task,
+        terms: &Terms,
+        interval: Interval,
+        key: RequestKey,
+        expected: Option<(u64, [u8; 32])>,
+    ) -> Result<CollectedBatch, CollectRefusal> {
+        let entry = self.entry(task.id())?;
+        // No job can change a bucket, and nobody can finish the batch, until the sums are read.
+        let _turn = entry.turn();
+        let earlier = entry.memory().seen().collected_in(interval);
+        let window = match earlier.as_slice() {
+            [] => Collected { interval, key, finished: false, resumed: 0 },
+            [own] if own.key == key && own.interval == interval && !own.finished => {
+                Collected { resumed: own.resumed.saturating_add(1), ..*own }
+            }
+            _ => return Err(CollectRefusal::Overlap),
+        };
+        let summary = self.count(task.id(), interval)?;
+        let facts = BatchFacts { report_count: summary.report_count, charged_before: !earlier.is_empty() };
+        let (admission, receipt) =
+            self.admit(task.id(), terms, &window, facts, |report_count| match expected {
+                Some((theirs, checksum)) if (theirs, checksum) != (report_count, summary.checksum) => {
+                    Err(CollectRefusal::Mismatch { ours: report_count, theirs })
+                }
+                _ => Ok(()),
+            })?;
+        // Durable: the window takes nothing any more, whatever happens next.
+        entry.memory().seen().mark(window);
+        let sum = self.sum(task, interval)?;
+        Ok(CollectedBatch {
+            share: sum.share,
+            report_count: sum.report_count,
+            checksum: sum.checksum,
+            // A batch that is big enough has reports, so it has an interval.
+            interval: summary.interval.unwrap_or(interval),
+            admission,
+            receipt,
+        })
+    }
+
+    /// Reads the ledger, decides, and commits charges and mark, with all other commits waiting: budgets are
+    /// shared by tasks.
+    fn admit(
+        &self,
+        task: TaskId,
+        terms: &Terms,
+        window: &Collected,
+        facts: BatchFacts,
+        agrees: impl FnOnce(u64) -> Result<(), CollectRefusal>,
+    ) -> Result<(Admission, Committed), CollectRefusal> {
+        let mut guard = self.state.lock();
+        let unreadable = RefCell::new(None);
+        let admitted = terms.admit(window.interval, facts, |source, epoch| {
+            self.spent(source, epoch).unwrap_or_else(|error| {
+                *unreadable.borrow_mut() = Some(error);
+                u64::MAX
+            })
+        });
+        if let Some(error) = unreadable.into_inner() {
+            return Err(error.into());
+        }
+        // DAP-18 section 4.6.5: a batch that is too small is that first, whatever the peer counted.
+        if let Err(refusal @ Refusal::TooFew { .. }) = admitted {
+            return Err(refusal.into());
+        }
+        agrees(facts.report_count)?;
+        let admission = admitted?;
+        let mut batch = StateBatch::default();
+        self.put_charges(&mut batch, admission.charges())?;
+        put_collected(&mut batch, task, window)?;
+        let receipt = self.commit_with(&mut guard, batch)?;
+        Ok((admission, receipt))
+    }
+
+    fn put_charges(&self, batch: &mut StateBatch, charges: &[Charge]) -> Result<(), CollectRefusal> {
+        let mut totals: BTreeMap<(&BudgetSource, Epoch), u64> = BTreeMap::new();
+        for Charge { source, epoch, micro_epsilon } in charges {
+            let so_far = match totals.get(&(source, *epoch)) {
+                Some(total) => *total,
+                None => self.spent(source, *epoch)?,
+            };
+            let total = so_far.checked_add(*micro_epsilon).ok_or_else(|| {
+                Refusal::Ledger(LedgerError::Overflow { epoch: *epoch, r#source: source.clone() })
+            })?;
+            totals.insert((source, *epoch), total);
+        }
+        for ((source, epoch), total) in totals {
+            let value = [&total.to_be_bytes(), source.as_str().as_bytes()].concat();
+            batch.insert(&keys::ledger(source, epoch), &value)?;
+        }
+        Ok(())
+    }
+
+    /// As in the trait, with the window that is finished by it; none if it was before.
+    pub(super) fn finish_collection(
+        &self,
+        task: TaskId,
+        key: RequestKey,
+        answer: &[u8],
+    ) -> Result<(Vec<u8>, Option<Interval>), StoreError> {
+        let entry = self.entry(task)?;
+        let turn = entry.turn();
+        if let Some(first) = self.collection_answer(task, key)? {
+            return Ok((first, None));
+        }
+        let window = match entry.memory().seen().collected_for(&key) {
+            Some(window) if !window.finished => Collected { finished: true, ..window },
+            Some(_) => return Err(StoreError::Invalid("a second answer after the first one was deleted")),
+            None => return Err(StoreError::Invalid("an answer to a batch that was not collected")),
+        };
+        let record = self.answers.append(&[answer])?;
+        let mut batch = StateBatch::default();
+        batch.insert(&keys::of_request(Kind::Answer, task, &key), &record.to_bytes())?;
+        put_collected(&mut batch, task, &window)?;
+        let _ = self.commit_with_record(batch, &self.answers, Some(record))?;
+        entry.memory().seen().mark(window);
+        drop(turn);
+        // The answer is kept, whatever comes of this; the next start does what is left.
+        if let Err(error) = self.purge(task, window.interval) {
+            tracing::warn!(%error, "the buckets of a finished batch cannot be deleted");
+        }
+        Ok((answer.to_vec(), Some(window.interval)))
+    }
+
+    pub(super) fn collection_answer(
+        &self,
+        task: TaskId,
+        key: RequestKey,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        self.usable()?;
+        match self.state.get(&keys::of_request(Kind::Answer, task, &key))? {
+            Some(value) => {
+                let position = Fields(&value).position().ok_or_else(|| self.malformed())?;
+                self.answers.read(position).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The helper's store.
+
+use std::collections::HashSet;
+
+use arras_protocol::messages::{Interval, ReportError, TaskId, Time};
+use arras_protocol::task::Task;
+
+use super::buckets::{check_sums, put_ids};
+use super::core::{Core, Entry, PURGE_ROWS};
+use super::keys::{self, Fields, Kind};
+use super::records::Records;
+use super::seen::{Seen, Stage};
+use super::{Setup, StoreOptions};
+use crate::privacy::gate::Terms;
+use crate::privacy::ledger::{BudgetSource, Epoch};
+use crate::store::{
+    AggregatorStore, BatchSummary, CollectRefusal, CollectedBatch, HelperStore, Position, PrepareJob,
+    PreparedJob, ReportKey, RequestKey, Spool, StateBatch, StoreError, TaskRecord,
+};
+
+/// The helper's store on disk.
+///
+/// Responses are kept until every window that their reports are in is finished: until then an identical
+/// request gets the identical response. A response to a job in which nothing was verified claims nothing, and goes
+/// with the task's next finished window.
+pub struct HelperDisk {
+    core: Core<Seen, ()>,
+    responses: Records,
+}
+
+type HelperTask = Entry<Seen, ()>;
+
+/// What a response row says: where it is, and from when to when its verified reports are; of a job without
+/// any, the first time is later than the last.
+struct Response {
+    record: Position,
+    first: Time,
+    last: Time,
+}
+
+impl Response {
+    fn decode(value: &[u8]) -> Option<Self> {
+        let mut fields = Fields(value);
+        let response = Self { record: fields.position()?, first: fields.time()?, last: fields.time()? };
+        fields.end().map(|()| response)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        [self.record.to_bytes(), self.first.0.to_be_bytes(), self.last.0.to_be_bytes()].concat()
+    }
+}
+
+impl HelperDisk {
+    /// Opens the store, or makes one; see [`crate::store::State::open`] for what is refused.
+    pub fn open(options: &StoreOptions) -> Result<Self, StoreError> {
+        Self::open_on(&Setup::new(options))
+    }
+
+    /// As [`Self::open`], with file operations that a test makes fail.
+    #[cfg(any(test, feature = "test-noise"))]
+    pub fn open_with_faults(
+        options: &StoreOptions,
+        faults: std::sync::Arc<dyn crate::store::Faults>,
+    ) -> Result<Self, StoreError> {
+        Self::open_on(&Setup { faults: Some(faults), ..Setup::new(options) })
+    }
+
+    pub(super) fn open_on(setup: &Setup<'_>) -> Result<Self, StoreError> {
+        let core = Core::open(setup, "helper")?;
+        let spool_options = setup.spool(setup.options.max_bytes).reserve_bytes(super::LATE_RESERVE_BYTES);
+        let responses = Records::new(Spool::open(&setup.options.dir.join("jobs"), spool_options)?);
+        core.rows(&[Kind::Response as u8], None, |_, value| {
+            responses.keep(Response::decode(value).ok_or_else(|| core.malformed())?.record)?;
+            Ok(true)
+        })?;
+        core.load_tasks(|_, seen| Ok((seen, ())))?;
+        Ok(Self { core, responses })
+    }
+
+    fn stored_response(&self, task: TaskId, key: &RequestKey) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(value) = self.core.state.get(&keys::of_request(Kind::Response, task, key))? else {
+            return Ok(None);
+        };
+        let response = Response::decode(&value).ok_or_else(|| self.core.malformed())?;
+        self.responses.read(response.record).map(Some)
+    }
+
+    /// Commits what was prepared, unless the key is known by now or the claims do not hold any more.
+    fn try_commit(
+        &self,
+        entry: &HelperTask,
+        task: &Task,
+        job: &Job<'_>,
+        prepared: &PreparedJob,
+        record: Position,
+    ) -> Result<Outcome, StoreError> {
+        let _turn = entry.turn();
+        if let Some(response) = self.stored_response(task.id(), &job.key)? {
+            return Ok(Outcome::Known(response));
+        }
+        // From here to the commit only this call can claim or collect.
+        if job.claims(&entry.memory()) != job.claimed {
+            return Ok(Outcome::Outdated);
+        }
+        let times = || job.verified.iter().map(|report| report.time);
+        let (first, last) = times().min().zip(times().max()).unwrap_or((Time(1), Time(0)));
+        let mut batch = StateBatch::default();
+        self.core.add_sums(&mut batch, task, &prepared.sums.buckets)?;
+        put_ids(&mut batch, task.id(), &job.key, &prepared.sums.reports)?;
+        let row = Response { record, first, last }.encode();
+        batch.insert(&keys::of_request(Kind::Response, task.id(), &job.key), &row)?;
+        let _ = self.core.commit(batch)?;
+        let mut seen = entry.memory();
+        prepared.sums.reports.iter().for_each(|report| seen.set(report, Stage::Counted));
+        Ok(Outcome::Committed)
+    }
+
+    /// Deletes the responses that nobody can need any more, after a window was finished.
+    fn forget_responses(&self, task: TaskId) -> Result<(), StoreError> {
+        let entry = self.core.entry(task)?;
+        let prefix = keys::of_task(Kind::Response, task);
+        let mut forgotten = Vec::new();
+        self.core.rows(&prefix, None, |key, value| {
+            let response = Response::decode(value).ok_or_else(|| self.core.malformed())?;
+            if entry.memory().all_finished(response.first, response.last) {
+                forgotten.push(([prefix.as_slice(), key].concat(), response.record));
+            }
+            Ok(true)
+        })?;
+        for rows in forgotten.chunks(PURGE_ROWS) {
+            let mut batch = StateBatch::default();
+            rows.iter().try_for_each(|(key, _)| batch.remove(key))?;
+            let _ = self.core.commit(batch)?;
+            self.responses.release(rows.iter().map(|(_, record)| *record));
+        }
+        Ok(())
+    }
+}
+
+/// A job that is being committed.
+struct Job<'a> {
+    key: RequestKey,
+    verified: &'a [ReportKey],
+    claimed: Vec<Result<(), ReportError>>,
+}
+
+impl Job<'_> {
+    /// Which of the verified reports can be claimed.
+    fn claims(&self, seen: &Seen) -> Vec<Result<(), ReportError>> {
+        let mut own = HashSet::with_capacity(self.verified.len());
+        let claim = |report: &ReportKey| {
+            if seen.is_collected(report.time) {
+                Err(ReportError::BatchCollected)
+            } else if seen.stage(report).is_some() || !own.insert(*report) {
+                Err(ReportError::ReportReplayed)
+            } else {
+                Ok(())
+            }
+        };
+        self.verified.iter().map(claim).collect()
+    }
+
+    /// Checks that what was prepared counts the claimed reports and no others.
+    fn check(&self, prepared: &PreparedJob) -> Result<(), StoreError> {
+        let claimed = self.verified.iter().zip(&self.claimed).filter(|(_, claim)| claim.is_ok());
+        if !claimed.map(|(report, _)| report).eq(&prepared.sums.reports) {
+            return Err(StoreError::Invalid("a job that does not count the reports that it claims"));
+        }
+        check_sums(&prepared.sums)
+    }
+}
+
+enum Outcome {
+    Committed,
+    Known(Vec<u8>),
+    Outdated,
+}
+
+impl HelperStore for HelperDisk {
+    fn job_response(&self, task: TaskId, key: RequestKey) -> Result<Option<Vec<u8>>, StoreError> {
+        self.core.usable()?;
+        self.stored_response(task, &key)
+    }
+
+    fn commit_job(
+        &self,
+        task: &Task,
+        key: RequestKey,
+        verified: &[ReportKey],
+        prepare: PrepareJob<'_>,
+    ) -> Result<Vec<u8>, StoreError> {
+        let entry = self.core.entry(task.id())?;
+        let mut job = Job { key, verified, claimed: Vec::new() };
+        loop {
+            if let Some(response) = self.stored_response(task.id(), &key)? {
+                return Ok(response);
+            }
+            let claimed = job.claims(&entry.memory());
+            job.claimed = claimed;
+            // The expensive part, with no lock held.
+            let prepared = prepare(&job.claimed)?;
+            job.check(&prepared)?;
+            let record = self.responses.append(&[&prepared.response])?;
+            let outcome = self.try_commit(&entry, task, &job, &prepared, record);
+            // In doubt a row may point to it.
+            if !matches!(outcome, Ok(Outcome::Committed)) && self.core.usable().is_ok() {
+                self.responses.release([record]);
+            }
+            match outcome? {
+                Outcome::Committed => return Ok(prepared.response),
+                Outcome::Known(response) => return Ok(response),
+                // Another job claimed some of them, or the window was collected.
+                Outcome::Outdated => {}
+            }
+        }
+    }
+}
+
+impl AggregatorStore for HelperDisk {
+    fn opt_in(&self, id: TaskId, record: &TaskRecord) -> Result<TaskRecord, StoreError> {
+        self.core.opt_in(id, record, || Ok((Seen::default(), ())))
+    }
+
+    fn summarize(&self, task: &Task, interval: Interval) -> Result<(BatchSummary, bool), StoreError> {
+        self.core.summarize(task.id(), interval)
+    }
+
+    fn collect(
+        &self,
+        task: &Task,
+        terms: &Terms,
+        interval: Interval,
+        key: RequestKey,
+        expected: Option<(u64, [u8; 32])>,
+    ) -> Result<CollectedBatch, CollectRefusal> {
+        self.core.collect(task, terms, interval, key, expected)
+    }
+
+    fn finish_collection(&self, task: TaskId, key: RequestKey, answer: &[u8]) -> Result<Vec<u8>, StoreError> {
+        let (answer, finished) = self.core.finish_collection(task, key, answer)?;
+        if finished.is_some() {
+            // Nothing depends on it; the next finished window takes them along.
+            if let Err(error) = self.forget_responses(task) {
+                tracing::warn!(%error, "responses of a finished batch cannot be deleted");
+            }
+        }
+        Ok(answer)
+    }
+
+    fn collection_answer(&self, task: TaskId, key: RequestKey) -> Result<Option<Vec<u8>>, StoreError> {
+        self.core.collection_answer(task, key)
+    }
+
+    fn spent(&self, source: &BudgetSource, epoch: Epoch) -> Result<u64, StoreError> {
+        self.core.usable()?;
+        self.core.spent(source, epoch)
+    }
+}
+
+impl std::fmt::Debug for HelperDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HelperDisk").field("state", &self.core.state).finish_non_exhaustive()
+    }
+}

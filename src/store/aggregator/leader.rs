@@ -1,0 +1,329 @@
+//! The leader's store: what it has in memory, how that is found again, and the traits.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arras_protocol::messages::{CollectionJobId, Interval, ReportError, TaskId, Time};
+use arras_protocol::task::Task;
+
+use super::collections::{Row, Window};
+use super::core::{Core, Entry, Memory};
+use super::keys::{self, Fields, Kind};
+use super::queue::{Job, Queue, decode_job, decode_record};
+use super::records::Records;
+use super::seen::{Seen, Stage};
+use super::uploads::{Intake, LeaderPart, Quota, key_of};
+use super::{Setup, StoreOptions};
+use crate::privacy::gate::Terms;
+use crate::privacy::ledger::{BudgetSource, Epoch};
+use crate::store::{
+    AggregatorStore, BatchSummary, CollectRefusal, CollectedBatch, CollectionCreated, CollectionJob,
+    CollectionState, JobDraft, JobNumber, JobSums, LeaderStore, NewReport, OpenJob, Position, ReportKey,
+    RequestKey, Spool, SpoolOptions, StoreError, TaskRecord,
+};
+
+/// What the leader keeps of a task in memory.
+pub(super) struct LeaderMemory {
+    pub(super) seen: Seen,
+    pub(super) intake: Intake,
+    pub(super) queue: Queue,
+    /// Windows closed by open collection jobs.
+    pub(super) windows: HashMap<CollectionJobId, Window>,
+}
+
+impl Memory for LeaderMemory {
+    fn seen(&mut self) -> &mut Seen {
+        &mut self.seen
+    }
+}
+
+pub(super) type LeaderTask = Entry<LeaderMemory, LeaderPart>;
+
+/// The leader's store on disk.
+///
+/// Opening reads the reports that wait, to know their ids: as long as their bytes take to read.
+pub struct LeaderDisk {
+    pub(super) core: Core<LeaderMemory, LeaderPart>,
+    pub(super) jobs: Records,
+    reports: Reports,
+}
+
+/// Where the report spools are.
+struct Reports {
+    dir: PathBuf,
+    options: SpoolOptions,
+    quota: Arc<Quota>,
+}
+
+impl Reports {
+    fn dir_of(&self, task: TaskId) -> PathBuf {
+        self.dir.join(task.to_string())
+    }
+
+    fn open(&self, task: TaskId) -> Result<LeaderPart, StoreError> {
+        let spool = Spool::open(&self.dir_of(task), self.options.clone())?;
+        Ok(LeaderPart::new(spool, Arc::clone(&self.quota)))
+    }
+}
+
+impl LeaderDisk {
+    /// Opens the store, or makes one; see [`crate::store::State::open`] for what is refused.
+    pub fn open(options: &StoreOptions) -> Result<Self, StoreError> {
+        Self::open_on(&Setup::new(options))
+    }
+
+    /// As [`Self::open`], with file operations that a test makes fail.
+    #[cfg(any(test, feature = "test-noise"))]
+    pub fn open_with_faults(
+        options: &StoreOptions,
+        faults: Arc<dyn crate::store::Faults>,
+    ) -> Result<Self, StoreError> {
+        Self::open_on(&Setup { faults: Some(faults), ..Setup::new(options) })
+    }
+
+    pub(super) fn open_on(setup: &Setup<'_>) -> Result<Self, StoreError> {
+        let options = setup.options;
+        let core = Core::open(setup, "leader")?;
+        let jobs = Records::new(Spool::open(&options.dir.join("jobs"), setup.late_spool())?);
+        let reports = Reports {
+            dir: options.dir.join("reports"),
+            options: setup.spool(u64::MAX),
+            quota: Arc::new(Quota::new(options.max_bytes)),
+        };
+        core.load_tasks(|task, seen| load(&core, &jobs, &reports, task, seen))?;
+        Ok(Self { core, jobs, reports })
+    }
+}
+
+type LeaderCore = Core<LeaderMemory, LeaderPart>;
+
+/// Finds a task's memory again from rows and spools.
+fn load(
+    core: &LeaderCore,
+    jobs: &Records,
+    reports: &Reports,
+    task: TaskId,
+    seen: Seen,
+) -> Result<(LeaderMemory, LeaderPart), StoreError> {
+    let dir = reports.dir_of(task);
+    if !dir.is_dir() {
+        return Err(lost(dir, "the directory of a task's reports is missing"));
+    }
+    let part = reports.open(task)?;
+    let queue = match core.state.get(&keys::of_task(Kind::Queue, task))? {
+        Some(value) => {
+            let mut fields = Fields(&value);
+            let row = fields.position().zip(fields.u64());
+            let (head, next_job) = row.ok_or_else(|| core.malformed())?;
+            Queue::new(head, JobNumber(next_job))
+        }
+        None => Queue::new(part.reports.start(), JobNumber(1)),
+    };
+    if part.reports.end() < queue.head {
+        return Err(lost(dir, "the reports end before the queue's head"));
+    }
+    let mut memory = LeaderMemory { seen, intake: Intake::default(), queue, windows: HashMap::new() };
+    load_jobs(core, jobs, &part.reports, task, &mut memory)?;
+    load_queue(core, &part.reports, task, &mut memory)?;
+    core.rows(&keys::of_task(Kind::Collection, task), None, |id, value| {
+        let id = Fields(id).array().ok_or_else(|| core.malformed())?;
+        let row = Row::decode(value).ok_or_else(|| core.malformed())?;
+        if row.is_open() {
+            let window = Window { interval: row.interval, fence: Some(row.fence) };
+            memory.windows.insert(CollectionJobId::new(id), window);
+        }
+        Ok(true)
+    })?;
+    Ok((memory, part))
+}
+
+fn load_jobs(
+    core: &LeaderCore,
+    jobs: &Records,
+    spool: &Spool,
+    task: TaskId,
+    memory: &mut LeaderMemory,
+) -> Result<(), StoreError> {
+    core.rows(&keys::of_task(Kind::Job, task), None, |key, value| {
+        let (number, record) = decode_job(key, value).ok_or_else(|| core.malformed())?;
+        jobs.keep(record)?;
+        let stored = jobs.read(record)?;
+        let (positions, _) = decode_record(&stored).ok_or_else(|| core.malformed())?;
+        let mut reports = Vec::with_capacity(positions.len());
+        for position in positions {
+            let key = read_key(core, spool, position)?;
+            memory.seen.set(&key, Stage::InJob);
+            reports.push((key, position));
+        }
+        memory.queue.jobs.insert(number, Job { record, reports });
+        Ok(true)
+    })
+}
+
+fn load_queue(
+    core: &LeaderCore,
+    spool: &Spool,
+    task: TaskId,
+    memory: &mut LeaderMemory,
+) -> Result<(), StoreError> {
+    core.rows(&keys::of_task(Kind::PutBack, task), None, |key, _| {
+        let mut fields = Fields(key);
+        let (time, position) = fields.time().zip(fields.position()).ok_or_else(|| core.malformed())?;
+        let key = read_key(core, spool, position)?;
+        memory.queue.put_back.insert((time, position));
+        queue_key(memory, &key);
+        Ok(true)
+    })?;
+    for record in spool.read_range(memory.queue.head, spool.end()) {
+        let (_, encoded) = record?;
+        let key = key_of(&encoded).ok_or_else(|| core.malformed())?;
+        memory.queue.queued += 1;
+        queue_key(memory, &key);
+    }
+    Ok(())
+}
+
+/// A second copy stays what the first one is; it is left out when its turn comes.
+fn queue_key(memory: &mut LeaderMemory, key: &ReportKey) {
+    if memory.seen.stage(key).is_none() {
+        memory.seen.set(key, Stage::Queued);
+    }
+}
+
+fn read_key(core: &LeaderCore, spool: &Spool, position: Position) -> Result<ReportKey, StoreError> {
+    key_of(&spool.read(position)?).ok_or_else(|| core.malformed())
+}
+
+fn lost(file: PathBuf, found: &'static str) -> StoreError {
+    let advice =
+        "Put the newest copy back; without it acknowledged reports are lost, and their batches stay short";
+    StoreError::Corrupt { file, offset: 0, found, advice }
+}
+
+impl LeaderStore for LeaderDisk {
+    fn append_reports(
+        &self,
+        task: TaskId,
+        reports: &[NewReport<'_>],
+    ) -> Result<Vec<Result<(), ReportError>>, StoreError> {
+        self.core.entry(task)?.append(reports)
+    }
+
+    fn next_reports(&self, task: TaskId, max: usize, now: Time) -> Result<Option<JobDraft>, StoreError> {
+        self.take_next(task, max, now)
+    }
+
+    fn create_job(
+        &self,
+        task: TaskId,
+        draft: &JobDraft,
+        included: &[usize],
+        put_back: &[usize],
+        request: &[u8],
+    ) -> Result<Option<JobNumber>, StoreError> {
+        self.make_job(task, draft, included, put_back, request)
+    }
+
+    fn open_jobs(&self, task: TaskId) -> Result<Vec<JobNumber>, StoreError> {
+        Ok(self.core.entry(task)?.memory().queue.jobs.keys().copied().collect())
+    }
+
+    fn load_job(&self, task: TaskId, number: JobNumber) -> Result<OpenJob, StoreError> {
+        self.read_job(task, number)
+    }
+
+    fn commit_job(
+        &self,
+        task: &Task,
+        number: JobNumber,
+        sums: &JobSums,
+        put_back: &[(Time, Position)],
+    ) -> Result<(), StoreError> {
+        self.end_job(task, number, sums, put_back)
+    }
+
+    fn backlog(&self, task: TaskId) -> Result<u64, StoreError> {
+        Ok(self.core.entry(task)?.memory().queue.backlog())
+    }
+
+    fn create_collection(
+        &self,
+        task: TaskId,
+        id: CollectionJobId,
+        request: &[u8],
+        interval: Interval,
+    ) -> Result<CollectionCreated, StoreError> {
+        self.create(task, id, request, interval)
+    }
+
+    fn drained(&self, task: TaskId, id: CollectionJobId) -> Result<bool, StoreError> {
+        self.is_drained(task, id)
+    }
+
+    fn set_collection_state(
+        &self,
+        task: TaskId,
+        id: CollectionJobId,
+        state: &CollectionState,
+    ) -> Result<(), StoreError> {
+        self.change_collection(task, id, state)
+    }
+
+    fn collection(&self, task: TaskId, id: CollectionJobId) -> Result<Option<CollectionJob>, StoreError> {
+        self.read_collection(task, id)
+    }
+
+    fn open_collections(&self, task: TaskId) -> Result<Vec<CollectionJob>, StoreError> {
+        self.open_collection_jobs(task)
+    }
+
+    fn delete_collection(&self, task: TaskId, id: CollectionJobId) -> Result<(), StoreError> {
+        self.forget_collection(task, id)
+    }
+}
+
+impl AggregatorStore for LeaderDisk {
+    fn opt_in(&self, id: TaskId, record: &TaskRecord) -> Result<TaskRecord, StoreError> {
+        self.core.opt_in(id, record, || {
+            let part = self.reports.open(id)?;
+            let queue = Queue::new(part.reports.start(), JobNumber(1));
+            let seen = Seen::default();
+            Ok((LeaderMemory { seen, intake: Intake::default(), queue, windows: HashMap::new() }, part))
+        })
+    }
+
+    fn summarize(&self, task: &Task, interval: Interval) -> Result<(BatchSummary, bool), StoreError> {
+        self.core.summarize(task.id(), interval)
+    }
+
+    fn collect(
+        &self,
+        task: &Task,
+        terms: &Terms,
+        interval: Interval,
+        key: RequestKey,
+        expected: Option<(u64, [u8; 32])>,
+    ) -> Result<CollectedBatch, CollectRefusal> {
+        self.core.collect(task, terms, interval, key, expected)
+    }
+
+    fn finish_collection(&self, task: TaskId, key: RequestKey, answer: &[u8]) -> Result<Vec<u8>, StoreError> {
+        self.core.finish_collection(task, key, answer).map(|(answer, _)| answer)
+    }
+
+    fn collection_answer(&self, task: TaskId, key: RequestKey) -> Result<Option<Vec<u8>>, StoreError> {
+        self.core.collection_answer(task, key)
+    }
+
+    fn spent(&self, source: &BudgetSource, epoch: Epoch) -> Result<u64, StoreError> {
+        self.core.usable()?;
+        self.core.spent(source, epoch)
+    }
+}
+
+impl std::fmt::Debug for LeaderDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LeaderDisk").field("state", &self.core.state).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,104 @@
+//! The aggregators' stores on disk: [`LeaderDisk`] and [`HelperDisk`].
+//!
+//! Below a role's directory, which is the role's alone:
+//!
+//! | path | what |
+//! |---|---|
+//! | `state/` | one [`State`](crate::store::State): every decision, and pointers to what is large |
+//! | `reports/<task id>/` | the leader's reports of a task, a [`Spool`](crate::store::Spool) |
+//! | `jobs/` | the leader's exact requests; the helper's exact responses |
+//! | `answers/` | answers to collections |
+//!
+//! What is large is durable in its spool before the commit that points to it, so a crash between the two
+//! leaves a record that nobody points to, never a pointer to nothing. One commit is one decision: either all
+//! of it is there after a restart or none.
+//!
+//! # Locks
+//! In the order in which they are taken: a task's *turn* (held from reading what a change depends on to
+//! the end of the change), the state's guard (the commit), a task's *memory* (moments). Uploads take only the memory,
+//! so they wait for no commit.
+
+mod buckets;
+mod collect;
+mod collections;
+mod core;
+mod helper;
+mod keys;
+mod leader;
+mod queue;
+mod records;
+mod seen;
+#[cfg(test)]
+mod tests;
+mod uploads;
+
+use std::path::{Path, PathBuf};
+
+#[cfg(any(test, feature = "test-noise"))]
+use std::sync::Arc;
+
+pub use self::helper::HelperDisk;
+pub use self::leader::LeaderDisk;
+#[cfg(any(test, feature = "test-noise"))]
+use crate::store::Faults;
+use crate::store::{DEFAULT_SEGMENT_BYTES, SpoolOptions, State, StoreError};
+
+/// The spools of jobs and answers stop when the file system has less than this left: later than those of
+/// reports (128 MiB), so that what was taken in can be worked off, and earlier than the state (64 MiB).
+const LATE_RESERVE_BYTES: u64 = 96 << 20;
+
+/// Where a role's store is, and its bounds.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// The role's own directory.
+    pub dir: PathBuf,
+    /// The watermark's file: outside of `dir` and of every backup.
+    pub watermark: PathBuf,
+    /// The most bytes of reports that wait at the leader, all tasks together; at the helper, of responses
+    /// that are kept until their batches are finished. Beyond it the store is full.
+    pub max_bytes: u64,
+    /// Bounds the state's cache, in bytes.
+    pub cache_bytes: u64,
+}
+
+/// Options, and what only tests change.
+struct Setup<'a> {
+    options: &'a StoreOptions,
+    segment_bytes: u64,
+    #[cfg(any(test, feature = "test-noise"))]
+    faults: Option<Arc<dyn Faults>>,
+}
+
+impl<'a> Setup<'a> {
+    fn new(options: &'a StoreOptions) -> Self {
+        Self {
+            options,
+            segment_bytes: DEFAULT_SEGMENT_BYTES,
+            #[cfg(any(test, feature = "test-noise"))]
+            faults: None,
+        }
+    }
+
+    fn state(&self, dir: &Path, role: &str) -> Result<State, StoreError> {
+        let StoreOptions { watermark, cache_bytes, .. } = self.options;
+        #[cfg(any(test, feature = "test-noise"))]
+        if let Some(faults) = &self.faults {
+            return State::open_with_faults(dir, watermark, role, *cache_bytes, Arc::clone(faults));
+        }
+        State::open(dir, watermark, role, *cache_bytes)
+    }
+
+    fn spool(&self, max_bytes: u64) -> SpoolOptions {
+        let options = SpoolOptions::new(max_bytes).segment_bytes(self.segment_bytes);
+        #[cfg(any(test, feature = "test-noise"))]
+        if let Some(faults) = &self.faults {
+            return options.faults(Arc::clone(faults));
+        }
+        options
+    }
+
+    /// For what is needed to work off what was taken in.
+    fn late_spool(&self) -> SpoolOptions {
+        self.spool(u64::MAX).reserve_bytes(LATE_RESERVE_BYTES)
+    }
+}

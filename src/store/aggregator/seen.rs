@@ -1,0 +1,112 @@
+//! Which reports of a task are known, and which of its windows are collected: in memory.
+//!
+//! A set on disk would cost a random read or two for every report that is new, which is nearly every
+//! one. In memory it costs about 20 bytes a report that may still count: sets are kept by bucket and dropped whole
+//! when their window is collected, since from then on the window refuses the report. On disk the ids are lists,
+//! written with the job that counted them and only read when the store is opened.
+
+use std::collections::{BTreeMap, HashMap};
+
+use arras_protocol::messages::{Interval, ReportId, Time};
+
+use crate::store::{ReportKey, RequestKey};
+
+/// Where a known report is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// In the queue, or put back.
+    Queued,
+    /// In a job that is open.
+    InJob,
+    /// In a bucket.
+    Counted,
+}
+
+/// A window that was collected; nothing can be added to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Collected {
+    pub(super) interval: Interval,
+    /// For which request.
+    pub(super) key: RequestKey,
+    /// Whether its answer is kept; its buckets are gone then.
+    pub(super) finished: bool,
+    /// How often it was taken up again before it was finished.
+    pub(super) resumed: u32,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Ids are chosen by clients: the map's keyed hash keeps them from colliding on purpose.
+    buckets: BTreeMap<Time, HashMap<ReportId, Stage>>,
+    /// By start; they do not overlap.
+    collected: BTreeMap<Time, Collected>,
+}
+
+impl Seen {
+    pub(super) fn stage(&self, key: &ReportKey) -> Option<Stage> {
+        self.buckets.get(&key.time)?.get(&key.report_id).copied()
+    }
+
+    pub(super) fn set(&mut self, key: &ReportKey, stage: Stage) {
+        if !self.is_collected(key.time) {
+            self.buckets.entry(key.time).or_default().insert(key.report_id, stage);
+        }
+    }
+
+    /// For a report that counts nowhere and is kept nowhere.
+    pub(super) fn forget(&mut self, key: &ReportKey) {
+        if let Some(bucket) = self.buckets.get_mut(&key.time) {
+            bucket.remove(&key.report_id);
+            if bucket.is_empty() {
+                self.buckets.remove(&key.time);
+            }
+        }
+    }
+
+    pub(super) fn is_collected(&self, time: Time) -> bool {
+        self.window_of(time).is_some()
+    }
+
+    fn window_of(&self, time: Time) -> Option<&Collected> {
+        let (_, window) = self.collected.range(..=time).next_back()?;
+        window.interval.contains(time).then_some(window)
+    }
+
+    /// The collected windows that share a time with an interval.
+    pub(super) fn collected_in(&self, interval: Interval) -> Vec<Collected> {
+        // The one that starts before it may reach into it.
+        let first = self.collected.range(..=interval.start()).next_back().map(|(start, _)| *start);
+        let from = first.unwrap_or(interval.start());
+        let candidates = self.collected.range(from..).map(|(_, window)| *window);
+        candidates
+            .take_while(|window| window.interval.start() < interval.end())
+            .filter(|window| window.interval.overlaps(interval))
+            .collect()
+    }
+
+    /// Whether every time from one up to another (included) is in a finished window.
+    pub(super) fn all_finished(&self, first: Time, last: Time) -> bool {
+        let mut time = first;
+        while time <= last {
+            match self.window_of(time) {
+                Some(window) if window.finished => time = window.interval.end(),
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    pub(super) fn collected_for(&self, key: &RequestKey) -> Option<Collected> {
+        self.collected.values().find(|window| window.key == *key).copied()
+    }
+
+    pub(super) fn finished(&self) -> Vec<Interval> {
+        self.collected.values().filter(|window| window.finished).map(|window| window.interval).collect()
+    }
+
+    /// Enters a collected window, or what has changed of it, and drops the ids in it.
+    pub(super) fn mark(&mut self, window: Collected) {
+        self.collected.insert(window.interval.start(), window);
+        self.buckets.retain(|time, _| !window.interval.contains(*time));
+    }
+}

@@ -1,0 +1,72 @@
+//! A task in plain English, for whoever has to decide whether to take part.
+
+use std::fmt::Write as _;
+
+use arras_protocol::task::{Profile, Task};
+
+use crate::privacy::accuracy::{Confidence, interval_half_width};
+use crate::privacy::gate::noise_scale;
+use crate::tasks::provisioned::KnownTask;
+
+/// Explains a task, one sentence a line.
+pub fn explain(known: &KnownTask) -> String {
+    let KnownTask { task, policy, budget_source, collector, campaigns } = known;
+    let configuration = task.configuration();
+    let mut out = String::new();
+    let mut line = |text: String| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "{text}");
+    };
+    line(format!("task {}", task.id()));
+    line(format!("  name         {} ({} profile)", name(task), task.profile().name()));
+    line(format!("  measures     {}", task.vdaf().config().describe()));
+    if !campaigns.is_empty() {
+        line(format!("  campaigns    {} (bucket 0 is \"not attributed\")", campaigns.join(", ")));
+    }
+    line(format!("  leader       {}", configuration.leader));
+    line(format!("  helper       {}", configuration.helper));
+    line(format!("  collector    {collector}"));
+    line(format!(
+        "  windows      whole multiples of {}, each with at least {} reports, each released once",
+        seconds(configuration.time_precision.seconds()),
+        configuration.min_batch_size
+    ));
+    line(format!(
+        "  privacy      a release spends epsilon {} for each of {} report(s) that a device may send, from the \
+         budget of {budget_source}, in every week that its window touches",
+        policy.epsilon, policy.contributions
+    ));
+    if let Ok(scale) = noise_scale(policy) {
+        line(format!(
+            "  noise        each aggregator adds {} noise of scale {scale} to every count; 95 of 100 \
+             published counts are within {} of the truth",
+            policy.mechanism.name(),
+            interval_half_width(&scale, Confidence::P95)
+        ));
+    }
+    line(format!("  threshold    counts below {} are not shown", policy.threshold));
+    line(match task.profile() {
+        Profile::Arras => "  binding      the policy is part of the task: parties that disagree about it cannot open each other's reports".to_owned(),
+        Profile::Plain | Profile::Attribution => "  binding      the policy is the operators' own configuration, not part of the task".to_owned(),
+    });
+    out
+}
+
+/// A task's name, or its bytes where it is not text.
+pub fn name(task: &Task) -> String {
+    match std::str::from_utf8(task.configuration().task_info()) {
+        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
+        _ => format!("{:02x?}", task.configuration().task_info()),
+    }
+}
+
+/// A duration in its largest whole unit.
+pub fn seconds(seconds: u64) -> String {
+    for (unit, length) in [("day", 86_400), ("hour", 3_600), ("minute", 60)] {
+        if seconds.is_multiple_of(length) {
+            let count = seconds / length;
+            return if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") };
+        }
+    }
+    format!("{seconds} seconds")
+}

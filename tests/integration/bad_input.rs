@@ -1,0 +1,319 @@
+//! Bad input: a clear error, nothing lost, nothing else harmed.
+
+use arras::net::problem::{DapError, ErrorType, OwnError};
+use arras_protocol::codec::{Decode as _, Encode as _};
+use arras_protocol::hpke::PrivateKey;
+use arras_protocol::messages::{
+    AggregateShareReq, HpkeConfig, MediaType, Report, ReportError, ReportId, ReportUploadStatus, TaskId, UploadErrors,
+};
+use arras_protocol::report::ReportMaker;
+use arras_protocol::task::Task;
+use arras_protocol::vdaf::Measurement;
+
+use crate::harness::{Deployment, NOW, Options, PRECISION, Role, WINDOW, read, task_file};
+
+async fn upload_raw(
+    deployment: &Deployment,
+    task: TaskId,
+    body: Vec<u8>,
+) -> Result<Vec<ReportUploadStatus>, arras::net::problem::ProblemDocument> {
+    let url = format!("{}tasks/{task}/reports", deployment.leader_url());
+    let request = deployment.http.post(url).header("content-type", MediaType::UploadRequest.as_str()).body(body);
+    let body = read(request.send().await.unwrap()).await?;
+    Ok(UploadErrors::from_bytes(&body).unwrap().status)
+}
+
+/// Uploads the usual reports and checks that exactly they are counted: what went before did no harm.
+async fn still_works(deployment: &Deployment) {
+    deployment.upload(&deployment.one_hots(64)).await;
+    let collected = deployment.collect().await.unwrap();
+    assert_eq!((collected.sums, collected.report_count), (vec![1; 64], 64));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn truncated_and_oversized_uploads() {
+    let deployment = Deployment::start(Options { extra: "limits = { max_body_bytes = 65536 }", ..Options::default() }).await;
+    let whole = deployment.report(0).to_bytes();
+    for length in [1, 15, 16, 40, whole.len() - 1] {
+        let problem = upload_raw(&deployment, deployment.task.id(), whole[..length].to_vec()).await.unwrap_err();
+        assert_eq!(*problem.kind(), ErrorType::Dap(DapError::InvalidMessage));
+        assert_eq!(problem.task_id().unwrap(), deployment.task.id().to_string());
+        assert!(problem.detail().unwrap().contains("ends in the middle"), "{:?}", problem.detail());
+    }
+    let problem = upload_raw(&deployment, deployment.task.id(), vec![0; 65_537]).await.unwrap_err();
+    assert_eq!(*problem.kind(), ErrorType::Own(OwnError::TooLarge));
+    assert!(problem.detail().unwrap().contains("65536"));
+    let url = format!("{}tasks/{}/reports", deployment.leader_url(), deployment.task.id());
+    let wrong_type = deployment.http.post(url).header("content-type", "text/plain").body(whole).send().await.unwrap();
+    assert_eq!(*read(wrong_type).await.unwrap_err().kind(), ErrorType::Own(OwnError::UnsupportedMediaType));
+    still_works(&deployment).await;
+    deployment.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_tasks_and_paths() {
+    let deployment = Deployment::start(Options::default()).await;
+    let body = deployment.report(0).to_bytes();
+    let problem = upload_raw(&deployment, TaskId::new([7; 32]), body).await.unwrap_err();
+    assert_eq!(*problem.kind(), ErrorType::Dap(DapError::UnrecognizedTask));
+    for (path, expected) in [
+        ("tasks/not-an-id/reports", ErrorType::Dap(DapError::InvalidMessage)),
+        ("nowhere", ErrorType::Own(OwnError::NotFound)),
+        ("hpke_config", ErrorType::Own(OwnError::MethodNotAllowed)),
+    ] {
+        let url = format!("{}{path}", deployment.leader_url());
+        let request = deployment.http.post(url).header("content-type", MediaType::UploadRequest.as_str());
+        let problem = read(request.body(vec![1]).send().await.unwrap()).await.unwrap_err();
+        assert_eq!(*problem.kind(), expected, "{path}");
+    }
+    still_works(&deployment).await;
+    deployment.stop().await;
+}
+
+/// Reports that can be refused at upload are, each alone and in the order of the request.
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_reports_do_not_touch_their_neighbours() {
+    let deployment = Deployment::start(Options::default()).await;
+    let (leader, helper) = deployment.hpke_configs();
+    let unknown = HpkeConfig::new(99, &leader.public_key().unwrap());
+    let maker = ReportMaker::new(&deployment.task, &unknown, helper).unwrap();
+    let outdated = maker.make(&mut rand::rng(), WINDOW * PRECISION, &Measurement::Bucket(1), None).unwrap();
+    let early = deployment.report_at(1, NOW + 2 * PRECISION);
+    let old = deployment.report_at(1, NOW - 31 * 86_400);
+    let mut short_share = deployment.report(1);
+    short_share.public_share.pop();
+    let extended = with_public_extension(&deployment.report(1));
+    let reports =
+        [deployment.report(0), outdated, early, deployment.report(1), old, short_share, deployment.report(2)];
+    let mut body = Vec::new();
+    for report in &reports {
+        report.encode(&mut body);
+    }
+    body.extend_from_slice(&extended);
+    let statuses = upload_raw(&deployment, deployment.task.id(), body).await.unwrap();
+    let expected = [
+        (1, ReportError::OutdatedConfig),
+        (2, ReportError::ReportTooEarly),
+        (4, ReportError::ReportDropped),
+        (5, ReportError::InvalidMessage),
+    ];
+    for ((index, error), status) in expected.into_iter().zip(&statuses) {
+        assert_eq!(*status, ReportUploadStatus { report_id: reports[index].metadata.report_id, error });
+    }
+    assert_eq!(statuses.len(), 5);
+    assert_eq!(statuses[4].error, ReportError::InvalidMessage, "an unknown extension");
+    deployment.upload(&(3..64).map(|bucket| deployment.report(bucket)).collect::<Vec<_>>()).await;
+    assert_eq!(deployment.collect().await.unwrap().sums, vec![1; 64]);
+    deployment.stop().await;
+}
+
+/// A report with one public extension of an unknown type.
+fn with_public_extension(report: &Report) -> Vec<u8> {
+    let bytes = report.to_bytes();
+    let (head, tail) = bytes.split_at(24);
+    // The list's length, then type, length and no data.
+    [head, &[0, 4, 0, 9, 0, 0], &tail[2..]].concat()
+}
+
+/// A report id counts once: in one request, in two, in many at once, and across restarts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_sent_again_counts_once() {
+    let mut deployment = Deployment::start(Options::default()).await;
+    let reports = deployment.one_hots(64);
+    let twice: Vec<Report> = reports.iter().take(5).flat_map(|report| [report.clone(), report.clone()]).collect();
+    let statuses = deployment.uploader().upload(deployment.task.id(), &twice).await.unwrap();
+    assert_eq!(statuses.len(), 5);
+    assert!(statuses.iter().all(|status| status.error == ReportError::ReportReplayed));
+
+    let mut at_once = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let (uploader, task, reports) = (deployment.uploader(), deployment.task.id(), reports.clone());
+        at_once.spawn(async move { uploader.upload(task, &reports).await.unwrap().len() });
+    }
+    let refused: usize = at_once.join_all().await.into_iter().sum();
+    assert_eq!(64 * 16 - refused, 59, "each of the reports that were new is accepted once");
+
+    for role in [Role::Leader, Role::Helper] {
+        deployment.stop_role(role).await;
+    }
+    for role in [Role::Helper, Role::Leader] {
+        deployment.start_role(role).await;
+    }
+    assert_eq!(deployment.uploader().upload(deployment.task.id(), &reports).await.unwrap().len(), 64);
+    let collected = deployment.collect().await.unwrap();
+    assert_eq!((collected.sums, collected.report_count), (vec![1; 64], 64));
+    deployment.stop().await;
+}
+
+/// What only opening or verifying finds out is rejected during aggregation; the others of the job count.
+#[tokio::test(flavor = "multi_thread")]
+async fn tampered_reports_are_rejected_alone() {
+    let deployment = Deployment::start(Options::default()).await;
+    let mut tampered = Vec::new();
+    let good = deployment.report(0).to_bytes();
+    let report = deployment.report(0);
+    let header = 26 + 4 + report.public_share.len();
+    let leader_payload = header + 1 + 2 + 32 + 4;
+    // Bits of: public share, leader's key, leader's ciphertext, helper's ciphertext, id.
+    for position in [30, header + 3, leader_payload, good.len() - 1, 0] {
+        let mut bytes = deployment.report(0).to_bytes();
+        bytes[position] ^= 1;
+        tampered.extend_from_slice(&bytes);
+    }
+    // Both of its shares sealed to the wrong parties.
+    let swapped = deployment.report(0);
+    let swapped = Report {
+        leader_share: swapped.leader_share.clone(),
+        helper_share: deployment.report(0).helper_share.clone(),
+        ..swapped
+    };
+    tampered.extend_from_slice(&swapped.to_bytes());
+    assert_eq!(upload_raw(&deployment, deployment.task.id(), tampered).await.unwrap(), []);
+    deployment.upload(&deployment.one_hots(64)).await;
+    deployment.settled(70).await;
+    let counters = deployment.leader.as_ref().unwrap().leader().unwrap().counters();
+    assert_eq!((counters.aggregated, counters.lost), (64, 0), "{counters:?}");
+    assert_eq!(deployment.collect().await.unwrap().sums, vec![1; 64]);
+    deployment.stop().await;
+}
+
+/// Two parties that disagree about the task cannot open each other's reports, even under the same task id: the whole
+/// configuration, with the privacy policy in it, is bound to every share.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_of_another_configuration_does_not_open() {
+    let deployment = Deployment::start(Options::default()).await;
+    let endpoints = (&deployment.loopback.leader.endpoint, &deployment.loopback.helper.endpoint);
+    let mut file = task_file(&Options::default(), "test", endpoints.0, endpoints.1);
+    file.threshold = 1_000;
+    let (other, _): (Task, _) = file.build().unwrap();
+    assert_ne!(other.id(), deployment.task.id());
+    let (leader, helper) = deployment.hpke_configs();
+    let maker = ReportMaker::new(&other, leader, helper).unwrap();
+    let reports: Vec<_> = (0..10)
+        .map(|_| maker.make(&mut rand::rng(), WINDOW * PRECISION, &Measurement::Bucket(3), None).unwrap())
+        .collect();
+    // Uploaded under the id of the task that the aggregators have.
+    deployment.upload(&reports).await;
+    deployment.settled(10).await;
+    let counters = deployment.leader.as_ref().unwrap().leader().unwrap().counters();
+    assert_eq!(counters.rejected, [(ReportError::HpkeDecryptError, 10)]);
+    still_works(&deployment).await;
+    deployment.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn measurements_out_of_range_are_refused_by_the_client() {
+    let deployment = Deployment::start(Options::default()).await;
+    let make = |measurement| deployment.maker().make(&mut rand::rng(), WINDOW * PRECISION, &measurement, None);
+    for wrong in [Measurement::Bucket(64), Measurement::Bucket(u32::MAX), Measurement::Count(true)] {
+        assert!(make(wrong).unwrap_err().to_string().contains("measurement"));
+    }
+    deployment.stop().await;
+}
+
+/// Tokens open what they are for and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_tokens_are_refused() {
+    let deployment = Deployment::start(Options::default()).await;
+    deployment.upload(&deployment.one_hots(20)).await;
+    let query = Deployment::query(WINDOW, 1);
+    let collection = format!("{}tasks/{}/collection_jobs", deployment.leader_url(), deployment.task.id());
+    let share = format!("{}tasks/{}/aggregate_shares", deployment.helper_url(), deployment.task.id());
+    let jobs = format!("{}tasks/{}/aggregation_jobs", deployment.helper_url(), deployment.task.id());
+    let share_request = AggregateShareReq::time_interval(
+        query.clone(),
+        query.as_time_interval().unwrap().batch_interval,
+        20,
+        [0; 32],
+    );
+    let tokens = &deployment.loopback;
+    for (url, kind, body, token) in [
+        (&collection, MediaType::CollectionJobReq, query.to_bytes(), None),
+        (&collection, MediaType::CollectionJobReq, query.to_bytes(), Some(tokens.leader_token.expose())),
+        (&collection, MediaType::CollectionJobReq, query.to_bytes(), Some(tokens.admin_token.expose())),
+        (&share, MediaType::AggregateShareReq, share_request.to_bytes(), Some(tokens.collector_token.expose())),
+        (&share, MediaType::AggregateShareReq, share_request.to_bytes(), None),
+        (&jobs, MediaType::AggregationJobInitReq, vec![0; 10], None),
+    ] {
+        let mut request = deployment.http.post(url).header("content-type", kind.as_str()).body(body);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers().get("www-authenticate").unwrap(), "Bearer");
+        assert_eq!(*read(response).await.unwrap_err().kind(), ErrorType::Own(OwnError::Unauthorized));
+    }
+    deployment.stop().await;
+}
+
+/// A tag on any page may fetch configurations and upload; both hold nothing of anybody's.
+#[tokio::test(flavor = "multi_thread")]
+async fn browsers_may_upload_from_any_page() {
+    let deployment = Deployment::start(Options::default()).await;
+    let reports = format!("{}tasks/{}/reports", deployment.leader_url(), deployment.task.id());
+    let preflight = deployment
+        .http
+        .request(reqwest::Method::OPTIONS, reports)
+        .header("origin", "https://shop.example")
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "content-type")
+        .send()
+        .await
+        .unwrap();
+    assert!(preflight.status().is_success());
+    assert_eq!(preflight.headers().get("access-control-allow-origin").unwrap(), "*");
+    assert_eq!(preflight.headers().get("access-control-allow-headers").unwrap(), "content-type");
+    for url in [deployment.leader_url(), deployment.helper_url()] {
+        let response = deployment.http.get(format!("{url}hpke_config")).send().await.unwrap();
+        assert_eq!(response.headers().get("access-control-allow-origin").unwrap(), "*");
+        assert_eq!(response.headers().get("cache-control").unwrap(), "max-age=86400");
+        assert_eq!(response.headers().get("content-type").unwrap(), MediaType::HpkeConfigList.as_str());
+    }
+    deployment.stop().await;
+}
+
+/// A report sealed to somebody else's key, under the id of the leader's configuration.
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_to_other_keys_are_rejected_alone() {
+    let deployment = Deployment::start(Options::default()).await;
+    let (leader, helper) = deployment.hpke_configs();
+    let stranger = PrivateKey::generate(&mut rand::rng()).public_key();
+    let configs = [
+        (HpkeConfig::new(leader.id, &stranger), helper.clone()),
+        (leader.clone(), HpkeConfig::new(helper.id, &stranger)),
+        (leader.clone(), HpkeConfig::new(helper.id + 1, &helper.public_key().unwrap())),
+    ];
+    for (leader, helper) in configs {
+        let maker = ReportMaker::new(&deployment.task, &leader, &helper).unwrap();
+        let report = maker.make(&mut rand::rng(), WINDOW * PRECISION, &Measurement::Bucket(3), None).unwrap();
+        deployment.upload(&[report]).await;
+    }
+    deployment.settled(3).await;
+    let counters = deployment.leader.as_ref().unwrap().leader().unwrap().counters();
+    assert_eq!(counters.rejected, [(ReportError::HpkeDecryptError, 3)]);
+    still_works(&deployment).await;
+    deployment.stop().await;
+}
+
+/// A made-up id that nobody used does not exist, whatever it looks like.
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_jobs_are_not_found() {
+    let deployment = Deployment::start(Options::default()).await;
+    let id = ReportId::new([1; 16]);
+    let task = deployment.task.id();
+    let (leader, helper) = (deployment.leader_url(), deployment.helper_url());
+    let (collector_token, leader_token) = (&deployment.loopback.collector_token, &deployment.loopback.leader_token);
+    for (url, token, expected) in [
+        (format!("{leader}tasks/{task}/collection_jobs/{id}"), collector_token, ErrorType::Own(OwnError::NotFound)),
+        (
+            format!("{helper}tasks/{task}/aggregation_jobs/{id}"),
+            leader_token,
+            ErrorType::Dap(DapError::UnrecognizedAggregationJob),
+        ),
+        (format!("{helper}tasks/{task}/aggregate_shares/{id}"), leader_token, ErrorType::Own(OwnError::NotFound)),
+    ] {
+        let response = deployment.http.get(url).bearer_auth(token.expose()).send().await.unwrap();
+        assert_eq!(*read(response).await.unwrap_err().kind(), expected);
+    }
+    deployment.stop().await;
+}

@@ -1,0 +1,141 @@
+//! What must work: reports in, counts out, each report counted once.
+
+use std::sync::Arc;
+
+use arras::privacy::noise::FixedNoise;
+use arras::tasks::author::{ProfileChoice, VdafChoice};
+use arras_protocol::vdaf::Measurement;
+
+use crate::harness::{Deployment, NOW, Options, PRECISION, Role, WINDOW};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_report_is_counted_once() {
+    let deployment = Deployment::start(Options::default()).await;
+    let reports = deployment.one_hots(64);
+    for chunk in reports.chunks(10) {
+        deployment.upload(chunk).await;
+    }
+    let collected = deployment.collect().await.unwrap();
+    assert_eq!(collected.sums, vec![1; 64]);
+    assert_eq!(collected.report_count, 64);
+    deployment.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_dap_tasks_work_the_same() {
+    let options = Options { profile: ProfileChoice::Plain, ..Options::default() };
+    let deployment = Deployment::start(options).await;
+    deployment.upload(&deployment.one_hots(64)).await;
+    assert_eq!(deployment.collect().await.unwrap().sums, vec![1; 64]);
+    deployment.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_and_capped_values_are_summed() {
+    let deployment = Deployment::start(Options { vdaf: VdafChoice::Count {}, ..Options::default() }).await;
+    let reports: Vec<_> = (0..20)
+        .map(|n| {
+            let measurement = Measurement::Count(n % 3 == 0);
+            deployment.maker().make(&mut rand::rng(), WINDOW * PRECISION, &measurement, None).unwrap()
+        })
+        .collect();
+    deployment.upload(&reports).await;
+    assert_eq!(deployment.collect().await.unwrap().sums, [7]);
+    deployment.stop().await;
+
+    let vdaf = VdafChoice::L1BoundSum { length: 4, max_value: 127 };
+    let deployment = Deployment::start(Options { vdaf, ..Options::default() }).await;
+    let reports: Vec<_> = (0..20)
+        .map(|n| {
+            let measurement = Measurement::Vector(vec![n, 0, 1, 100 - n]);
+            deployment.maker().make(&mut rand::rng(), WINDOW * PRECISION, &measurement, None).unwrap()
+        })
+        .collect();
+    deployment.upload(&reports).await;
+    assert_eq!(deployment.collect().await.unwrap().sums, [190, 0, 20, 1_810]);
+    deployment.stop().await;
+}
+
+/// Each aggregator adds its own full noise: the released numbers are off by the sum of both, and negative sums
+/// stay negative.
+#[tokio::test(flavor = "multi_thread")]
+async fn both_aggregators_add_their_own_noise() {
+    let noise = Arc::new(|| Box::new(FixedNoise::new(vec![-3, 5])) as Box<dyn arras::privacy::noise::NoiseSource>);
+    let deployment = Deployment::start(Options { noise, ..Options::default() }).await;
+    deployment.upload(&deployment.one_hots(64)).await;
+    let sums = deployment.collect().await.unwrap().sums;
+    let expected: Vec<i128> = (0..64).map(|cell| if cell % 2 == 0 { 1 - 6 } else { 1 + 10 }).collect();
+    assert_eq!(sums, expected);
+    deployment.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_are_apart() {
+    let deployment = Deployment::start(Options::default()).await;
+    let mut reports = Vec::new();
+    for hour in 0..3_u64 {
+        for bucket in 0..20 {
+            reports.push(deployment.report_at(bucket + 20 * hour as u32, (WINDOW + hour) * PRECISION + 59));
+        }
+    }
+    deployment.upload(&reports).await;
+    let middle = deployment.collect_window(&Deployment::query(WINDOW + 1, 1)).await.unwrap();
+    assert_eq!(middle.report_count, 20);
+    assert!((0..64).all(|cell| middle.sums[cell] == i128::from((20..40).contains(&cell))));
+    let first = deployment.collect_window(&Deployment::query(WINDOW, 1)).await.unwrap();
+    assert!((0..64).all(|cell| first.sums[cell] == i128::from(cell < 20)));
+    let last = deployment.collect_window(&Deployment::query(WINDOW + 2, 5)).await.unwrap();
+    assert!((0..64).all(|cell| last.sums[cell] == i128::from((40..60).contains(&cell))));
+    assert_eq!((last.interval.start().0, last.interval.end().0), (WINDOW + 2, WINDOW + 3), "the smallest interval");
+    deployment.stop().await;
+}
+
+/// The answer to a retry is the same to the byte: fresh noise could be averaged away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_collection_gets_the_same_bytes() {
+    let noise = Arc::new(|| Box::new(arras::privacy::noise::OpendpNoise) as Box<dyn arras::privacy::noise::NoiseSource>);
+    let mut deployment = Deployment::start(Options { noise, ..Options::default() }).await;
+    deployment.upload(&deployment.one_hots(64)).await;
+    let first = deployment.collect().await.unwrap();
+    assert_eq!(deployment.collect().await.unwrap(), first);
+    for role in [Role::Leader, Role::Helper] {
+        deployment.stop_role(role).await;
+    }
+    for role in [Role::Helper, Role::Leader] {
+        deployment.start_role(role).await;
+    }
+    assert_eq!(deployment.collect().await.unwrap(), first, "also after a restart of both");
+    deployment.stop().await;
+}
+
+/// A helper that is away during aggregation costs nothing but time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_helper_that_comes_back_loses_no_report() {
+    let mut deployment = Deployment::start(Options::default()).await;
+    deployment.stop_role(Role::Helper).await;
+    deployment.upload(&deployment.one_hots(64)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(800)).await;
+    deployment.start_role(Role::Helper).await;
+    assert_eq!(deployment.collect().await.unwrap().sums, vec![1; 64]);
+    deployment.stop().await;
+}
+
+/// A task that is added while the aggregators run is found by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_can_be_added_while_running() {
+    let options = Options::default();
+    let mut deployment = Deployment::start(Options::default()).await;
+    let endpoints = (deployment.loopback.leader.endpoint.clone(), deployment.loopback.helper.endpoint.clone());
+    let (task, file) =
+        crate::harness::task_file(&options, "added later", &endpoints.0, &endpoints.1).build().unwrap();
+    for role in ["leader", "helper", "collector"] {
+        let folder = arras::tasks::TaskFolder::new(&deployment.path().join(role).join("tasks"));
+        assert!(folder.add(task.id(), &file).unwrap());
+        assert!(!folder.add(task.id(), &file).unwrap(), "adding again changes nothing");
+    }
+    deployment.task = task;
+    deployment.clock.set(NOW + 60);
+    deployment.upload(&deployment.one_hots(64)).await;
+    assert_eq!(deployment.collect().await.unwrap().sums, vec![1; 64]);
+    deployment.stop().await;
+}

@@ -1,0 +1,110 @@
+//! The release gate from outside: what is refused, what stays refused, what is published.
+
+use arras::net::problem::{DapError, ErrorType, OwnError};
+use arras::collector::{Moment, Span};
+use arras_protocol::messages::ReportError;
+
+use crate::harness::{Deployment, Options, PRECISION, Role, WINDOW};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_below_its_size_is_refused_and_may_grow() {
+    let deployment = Deployment::start(Options { min_batch_size: 30, ..Options::default() }).await;
+    deployment.upload(&deployment.one_hots(29)).await;
+    let problem = deployment.collect().await.unwrap_err();
+    assert_eq!(*problem.kind(), ErrorType::Dap(DapError::InvalidBatchSize));
+    assert!(problem.detail().unwrap().contains("29 reports and needs 30"), "{:?}", problem.detail());
+    // The refusal opened the window again: one more report, and the same request succeeds.
+    deployment.upload(&[deployment.report(29)]).await;
+    let collected = deployment.collect().await.unwrap();
+    assert_eq!(collected.report_count, 30);
+    assert!((0..64).all(|cell| collected.sums[cell] == i128::from(cell < 30)));
+    deployment.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_is_collected_once() {
+    let deployment = Deployment::start(Options::default()).await;
+    deployment.upload(&deployment.one_hots(64)).await;
+    deployment.collect().await.unwrap();
+    for (start, hours) in [(WINDOW, 2), (WINDOW - 1, 2), (WINDOW - 3, 9)] {
+        let problem = deployment.collect_window(&Deployment::query(start, hours)).await.unwrap_err();
+        assert_eq!(*problem.kind(), ErrorType::Dap(DapError::BatchOverlap), "{start} {hours}");
+    }
+    deployment.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_for_a_collected_window_are_refused() {
+    let deployment = Deployment::start(Options::default()).await;
+    deployment.upload(&deployment.one_hots(64)).await;
+    deployment.collect().await.unwrap();
+    let late = deployment.report(3);
+    let statuses = deployment.uploader().upload(deployment.task.id(), std::slice::from_ref(&late)).await.unwrap();
+    assert_eq!(statuses.len(), 1);
+    assert_eq!(statuses[0].error, ReportError::BatchCollected);
+    deployment.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_that_make_no_batch_are_refused() {
+    let deployment = Deployment::start(Options::default()).await;
+    for (start, hours) in [(WINDOW, 0), (WINDOW + 10, 1), (WINDOW, 500)] {
+        let problem = deployment.collect_window(&Deployment::query(start, hours)).await.unwrap_err();
+        assert_eq!(*problem.kind(), ErrorType::Dap(DapError::BatchInvalid), "{start} {hours}");
+    }
+    deployment.stop().await;
+}
+
+/// The cap is 2.5 epsilon a week and a release spends 1: the third window of the week is refused, says what is
+/// left, and stays refused; the week after has a budget of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spent_budget_refuses_and_says_what_is_left() {
+    let mut deployment = Deployment::start(Options { cap: "2.5", ..Options::default() }).await;
+    for hour in 0..4 {
+        let reports: Vec<_> =
+            (0..20).map(|bucket| deployment.report_at(bucket, (WINDOW + hour) * PRECISION)).collect();
+        deployment.upload(&reports).await;
+    }
+    for hour in 0..2 {
+        deployment.collect_window(&Deployment::query(WINDOW + hour, 1)).await.unwrap();
+    }
+    for _ in 0..2 {
+        let problem = deployment.collect_window(&Deployment::query(WINDOW + 2, 1)).await.unwrap_err();
+        assert_eq!(*problem.kind(), ErrorType::Own(OwnError::BudgetExhausted));
+        let detail = problem.detail().unwrap();
+        assert!(detail.contains("only 0.5 is left") && detail.contains("stays refused"), "{detail}");
+        // A restart changes nothing about it.
+        deployment.stop_role(Role::Leader).await;
+        deployment.start_role(Role::Leader).await;
+    }
+    deployment.stop().await;
+}
+
+/// The collector's view: the threshold hides what is below it, and the release says what it cost.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_collector_publishes_and_suppresses() {
+    let deployment = Deployment::start(Options { threshold: 5, ..Options::default() }).await;
+    let mut reports = Vec::new();
+    for (bucket, count) in [(1, 4), (2, 5), (3, 40)] {
+        reports.extend((0..count).map(|_| deployment.report(bucket)));
+    }
+    deployment.upload(&reports).await;
+    let moment = |hours: u64| Moment::from_seconds(hours * PRECISION).unwrap();
+    let window = Span::new(moment(WINDOW), moment(WINDOW + 1)).unwrap();
+    let collector = deployment.collector.as_ref().unwrap().collector().unwrap();
+    let (collected, ()) = tokio::join!(collector.collect(deployment.task.id(), window), deployment.tick());
+    let release = collected.unwrap();
+    assert_eq!(release.report_count, 49);
+    let json = serde_json::to_value(&release).unwrap();
+    let shown: Vec<u64> = json["buckets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|bucket| !bucket.to_string().contains("suppressed"))
+        .map(|bucket| bucket["bucket"].as_u64().unwrap())
+        .collect();
+    assert_eq!(shown, [2, 3], "{json}");
+    // Asked for again, it is the same release.
+    assert_eq!(collector.collect(deployment.task.id(), window).await.unwrap(), release);
+    deployment.stop().await;
+}
