@@ -5,6 +5,8 @@
 
 mod collect;
 mod errors;
+#[cfg(test)]
+mod fixture;
 mod http;
 mod release;
 mod span;

@@ -41,7 +41,7 @@ pub fn table(release: &Release, truth: Option<&[u64]>) -> String {
     lines.extend(rows.into_iter().map(|bucket| row(bucket, release, truth)));
     write_rows(&mut out, &lines, truth.is_some());
     if !left_out.is_empty() {
-        let _ = writeln!(out, "({} buckets without a campaign, suppressed)", left_out.len());
+        let _ = writeln!(out, "({} without a campaign, suppressed)", counted(left_out.len(), "bucket"));
     }
     out
 }
@@ -65,7 +65,7 @@ fn header(release: &Release) -> Vec<(&'static str, String)> {
                 "{} for each report; sensitivity {}, {} from one device",
                 policy.epsilon,
                 policy.sensitivity,
-                counted(u64::from(policy.contributions.get()), "report"),
+                counted(policy.contributions, "report"),
             ),
         ),
         ("threshold", format!("{}; below it a number is suppressed", policy.threshold)),
@@ -85,8 +85,9 @@ fn charged(charge: &Charged) -> String {
     }
 }
 
-fn counted(count: u64, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+fn counted<N: std::fmt::Display>(count: N, noun: &str) -> String {
+    let count = count.to_string();
+    if count == "1" { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 fn row(bucket: &Bucket, release: &Release, truth: Option<&[u64]>) -> Row {

@@ -1,1 +1,127 @@
+#![allow(clippy::unwrap_used)]
 
+use super::*;
+use crate::collector::fixture::{ADMIN_TOKEN, Act, CELLS, HOUR, MONDAY, World, week};
+use crate::collector::release::Release;
+use crate::config::SecretString;
+use crate::net::auth::BearerToken;
+use crate::net::client::{PeerClient, Reply};
+
+/// A collector's interface on a loopback port, asked with a token.
+struct Console {
+    client: PeerClient,
+    world: World,
+    task: String,
+}
+
+impl Console {
+    async fn new(token: Option<&str>) -> Self {
+        let world = World::new().await;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}/", listener.local_addr().unwrap());
+        let app = router(world.collector());
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        let token = token.map(|token| BearerToken::new(SecretString::new(token)).unwrap());
+        let client = PeerClient::new(endpoint.parse().unwrap(), token, None).unwrap();
+        Self { client, task: world.task.task.id().to_string(), world }
+    }
+
+    async fn admin() -> Self {
+        Self::new(Some(ADMIN_TOKEN)).await
+    }
+
+    async fn get(&self, path: &str) -> Reply {
+        self.client.get(path, &[]).await.unwrap()
+    }
+
+    async fn post(&self, task: &str, body: impl Into<Bytes>) -> Reply {
+        let path = format!("v1/tasks/{task}/releases");
+        self.client.post(&path, "application/json", body, &[]).await.unwrap()
+    }
+}
+
+fn problem_of(reply: &Reply) -> (u16, String, String) {
+    let problem = reply.problem().unwrap();
+    let detail = problem.detail().unwrap_or_default().to_owned();
+    (reply.status.as_u16(), problem.kind().to_string(), detail)
+}
+
+#[tokio::test]
+async fn collects_and_shows() {
+    let console = Console::admin().await;
+    console.world.leader.plan(&[Act::Created, Act::Ready(CELLS.to_vec())]);
+    let reply = console.post(&console.task, r#"{"from":"2026-11-02T00:00:00Z","to":1794182400}"#).await;
+    assert_eq!((reply.status, reply.content_type()), (StatusCode::OK, Some("application/json")));
+    let release = Release::from_json(&reply.body).unwrap();
+    assert_eq!((release.sequence, release.window), (1, week()));
+
+    assert_eq!(console.get("v1/releases/1").await.body, reply.body);
+    let list = console.get(&format!("v1/tasks/{}/releases", console.task)).await;
+    let list: ReleaseList = serde_json::from_slice(&list.body).unwrap();
+    assert_eq!(list.releases, [ReleaseEntry { sequence: 1, window: week() }]);
+    assert_eq!((list.under_way.len(), list.failed.len(), list.next), (0, 0, None));
+    let after = format!("v1/tasks/{}/releases?after={}", console.task, week().to().seconds());
+    let list: ReleaseList = serde_json::from_slice(&console.get(&after).await.body).unwrap();
+    assert_eq!(list.releases, []);
+
+    let tasks: TaskList = serde_json::from_slice(&console.get("v1/tasks").await.body).unwrap();
+    assert_eq!(tasks.unusable, []);
+    let [task] = &tasks.tasks[..] else { panic!("one task") };
+    assert_eq!((task.task.as_str(), task.name.as_deref()), (console.task.as_str(), Some("conversions")));
+    assert_eq!(task.campaigns, ["alpha", "beta", "gamma"]);
+    assert_eq!((task.time_precision, task.min_batch_size), (HOUR, 100));
+}
+
+#[tokio::test]
+async fn refusals_are_problem_documents() {
+    let console = Console::admin().await;
+    let week = format!(r#"{{"from":{MONDAY},"to":{}}}"#, MONDAY + 7 * 24 * HOUR);
+    console.world.leader.plan(&[Act::Problem("urn:ietf:params:ppm:dap:error:invalidBatchSize", 400)]);
+    let (status, kind, detail) = problem_of(&console.post(&console.task, week.clone()).await);
+    assert_eq!((status, kind.as_str()), (400, "urn:ietf:params:ppm:dap:error:invalidBatchSize"));
+    assert!(detail.contains("too few reports") && detail.contains("said the leader"), "{detail}");
+    let list = console.get(&format!("v1/tasks/{}/releases", console.task)).await;
+    let list: ReleaseList = serde_json::from_slice(&list.body).unwrap();
+    assert!(list.failed[0].reason.contains("too few reports"));
+
+    // The leader's 401 is not the administrator's.
+    console.world.leader.plan(&[Act::Problem("tag:arras.example,2026:error:unauthorized", 401)]);
+    assert_eq!(console.post(&console.task, week).await.status, StatusCode::BAD_GATEWAY);
+    for (body, status) in [
+        ("", 400),
+        ("{}", 400),
+        (r#"{"from":"yesterday","to":"2026-11-09T00:00:00Z"}"#, 400),
+        (r#"{"from":7200,"to":3600}"#, 400),
+        (r#"{"from":1,"to":3600}"#, 400),
+        (r#"{"from":3600,"to":7200,"again":true}"#, 400),
+    ] {
+        assert_eq!(console.post(&console.task, body).await.status.as_u16(), status, "{body}");
+    }
+    let large = console.post(&console.task, vec![b' '; BODY_BYTES_MAX + 1]).await;
+    assert_eq!(problem_of(&large).0, 413);
+    let unknown = console.post(&TaskId::new([9; 32]).to_string(), r#"{"from":3600,"to":7200}"#).await;
+    assert_eq!(problem_of(&unknown).1, "urn:ietf:params:ppm:dap:error:unrecognizedTask");
+    assert_eq!(problem_of(&console.post("nonsense", "{}").await).0, 400);
+    for path in ["v1/releases/1", "v1/releases/x", "v1/releases/-1", "v2", ""] {
+        assert_eq!(problem_of(&console.get(path).await).0, 404, "{path}");
+    }
+    let query = format!("v1/tasks/{}/releases?before=1", console.task);
+    assert_eq!(problem_of(&console.get(&query).await).0, 400);
+    let deleted = console.client.delete("v1/tasks", &[]).await.unwrap();
+    assert_eq!(problem_of(&deleted).0, 405);
+}
+
+#[tokio::test]
+async fn only_health_needs_no_token() {
+    for token in [None, Some("another-token-for-tests-0123456789abcdef")] {
+        let console = Console::new(token).await;
+        console.world.leader.plan(&[Act::Status(500)]);
+        assert_eq!(console.get("healthz").await.body, "ok");
+        let reply = console.post(&console.task, r#"{"from":3600,"to":7200}"#).await;
+        assert_eq!(problem_of(&reply).0, 401);
+        for path in ["v1/tasks", "v1/releases/1", &format!("v1/tasks/{}/releases", console.task)] {
+            assert_eq!(problem_of(&console.get(path).await).0, 401, "{path}");
+        }
+        assert_eq!(console.world.leader.asked(), []);
+    }
+}

@@ -1,1 +1,321 @@
+#![allow(clippy::unwrap_used)]
 
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::collector::fixture::{CELLS, HISTOGRAM, HOUR, MONDAY, draft, known_task, span};
+use crate::collector::span::Span;
+use crate::store::{Fault, Faults, FileOp};
+use crate::tasks::provisioned::KnownTask;
+
+const ENOSPC: i32 = 28;
+const EIO: i32 = 5;
+
+struct Place {
+    dir: tempfile::TempDir,
+    task: KnownTask,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self::with(HISTOGRAM)
+    }
+
+    fn with(vdaf: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let task = known_task(&dir.path().join("tasks"), "http://127.0.0.1:8/", vdaf);
+        Self { dir, task }
+    }
+
+    fn paths(&self) -> (PathBuf, PathBuf) {
+        (self.dir.path().join("store"), self.dir.path().join("mark"))
+    }
+
+    fn open(&self) -> CollectorDisk {
+        let (dir, mark) = self.paths();
+        CollectorDisk::open(&dir, &mark).unwrap()
+    }
+
+    fn id(&self) -> TaskId {
+        self.task.task.id()
+    }
+
+    fn draft(&self, window: Span) -> Draft {
+        draft(&self.task, window, &CELLS)
+    }
+}
+
+fn hours(from: u64, to: u64) -> (Span, Interval) {
+    let window = span(MONDAY + from * HOUR, MONDAY + to * HOUR);
+    let start = MONDAY / HOUR + from;
+    (window, Interval::new(Time(start), Duration(to - from)).unwrap())
+}
+
+fn under_way(request: &[u8], location: Option<&str>) -> Begun {
+    Begun::UnderWay { request: request.to_vec(), location: location.map(str::to_owned) }
+}
+
+#[test]
+fn each_step_is_there_after_reopening() {
+    let place = Place::new();
+    let id = place.id();
+    let (window, interval) = hours(0, 24);
+
+    assert_eq!(place.open().begin(id, interval, b"first").unwrap(), under_way(b"first", None));
+    // The bytes of the first time, whatever is given now.
+    assert_eq!(place.open().begin(id, interval, b"second").unwrap(), under_way(b"first", None));
+    place.open().set_location(id, interval, Some("http://leader/job")).unwrap();
+    assert_eq!(
+        place.open().begin(id, interval, b"second").unwrap(),
+        under_way(b"first", Some("http://leader/job"))
+    );
+    place.open().set_location(id, interval, None).unwrap();
+    assert_eq!(place.open().begin(id, interval, b"second").unwrap(), under_way(b"first", None));
+
+    let release = place.open().finish(id, interval, place.draft(window)).unwrap();
+    assert_eq!(release.sequence, 1);
+    let store = place.open();
+    assert_eq!(store.release(1).unwrap(), Some(release.clone()));
+    assert_eq!(store.begin(id, interval, b"third").unwrap(), Begun::Released(Box::new(release)));
+    assert_eq!(store.release(0).unwrap(), None);
+    assert_eq!(store.release(2).unwrap(), None);
+}
+
+#[test]
+fn the_first_release_stays() {
+    let place = Place::new();
+    let store = place.open();
+    let (window, interval) = hours(0, 24);
+    store.begin(place.id(), interval, b"request").unwrap();
+    let first = store.finish(place.id(), interval, place.draft(window)).unwrap();
+    let other = draft(&place.task, window, &[9999; 5]);
+    assert_eq!(store.finish(place.id(), interval, other).unwrap(), first);
+    // Neither a failure nor a location touches it.
+    store.fail(place.id(), interval, "late").unwrap();
+    store.set_location(place.id(), interval, Some("http://x/")).unwrap();
+    assert_eq!(store.begin(place.id(), interval, b"x").unwrap(), Begun::Released(Box::new(first)));
+    assert_eq!(store.failures(place.id(), 10).unwrap(), []);
+}
+
+#[test]
+fn windows_never_overlap() {
+    let place = Place::new();
+    let store = place.open();
+    let id = place.id();
+    let (released, released_interval) = hours(0, 24);
+    store.begin(id, released_interval, b"a").unwrap();
+    let sequence = store.finish(id, released_interval, place.draft(released)).unwrap().sequence;
+    let (_, open_interval) = hours(48, 72);
+    store.begin(id, open_interval, b"b").unwrap();
+
+    for (from, to, with) in [
+        (0, 23, 0),
+        (1, 24, 0),
+        (5, 6, 0),
+        (23, 25, 0),
+        (0, 48, 0),
+        (47, 49, 48),
+        (71, 100, 48),
+        (24, 49, 48),
+    ] {
+        match store.begin(id, hours(from, to).1, b"c").unwrap_err() {
+            BeginError::Overlap(other) if with == 0 => {
+                assert_eq!(
+                    *other,
+                    Collection { interval: released_interval, stage: Stage::Released { sequence } }
+                );
+            }
+            BeginError::Overlap(other) => assert_eq!(other.interval, open_interval, "{from} {to}"),
+            BeginError::Store(error) => panic!("{error}"),
+        }
+    }
+    // Touching is not overlapping, and another task is another story.
+    assert!(matches!(store.begin(id, hours(24, 48).1, b"d").unwrap(), Begun::UnderWay { .. }));
+    assert!(matches!(store.begin(id, hours(72, 73).1, b"e").unwrap(), Begun::UnderWay { .. }));
+    assert!(store.begin(TaskId::new([7; 32]), hours(0, 100).1, b"f").is_ok());
+    let starts = |after, limit| -> Vec<u64> {
+        let page = store.collections(id, after, limit).unwrap();
+        page.iter().map(|found| found.interval.start().0 - MONDAY / HOUR).collect()
+    };
+    assert_eq!(starts(0, 10), [0, 24, 48, 72]);
+    assert_eq!(starts(0, 2), [0, 24]);
+    assert_eq!(starts(MONDAY / HOUR + 48, 10), [48, 72]);
+}
+
+#[test]
+fn a_failed_window_may_be_asked_for_again_or_overlapped() {
+    let place = Place::new();
+    let id = place.id();
+    let (window, interval) = hours(0, 24);
+    place.open().begin(id, interval, b"first").unwrap();
+    place.open().fail(id, interval, &"\u{1}too few".repeat(200)).unwrap();
+    let store = place.open();
+    let [Collection { stage: Stage::Failed { reason }, .. }] = &store.failures(id, 10).unwrap()[..] else {
+        panic!("one failure")
+    };
+    assert_eq!(reason.chars().count(), REASON_CHARACTERS_MAX);
+    assert_eq!(store.collections(id, 0, 10).unwrap(), []);
+    assert!(store.finish(id, interval, place.draft(window)).is_err(), "it is not under way");
+    assert_eq!(store.release(1).unwrap(), None);
+
+    assert_eq!(store.begin(id, interval, b"second").unwrap(), under_way(b"second", None));
+    assert_eq!(store.failures(id, 10).unwrap(), []);
+    assert_eq!(store.finish(id, interval, place.draft(window)).unwrap().sequence, 1);
+    // A window that failed is no obstacle for one that overlaps it.
+    let (longer, longer_interval) = hours(30, 60);
+    store.begin(id, hours(24, 48).1, b"x").unwrap();
+    store.fail(id, hours(24, 48).1, "too few").unwrap();
+    store.begin(id, longer_interval, b"y").unwrap();
+    assert_eq!(store.finish(id, longer_interval, place.draft(longer)).unwrap().sequence, 2);
+}
+
+#[test]
+fn a_large_document_goes_to_the_spool() {
+    let place = Place::with("{ type = \"histogram\", length = 4096 }");
+    let (window, interval) = hours(0, 24);
+    let store = place.open();
+    store.begin(place.id(), interval, b"request").unwrap();
+    let cells: Vec<i128> = (0..4096).map(|i| 41 + i).collect();
+    let release = store.finish(place.id(), interval, draft(&place.task, window, &cells)).unwrap();
+    assert!(release.to_json().len() > MAX_VALUE_BYTES);
+    drop(store);
+    let store = place.open();
+    assert!(store.spool.bytes() > release.to_json().len() as u64);
+    assert_eq!(store.release(1).unwrap(), Some(release));
+}
+
+/// Cells below the threshold are in no file of the store.
+#[test]
+fn no_file_holds_a_suppressed_number() {
+    for (vdaf, length) in [(HISTOGRAM, 5), ("{ type = \"histogram\", length = 64 }", 64)] {
+        let place = Place::with(vdaf);
+        let (window, interval) = hours(0, 24);
+        let mut cells = vec![5_000_i128; length];
+        cells[3] = -7_654_321;
+        let store = place.open();
+        store.begin(place.id(), interval, b"request").unwrap();
+        store.finish(place.id(), interval, draft(&place.task, window, &cells)).unwrap();
+        drop(store);
+        let (mut files, mut shown) = (Vec::new(), false);
+        read_all(place.dir.path(), &mut files);
+        for bytes in &files {
+            let contains = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+            assert!(!contains(b"7654321") && !contains(&7_654_321_u64.to_le_bytes()[..4]));
+            assert!(
+                !contains(&(-7_654_321_i128).to_le_bytes()) && !contains(&(-7_654_321_i128).to_be_bytes())
+            );
+            shown |= contains(b"\"5000\"");
+        }
+        assert!(shown, "the search finds what is there");
+    }
+}
+
+fn read_all(dir: &std::path::Path, files: &mut Vec<Vec<u8>>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            read_all(&entry.path(), files);
+        } else {
+            files.push(fs::read(entry.path()).unwrap());
+        }
+    }
+}
+
+/// Fails one file operation: the one with the given number.
+struct FailOne {
+    left: AtomicUsize,
+    errno: i32,
+}
+
+impl FailOne {
+    fn nth(n: usize, errno: i32) -> Arc<Self> {
+        Arc::new(Self { left: AtomicUsize::new(n), errno })
+    }
+}
+
+impl Faults for FailOne {
+    fn before(&self, _op: FileOp<'_>) -> Option<Fault> {
+        let mut failing = false;
+        let count = |left: usize| {
+            failing = left == 1;
+            Some(left.saturating_sub(1))
+        };
+        // Always Ok: the closure never returns None.
+        let _ = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count);
+        failing.then_some(Fault::Errno(self.errno))
+    }
+}
+
+/// Runs a whole collection with one failing file operation, wherever it is, then opens the store without
+/// faults: each step that said `Ok` is there, and the collection can be taken to its end, with the bytes of
+/// the first time and one release only.
+#[test]
+fn whatever_fails_what_was_said_holds() {
+    // The larger document goes through the spool.
+    for (vdaf, errno) in [(HISTOGRAM, ENOSPC), ("{ type = \"histogram\", length = 64 }", EIO)] {
+        let mut failed = 0;
+        for n in 1.. {
+            let place = Place::with(vdaf);
+            // The first opening makes the store, so that the faults meet the collection.
+            drop(place.open());
+            let fault = FailOne::nth(n, errno);
+            let faults: Arc<dyn Faults> = fault.clone();
+            let progress = run_with(&place, &faults);
+            if fault.left.load(Ordering::SeqCst) > 0 {
+                // There were fewer operations than that: every one had its turn.
+                assert_eq!(progress.released, Some(1));
+                break;
+            }
+            failed += 1;
+            check_after(&place, &progress, n);
+        }
+        assert!(failed >= 6, "only {failed} operations were made to fail");
+    }
+}
+
+#[derive(Default)]
+struct Progress {
+    begun: bool,
+    located: bool,
+    released: Option<u64>,
+}
+
+fn run_with(place: &Place, faults: &Arc<dyn Faults>) -> Progress {
+    let mut progress = Progress::default();
+    let (dir, mark) = place.paths();
+    let (window, interval) = hours(0, 24);
+    let cells: Vec<i128> = (0..place.task.task.vdaf().config().output_len()).map(|_| 4242).collect();
+    let Ok(store) = CollectorDisk::open_with_faults(&dir, &mark, faults) else { return progress };
+    progress.begun = store.begin(place.id(), interval, b"first").is_ok();
+    if progress.begun {
+        progress.located = store.set_location(place.id(), interval, Some("http://leader/job")).is_ok();
+        let finished = store.finish(place.id(), interval, draft(&place.task, window, &cells));
+        progress.released = finished.ok().map(|release| release.sequence);
+    }
+    progress
+}
+
+fn check_after(place: &Place, progress: &Progress, n: usize) {
+    let store = place.open();
+    let (window, interval) = hours(0, 24);
+    let cells: Vec<i128> = (0..place.task.task.vdaf().config().output_len()).map(|_| 5252).collect();
+    let begun = store.begin(place.id(), interval, b"second").unwrap();
+    match &begun {
+        Begun::UnderWay { request, location } => {
+            assert_eq!(progress.released, None, "operation {n}: a release is lost");
+            assert!(!progress.begun || request == b"first", "operation {n}: the request is lost");
+            assert!(!progress.located || location.is_some(), "operation {n}: the location is lost");
+        }
+        Begun::Released(release) => assert_eq!(release.sequence, 1, "operation {n}"),
+    }
+    let release = store.finish(place.id(), interval, draft(&place.task, window, &cells)).unwrap();
+    assert_eq!(release.sequence, 1, "operation {n}");
+    if let Begun::Released(kept) = begun {
+        assert_eq!(release, *kept, "operation {n}: the first release stays");
+    }
+    assert_eq!(store.release(1).unwrap(), Some(release));
+    assert_eq!(store.release(2).unwrap(), None);
+}
