@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 
-
 use crate::aggregator::Clock;
 use crate::collector::collect::Timing;
 use crate::collector::store::CollectorDisk;
