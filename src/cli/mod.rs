@@ -66,7 +66,9 @@ where
             return ExitCode::from(if usage { USAGE } else { 0 });
         }
     };
-    log_to_stderr();
+    // The demo talks to a person who has no use for the servers' log.
+    let quiet = matches!(cli.command, Command::Demo(_));
+    log_to_stderr(if quiet { tracing::Level::ERROR } else { tracing::Level::INFO });
     let mut out = io::stdout().lock();
     let now = SystemTime::now();
     let code = match cli.command {
@@ -98,9 +100,9 @@ fn wrong_usage(error: &str) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-fn log_to_stderr() {
+fn log_to_stderr(default: tracing::Level) {
     let filter = EnvFilter::builder()
-        .with_default_directive(tracing::Level::INFO.into())
+        .with_default_directive(default.into())
         .with_env_var(LOG_VARIABLE)
         .from_env_lossy();
     // A second call in one process (tests) keeps the first subscriber.

@@ -145,6 +145,9 @@ impl Loopback {
 
     /// One configuration for a process that plays all three, written to a folder, readable by its owner only.
     pub fn write(&self, dir: &Path) -> Result<Config, LoopbackError> {
+        for role in ["leader", "helper", "collector"] {
+            fs::create_dir_all(dir.join(role).join("tasks"))?;
+        }
         let text = format!("{}{}{}", self.leader.toml, self.helper.toml, self.collector.toml);
         write_config(&dir.join("arras.toml"), &text)
     }

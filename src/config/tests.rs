@@ -220,6 +220,9 @@ fn certificates() {
     }
 }
 
+/// Changes the second of two entries, given the first.
+type Spoil<'a> = &'a dyn Fn(&mut toml::Table, &toml::Table);
+
 #[test]
 fn collectors_and_sources() {
     let fixture = Fixture::new();
@@ -232,7 +235,7 @@ fn collectors_and_sources() {
         set(entry(second, "budget_source"), "name", "other.example");
     };
     assert!(fixture.problems("leader", another).is_empty());
-    let cases: [(&str, &str, &dyn Fn(&mut toml::Table, &toml::Table)); 4] = [
+    let cases: [(&str, &str, Spoil<'_>); 4] = [
         ("", "two collectors of this name", &|second, first| set(second, "name", first["name"].clone())),
         ("token_sha256", "the same token", &|second, first| {
             set(second, "token_sha256", first["token_sha256"].clone());

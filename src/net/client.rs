@@ -18,11 +18,13 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A whole request with its answer. A helper that opens and verifies the largest
 /// job on a slow machine needs seconds; past this the leader had better ask again,
-/// which is safe because answers to repeated requests are stored.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+/// which is safe because answers to repeated requests are stored. It also ends the
+/// request that is handed to a connection in the instant in which the peer closes
+/// it: seen with hyper 1.12, once in thousands of such closures, to wait for ever.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Shorter than the server's header timeout, so that a connection is not reused
-/// at the moment when the peer closes it.
+/// Shorter than the server's header timeout, so that a connection is hardly ever
+/// reused at the moment when the peer closes it.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An answer's body. The largest is that of an aggregation job, some hundred bytes

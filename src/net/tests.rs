@@ -94,7 +94,7 @@ fn token() -> BearerToken {
     BearerToken::generate(&SystemRandom::new()).unwrap()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_tls_with_the_right_authority_only() {
     let right = authority();
     let server = Running::start(echo(), Some(Arc::clone(&right.tls)), ServerLimits::default());
@@ -125,7 +125,7 @@ async fn over_tls_with_the_right_authority_only() {
     server.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_1_2_and_plain_http_are_refused_by_a_tls_server() {
     let right = authority();
     let server = Running::start(echo(), Some(Arc::clone(&right.tls)), ServerLimits::default());
@@ -159,7 +159,7 @@ fn counting(requests: &Arc<AtomicUsize>) -> Router {
     })
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redirects_are_not_followed_and_tokens_stay() {
     let elsewhere_requests = Arc::new(AtomicUsize::new(0));
     let elsewhere = Running::start(counting(&elsewhere_requests), None, ServerLimits::default());
@@ -189,7 +189,7 @@ async fn redirects_are_not_followed_and_tokens_stay() {
     elsewhere.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_are_limited_and_failures_told_apart() {
     let router = Router::new()
         .route("/fits", get(|| async { vec![0_u8; RESPONSE_BYTES_MAX] }))
@@ -205,6 +205,8 @@ async fn answers_are_limited_and_failures_told_apart() {
     assert_eq!(reply.problem().unwrap().kind(), &ErrorType::Dap(DapError::BatchOverlap));
     server.stop().await;
 
+    // Another client, since the first may still hold a connection that was just closed.
+    let client = PeerClient::new(client.endpoint().clone(), None, None).unwrap();
     let error = client.get("fits", &[]).await.unwrap_err();
     assert!(matches!(error, ClientError::NotConnected { .. }) && error.not_sent(), "{error}");
 
@@ -222,7 +224,7 @@ async fn answers_are_limited_and_failures_told_apart() {
     closing.join().unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shutdown_finishes_a_request_in_flight() {
     let (arrived, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (handler_arrived, handler_go) = (Arc::clone(&arrived), Arc::clone(&go));
@@ -260,16 +262,34 @@ async fn closed(mut stream: TcpStream) {
     .unwrap();
 }
 
+/// Asks on new connections until one is answered.
+async fn eventually_served(address: SocketAddr) {
+    let answered = move || -> std::io::Result<[u8; 8]> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.write_all(b"GET /echo HTTP/1.1\r\nhost: a\r\n\r\n")?;
+        let mut start = [0; 8];
+        stream.read_exact(&mut start)?;
+        Ok(start)
+    };
+    tokio::task::spawn_blocking(move || {
+        while !answered().is_ok_and(|start| &start == b"HTTP/1.1") {
+            std::thread::yield_now();
+        }
+    })
+    .await
+    .unwrap();
+}
+
 fn short() -> ServerLimits {
     ServerLimits {
-        header_timeout: Duration::from_millis(200),
-        body_timeout: Duration::from_millis(200),
-        write_stall_timeout: Duration::from_millis(200),
+        header_timeout: Duration::from_secs(1),
+        body_timeout: Duration::from_secs(1),
+        write_stall_timeout: Duration::from_secs(1),
         ..ServerLimits::default()
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_clients_are_cut_off_and_harm_nobody() {
     let server = Running::start(echo(), None, short());
     let client = PeerClient::new(server.endpoint("http"), None, None).unwrap();
@@ -293,7 +313,7 @@ async fn slow_clients_are_cut_off_and_harm_nobody() {
     server.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_does_not_read_its_answer_loses_its_place() {
     let large = Router::new().fallback(|| async { vec![0_u8; RESPONSE_BYTES_MAX] });
     let server = Running::start(large, None, ServerLimits { connections_max: 1, ..short() });
@@ -302,21 +322,21 @@ async fn a_client_that_does_not_read_its_answer_loses_its_place() {
     let mut first = [0; 1];
     deaf.read_exact(&mut first).unwrap();
     // It holds the only place until it is found to have stalled.
-    let client = PeerClient::new(server.endpoint("http"), None, None).unwrap();
-    while client.get("x", &[]).await.is_err() {
-        tokio::task::yield_now().await;
-    }
+    eventually_served(server.address).await;
     drop(deaf);
     server.stop().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_are_limited() {
-    let server = Running::start(echo(), None, ServerLimits { connections_max: 1, ..ServerLimits::default() });
+    // Nothing else can close a connection during the test.
+    let header_timeout = Duration::from_secs(3600);
+    let limits = ServerLimits { connections_max: 1, header_timeout, ..ServerLimits::default() };
+    let server = Running::start(echo(), None, limits);
     let mut first = TcpStream::connect(server.address).unwrap();
     first.write_all(b"GET /echo HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
     let mut buffer = [0; 12];
-    let mut first = tokio::task::spawn_blocking(move || {
+    let first = tokio::task::spawn_blocking(move || {
         first.read_exact(&mut buffer).unwrap();
         assert_eq!(&buffer, b"HTTP/1.1 201");
         first
@@ -325,12 +345,8 @@ async fn connections_are_limited() {
     .unwrap();
     // While the first is open, a second is closed at once.
     closed(TcpStream::connect(server.address).unwrap()).await;
-    first.write_all(b"GET /echo HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
     drop(first);
     // Its place becomes free.
-    let client = PeerClient::new(server.endpoint("http"), None, None).unwrap();
-    while client.get("echo", &[]).await.is_err() {
-        tokio::task::yield_now().await;
-    }
+    eventually_served(server.address).await;
     server.stop().await;
 }

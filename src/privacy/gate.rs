@@ -2,10 +2,11 @@
 //!
 //! A share can be sealed to the collector only as `Noised<AggregateShare>`; noising consumes two
 //! proofs, [`BigEnough`] and [`BudgetSpent`]; the proofs come from an [`Admission`] together with the
-//! receipt of the durable commit that charged the ledger and marked the batch collected. None of
-//! these types can be made outside of this module (the receipt: outside of the store's commit), and
-//! none can be cloned. So there is no path, synchronous or not, on which a share leaves without
-//! having been checked, paid for and noised.
+//! receipt of the durable commit that charged the ledger and marked the batch collected. Admissions and
+//! proofs are made in this module alone, receipts by the store's commit alone, and none can be copied. So
+//! there is no path, synchronous or not, on which a share leaves without having been checked, paid for
+//! and noised. What types cannot say is said by a test: nothing else in the service calls `add_noise`
+//! or exchanges an admission for its proofs than the two places that collect a batch.
 
 use arras_protocol::collection::{SealError, seal_aggregate_share};
 use arras_protocol::messages::{CollectionJobReq, HpkeCiphertext, HpkeConfig, Interval, Role};
@@ -22,13 +23,13 @@ use crate::store::Committed;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// Too few reports (DAP's `invalidBatchSize`).
+    /// Too few reports (DAP's `invalidBatchSize`). How many there are is not said: asked again and again, the answers
+    /// would count reports of windows too small to be released.
     #[error(
-        "the batch has {found} reports and needs {needed}: ask again when more have come, or ask for a longer window"
+        "the batch has fewer than the {needed} reports that it needs: ask again when more have come, or ask for a \
+         longer window"
     )]
     TooFew {
-        /// Reports in the batch.
-        found: u64,
         /// The task's `min_batch_size`.
         needed: u64,
     },
@@ -58,12 +59,12 @@ pub struct Terms {
 
 /// What a store knows of the batch that is asked for, read in the transaction that collects it.
 #[derive(Clone, Copy, Debug)]
-pub struct BatchFacts {
+pub(crate) struct BatchFacts {
     /// Reports in the batch.
-    pub report_count: u64,
+    pub(crate) report_count: u64,
     /// Whether this very request was admitted and charged before, and its share never left (a restart
     /// came between). It is not charged again.
-    pub charged_before: bool,
+    pub(crate) charged_before: bool,
 }
 
 impl Terms {
@@ -95,7 +96,7 @@ impl Terms {
 
     /// Decides whether the batch of an interval may be released. Called within the store's collection
     /// transaction with what that transaction reads; the charges take effect when it commits them.
-    pub fn admit(
+    pub(crate) fn admit(
         &self,
         interval: Interval,
         facts: BatchFacts,
@@ -104,7 +105,7 @@ impl Terms {
         let needed = self.min_batch_size;
         let found = facts.report_count;
         if found < needed {
-            return Err(Refusal::TooFew { found, needed });
+            return Err(Refusal::TooFew { needed });
         }
         if found > MAX_BATCH_REPORTS {
             return Err(Refusal::TooMany { found });
@@ -135,13 +136,13 @@ pub struct Admission {
 
 impl Admission {
     /// What the transaction must write.
-    pub fn charges(&self) -> &[Charge] {
+    pub(crate) fn charges(&self) -> &[Charge] {
         &self.charges
     }
 
     /// The proofs, in exchange for the receipt of the commit that wrote the charges and marked the
     /// batch collected.
-    pub fn committed(self, _receipt: Committed) -> (BigEnough, BudgetSpent) {
+    pub(crate) fn committed(self, _receipt: Committed) -> (BigEnough, BudgetSpent) {
         (BigEnough(()), BudgetSpent(()))
     }
 }

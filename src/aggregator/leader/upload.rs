@@ -2,6 +2,7 @@
 //! the answer.
 
 use arras_protocol::codec::Encode as _;
+use arras_protocol::hpke::{ENC_LEN, TAG_LEN};
 use arras_protocol::messages::{
     MediaType, ReportError, ReportRef, ReportUploadStatus, UploadErrors, UploadRequestRef,
 };
@@ -15,8 +16,6 @@ use crate::aggregator::api::{Problem, message};
 use crate::aggregator::leader::{Counters, Leader};
 use crate::store::{NewReport, ReportKey};
 
-/// Length of AES-GCM's tag: what sealing adds to a plaintext.
-const SEAL_OVERHEAD: usize = 16;
 /// Length of the two empty-or-not prefixes of a `PlaintextInputShare`.
 const PLAINTEXT_OVERHEAD: usize = 6;
 
@@ -78,10 +77,12 @@ impl Leader {
             return Err(ReportError::OutdatedConfig);
         }
         let vdaf = task.task.vdaf();
-        let overhead = SEAL_OVERHEAD + PLAINTEXT_OVERHEAD;
+        let overhead = TAG_LEN + PLAINTEXT_OVERHEAD;
         // No private extension is known, so the length of a share that could be accepted is fixed; anything
         // else would only take space until it is rejected.
         let fits = report.header.public_share.len() == vdaf.public_share_len()
+            && report.leader_share.enc.len() == ENC_LEN
+            && report.helper_share.enc.len() == ENC_LEN
             && report.leader_share.payload.len() == vdaf.leader_share_len() + overhead
             && report.helper_share.payload.len() == vdaf.helper_share_len() + overhead;
         if fits { Ok(()) } else { Err(ReportError::InvalidMessage) }
