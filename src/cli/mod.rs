@@ -2,7 +2,7 @@
 //! randomness and the standard streams enter; below they are passed in.
 
 pub mod check;
-
+pub mod collect;
 pub mod demo;
 pub mod init;
 pub mod serve;
@@ -43,6 +43,8 @@ enum Command {
     Serve(serve::Args),
     /// Take part in tasks, list and explain them.
     Task(task::Args),
+    /// Have the running collector collect a window, and print the release.
+    Collect(collect::Args),
     /// See it work: three roles on this machine, real journeys, released counts beside the true ones.
     Demo(demo::Args),
 }
@@ -76,6 +78,10 @@ where
         Command::Check(args) => check::run(&args, now, &mut out).map_err(|error| error.to_string()),
         Command::Serve(args) => serve::run(&args, now, &mut out).map_err(|error| error.to_string()),
         Command::Task(args) => task::run(&args, &mut out).map_err(|error| error.to_string()),
+        Command::Collect(args) => match collect::run(&args, &mut out) {
+            Err(error @ collect::CollectError::Usage(_)) => return wrong_usage(&error.to_string()),
+            other => other.map_err(|error| error.to_string()),
+        },
         Command::Demo(args) => match demo::run(&args, now, &mut out) {
             Err(demo::DemoError::Usage(error)) => return wrong_usage(&error),
             Err(demo::DemoError::Failed(error)) => Err(error.to_string()),

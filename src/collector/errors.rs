@@ -96,10 +96,7 @@ pub enum CollectError {
     )]
     BadAnswer(String),
     /// The aggregate shares do not open, or do not make a result.
-    #[error(
-        "{0}. Nothing was released; check this collector's keys against the hpke_config that both aggregators have for it, \
-         then ask for the same window again"
-    )]
+    #[error("{0}. Nothing was released; {advice}", advice = share_advice(.0))]
     Shares(#[from] ShareError),
     /// The opened batch makes no release.
     #[error("the batch was opened but makes no release: {0}")]
@@ -114,6 +111,19 @@ impl CollectError {
     /// asked for again.
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Refused(_) | Self::BadAnswer(_) | Self::Shares(_) | Self::Release(_))
+    }
+}
+
+fn share_advice(error: &ShareError) -> &'static str {
+    match error {
+        ShareError::Vdaf(_) => {
+            "one of the aggregators has failed: their operators must compare versions and logs before this window \
+             is of any use"
+        }
+        _ => {
+            "compare this collector's keys with the hpke_config that both aggregators have for it, then ask for the \
+             same window again"
+        }
     }
 }
 
