@@ -194,7 +194,7 @@ fn drained_waits_for_the_queue_for_jobs_and_for_what_was_put_back() {
     // Behind the fence, and of another window: nobody waits for it.
     upload_ok(&leader, &task, &[key(3, 5)]);
     let mut leader = leader;
-    let mut check = |leader: &mut Option<LeaderDisk>, expected| {
+    let check = |leader: &mut Option<LeaderDisk>, expected| {
         for _ in 0..2 {
             assert_eq!(leader.as_ref().unwrap().drained(task.id(), id).unwrap(), expected);
             leader.take();
