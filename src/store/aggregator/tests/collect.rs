@@ -116,11 +116,11 @@ fn refusals_change_nothing_and_come_in_order() {
     // Too few comes before a disagreement, that before the budget.
     let wrong = Some((12, [0; 32]));
     let refused = collect(hours(0, 1), 0, wrong);
-    assert!(matches!(refused, Err(CollectRefusal::Refused(Refusal::TooFew { found: 6, needed: MIN_BATCH }))));
+    assert!(matches!(refused, Err(CollectRefusal::Refused(Refusal::TooFew { needed: MIN_BATCH }))));
     let refused = collect(hours(0, 2), 0, wrong);
-    assert!(matches!(refused, Err(CollectRefusal::Mismatch { ours: 12, theirs: 12 })));
+    assert!(matches!(refused, Err(CollectRefusal::Mismatch)));
     let refused = collect(hours(0, 2), 0, Some((11, right.1)));
-    assert!(matches!(refused, Err(CollectRefusal::Mismatch { ours: 12, theirs: 11 })));
+    assert!(matches!(refused, Err(CollectRefusal::Mismatch)));
     let refused = collect(hours(0, 2), COST - 1, Some(right));
     assert!(matches!(refused, Err(CollectRefusal::Refused(Refusal::Ledger(LedgerError::Spent { .. })))));
     assert!(matches!(collect(hours(5, 5), COST, None), Err(CollectRefusal::Refused(Refusal::TooFew { .. }))));
