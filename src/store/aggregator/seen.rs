@@ -1,9 +1,12 @@
 //! Which reports of a task are known, and which of its windows are collected: in memory.
 //!
 //! A set on disk would cost a random read or two for every report that is new, which is nearly every
-//! one. In memory it costs about 20 bytes a report that may still count: sets are kept by bucket and dropped whole
-//! when their window is collected, since from then on the window refuses the report. On disk the ids are lists,
-//! written with the job that counted them and only read when the store is opened.
+//! one. In memory it costs some 40 bytes a report that may still count: the ids of a window are dropped when it is
+//! collected, since from then on the window refuses the report. On disk the ids are lists, written with the job
+//! that counted them and only read when the store is opened.
+//!
+//! An id is known whatever time a report carries with it: two reports of one id and different times are two
+//! copies to DAP (section 4.5.7), and a job that held both would be refused as a whole.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -37,29 +40,26 @@ pub(super) struct Collected {
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// Ids are chosen by clients: the map's keyed hash keeps them from colliding on purpose.
-    buckets: BTreeMap<Time, HashMap<ReportId, Stage>>,
+    reports: HashMap<ReportId, (Time, Stage)>,
     /// By start; they do not overlap.
     collected: BTreeMap<Time, Collected>,
 }
 
 impl Seen {
     pub(super) fn stage(&self, key: &ReportKey) -> Option<Stage> {
-        self.buckets.get(&key.time)?.get(&key.report_id).copied()
+        self.reports.get(&key.report_id).map(|(_, stage)| *stage)
     }
 
     pub(super) fn set(&mut self, key: &ReportKey, stage: Stage) {
         if !self.is_collected(key.time) {
-            self.buckets.entry(key.time).or_default().insert(key.report_id, stage);
+            self.reports.insert(key.report_id, (key.time, stage));
         }
     }
 
     /// For a report that counts nowhere and is kept nowhere.
     pub(super) fn forget(&mut self, key: &ReportKey) {
-        if let Some(bucket) = self.buckets.get_mut(&key.time) {
-            bucket.remove(&key.report_id);
-            if bucket.is_empty() {
-                self.buckets.remove(&key.time);
-            }
+        if self.reports.get(&key.report_id).is_some_and(|(time, _)| *time == key.time) {
+            self.reports.remove(&key.report_id);
         }
     }
 
@@ -107,6 +107,6 @@ impl Seen {
     /// Enters a collected window, or what has changed of it, and drops the ids in it.
     pub(super) fn mark(&mut self, window: Collected) {
         self.collected.insert(window.interval.start(), window);
-        self.buckets.retain(|time, _| !window.interval.contains(*time));
+        self.reports.retain(|_, (time, _)| !window.interval.contains(*time));
     }
 }
