@@ -76,17 +76,21 @@ fn pipeline(name: &str, vdaf: VdafChoice, count: usize, dir: &Path) -> Measured 
     let dir = tempfile::Builder::new().prefix("arras-bench-").tempdir_in(dir).expect("a folder");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+        let now =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
         let day = (now / DAY - 1) * DAY;
         let mut loopback = Loopback::new("2026-01-05", "100", "").expect("three roles");
         let config = loopback.write(dir.path()).expect("a configuration");
         let file = common::task_file(name, vdaf, &loopback.leader.endpoint, &loopback.helper.endpoint);
         let (task, provisioned) = file.build().expect("a valid task");
         for role in ["leader", "helper", "collector"] {
-            TaskFolder::new(&dir.path().join(role).join("tasks")).add(task.id(), &provisioned).expect("a task");
+            TaskFolder::new(&dir.path().join(role).join("tasks"))
+                .add(task.id(), &provisioned)
+                .expect("a task");
         }
-        let service =
-            Service::start(&config, &Environment::real(), loopback.take_listeners()).await.expect("a service");
+        let service = Service::start(&config, &Environment::real(), loopback.take_listeners())
+            .await
+            .expect("a service");
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(arras::net::tls::client_config(None).expect("no roots"))
             .no_proxy()
@@ -114,7 +118,8 @@ fn pipeline(name: &str, vdaf: VdafChoice, count: usize, dir: &Path) -> Measured 
         }
         let moment = |seconds| Moment::from_seconds(seconds).expect("a day of this century");
         let window = Span::new(moment(day), moment(day + DAY)).expect("a day");
-        let release = service.collector().expect("a collector").collect(task.id(), window).await.expect("a release");
+        let release =
+            service.collector().expect("a collector").collect(task.id(), window).await.expect("a release");
         assert_eq!(release.report_count, count as u64);
         let measured = Measured { cpu: common::cpu_time() - cpu, elapsed: started.elapsed() };
         service.stop().await;

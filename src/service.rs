@@ -27,7 +27,9 @@ use crate::net::server::{self, ServeError};
 use crate::net::tls::{self, TlsError};
 use crate::privacy::ledger::{BudgetSource, LedgerError, SourceRules};
 use crate::privacy::noise::OpendpNoise;
-use crate::store::{AggregatorStore, HelperDisk, HelperStore, LeaderDisk, LeaderStore, StoreError, StoreOptions};
+use crate::store::{
+    AggregatorStore, HelperDisk, HelperStore, LeaderDisk, LeaderStore, StoreError, StoreOptions,
+};
 use crate::tasks::TaskFolder;
 
 /// How long stopping waits for blocking calls that hold a store. They are bounded by the disk; whatever they had
@@ -123,7 +125,11 @@ pub struct Listeners {
 impl Service {
     /// Opens the stores, binds the addresses and serves. The configuration must have no problems, see
     /// [`Config::load_for_start`].
-    pub async fn start(config: &Config, environment: &Environment, listeners: Listeners) -> Result<Self, StartError> {
+    pub async fn start(
+        config: &Config,
+        environment: &Environment,
+        listeners: Listeners,
+    ) -> Result<Self, StartError> {
         let (stop, _) = watch::channel(false);
         let mut service = Self {
             stop,
@@ -170,7 +176,8 @@ impl Service {
             Arc::clone(&store) as Arc<dyn AggregatorStore>,
         );
         registry.load_all().map_err(|error| StartError::Tasks(error.to_string()))?;
-        let ca = config.helper.ca.as_ref().map(config::values::Pem::read).transpose().map_err(StartError::Pem)?;
+        let ca =
+            config.helper.ca.as_ref().map(config::values::Pem::read).transpose().map_err(StartError::Pem)?;
         let helper = PeerClient::new(
             config.helper.endpoint.clone(),
             Some(config.helper.token.clone()),
@@ -323,7 +330,11 @@ impl Service {
     }
 }
 
-fn listen(role: &'static str, address: SocketAddr, bound: Option<TcpListener>) -> Result<TcpListener, StartError> {
+fn listen(
+    role: &'static str,
+    address: SocketAddr,
+    bound: Option<TcpListener>,
+) -> Result<TcpListener, StartError> {
     match bound {
         Some(listener) => Ok(listener),
         None => TcpListener::bind(address).map_err(|error| StartError::Listen { role, address, error }),
@@ -338,8 +349,7 @@ fn tls(config: Option<&Tls>) -> Result<Option<Arc<ServerConfig>>, StartError> {
 }
 
 fn hpke(role: Role, keys: &[HpkeKey]) -> Result<(HpkeConfigList, InputShareOpener), StartError> {
-    let keys: Vec<(u8, PrivateKey)> =
-        keys.iter().map(|key| (key.id, key.private())).collect();
+    let keys: Vec<(u8, PrivateKey)> = keys.iter().map(|key| (key.id, key.private())).collect();
     let pairs = || keys.iter().map(|(id, key)| (*id, key));
     Ok((hpke_config_list(pairs())?, InputShareOpener::new(role, pairs())?))
 }
@@ -370,8 +380,10 @@ fn collectors<'a>(entries: impl Iterator<Item = CollectorEntry<'a>>) -> Result<C
             let budget_sources = sources
                 .iter()
                 .map(|source| {
-                    let rules =
-                        SourceRules { epoch_start: source.epoch_start.unix_seconds(), cap: source.cap.get().into() };
+                    let rules = SourceRules {
+                        epoch_start: source.epoch_start.unix_seconds(),
+                        cap: source.cap.get().into(),
+                    };
                     Ok((BudgetSource::new(&source.name)?, rules))
                 })
                 .collect::<Result<_, LedgerError>>()?;

@@ -8,7 +8,8 @@ use arras::tasks::author::{ProfileChoice, VdafChoice};
 use arras_protocol::codec::Encode as _;
 use arras_protocol::hpke::PrivateKey;
 use arras_protocol::messages::{
-    AggregationJobInitReq, Extensions, HpkeConfig, ReportRef, ReportShareRef, Role, Time, VerifyInitRef, VerifyResult,
+    AggregationJobInitReq, Extensions, HpkeConfig, ReportRef, ReportShareRef, Role, Time, VerifyInitRef,
+    VerifyResult,
 };
 use arras_protocol::report::ReportMaker;
 use arras_protocol::task::{Task, VerifySecret};
@@ -95,7 +96,8 @@ impl Floor {
     pub fn new(name: &str, vdaf: VdafChoice, count: usize) -> Self {
         let file = task_file(name, vdaf, "https://leader.example/", "https://helper.example/");
         let (task, _) = file.build().expect("a valid task");
-        let (leader, helper) = (PrivateKey::generate(&mut rand::rng()), PrivateKey::generate(&mut rand::rng()));
+        let (leader, helper) =
+            (PrivateKey::generate(&mut rand::rng()), PrivateKey::generate(&mut rand::rng()));
         let configs = (HpkeConfig::new(1, &leader.public_key()), HpkeConfig::new(2, &helper.public_key()));
         let reports = make_reports(&task, vdaf, &configs.0, &configs.1, 1_800_000_000, count);
         Self {
@@ -118,13 +120,17 @@ impl Floor {
         let key = self.secret.verify_key(self.task.id());
         let window = TimeWindow { latest: Time(u64::MAX), earliest: Time(0) };
         for job in self.reports.chunks(JOB) {
-            let reports: Vec<_> = job.iter().map(|bytes| ReportRef::from_bytes(bytes).expect("our own")).collect();
+            let reports: Vec<_> =
+                job.iter().map(|bytes| ReportRef::from_bytes(bytes).expect("our own")).collect();
             let inits: Vec<_> = leader_init(&self.task, &key, &self.leader, window, &reports)
                 .into_iter()
                 .map(|result| result.expect("a valid report"))
                 .collect();
             let verify_inits = reports.iter().zip(&inits).map(|(report, init)| VerifyInitRef {
-                report_share: ReportShareRef { header: report.header, encrypted_input_share: report.helper_share },
+                report_share: ReportShareRef {
+                    header: report.header,
+                    encrypted_input_share: report.helper_share,
+                },
                 payload: &init.message,
             });
             let request = AggregationJobInitReq {
@@ -133,10 +139,11 @@ impl Floor {
                 extensions: Extensions::none(),
                 verify_inits: verify_inits.collect(),
             };
-            let verified: Vec<_> = helper_verify(&self.task, &key, &self.helper, window, &request.verify_inits)
-                .into_iter()
-                .map(|result| result.expect("a valid report"))
-                .collect();
+            let verified: Vec<_> =
+                helper_verify(&self.task, &key, &self.helper, window, &request.verify_inits)
+                    .into_iter()
+                    .map(|result| result.expect("a valid report"))
+                    .collect();
             let mut helper_sum = BatchBucket::empty(&self.task);
             for (report, verified) in reports.iter().zip(&verified) {
                 helper_sum.add(report.header.report_id, &verified.output_share).expect("of one task");

@@ -94,7 +94,7 @@ impl From<CollectRefusal> for Problem {
         let detail = refusal.to_string();
         match refusal {
             CollectRefusal::Overlap => Self::dap(DapError::BatchOverlap, detail),
-            CollectRefusal::Mismatch { .. } => Self::dap(DapError::BatchMismatch, detail),
+            CollectRefusal::Mismatch => Self::dap(DapError::BatchMismatch, detail),
             CollectRefusal::Refused(Refusal::Ledger(_)) => Self::own(OwnError::BudgetExhausted, detail),
             CollectRefusal::Refused(_) => Self::dap(DapError::InvalidBatchSize, detail),
             CollectRefusal::Store(error) => error.into(),

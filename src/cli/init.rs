@@ -19,12 +19,12 @@ use time::{Duration, OffsetDateTime};
 
 use self::certificates::Authority;
 use self::render::{CAP, Material, Role, quoted};
-use arras_protocol::epsilon::MicroEpsilon;
 use crate::config::keys::generate_hpke_keypair;
 use crate::config::secret::{NoRandomness, Secret};
 use crate::config::values::EpochStart;
 use crate::net::auth::BearerToken;
 use crate::net::endpoint::{Endpoint, EndpointError};
+use arras_protocol::epsilon::MicroEpsilon;
 
 /// The HpkeConfigId of each role's first key.
 const HPKE_ID: u8 = 1;

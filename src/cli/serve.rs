@@ -18,7 +18,11 @@ pub struct Args {
 }
 
 /// Serves until SIGTERM, Ctrl-C or a failure.
-pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode, Box<dyn std::error::Error>> {
+pub fn run(
+    args: &Args,
+    now: SystemTime,
+    out: &mut dyn Write,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let config = Config::load_for_start(&args.config, now)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -99,5 +99,9 @@ fn folders(config: &Config) -> Vec<(&'static str, TaskFolder)> {
     let leader = config.leader.as_ref().map(|role| ("leader", &role.tasks));
     let helper = config.helper.as_ref().map(|role| ("helper", &role.tasks));
     let collector = config.collector.as_ref().map(|role| ("collector", &role.tasks));
-    [leader, helper, collector].into_iter().flatten().map(|(role, path)| (role, TaskFolder::new(path))).collect()
+    [leader, helper, collector]
+        .into_iter()
+        .flatten()
+        .map(|(role, path)| (role, TaskFolder::new(path)))
+        .collect()
 }

@@ -114,7 +114,10 @@ mod tests {
         assert_eq!(bytes.len(), 41);
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         for length in [0, 1, 6, 8, 40] {
-            assert!(matches!(HpkeConfig::from_base64(&text(&bytes[..length])), Err(HpkeConfigError::Codec(_))));
+            assert!(matches!(
+                HpkeConfig::from_base64(&text(&bytes[..length])),
+                Err(HpkeConfigError::Codec(_))
+            ));
         }
         let longer = [bytes.as_slice(), &[0]].concat();
         assert!(matches!(HpkeConfig::from_base64(&text(&longer)), Err(HpkeConfigError::Codec(_))));

@@ -226,7 +226,9 @@ type Spoil<'a> = &'a dyn Fn(&mut toml::Table, &toml::Table);
 #[test]
 fn collectors_and_sources() {
     let fixture = Fixture::new();
-    let key = |byte: u8| HpkeConfig { id: 1, public_key: arras_protocol::hpke::PublicKey::from_bytes([byte; 32]) }.to_base64();
+    let key = |byte: u8| {
+        HpkeConfig { id: 1, public_key: arras_protocol::hpke::PublicKey::from_bytes([byte; 32]) }.to_base64()
+    };
     let another = |leader: &mut toml::Table| {
         let second = double(leader, "collector");
         set(second, "name", "second");

@@ -80,14 +80,9 @@ pub enum CollectRefusal {
     /// The query touches a bucket that another query collected (`batchOverlap`).
     #[error("the window overlaps one that was collected before: a bucket can be collected once")]
     Overlap,
-    /// The peer counted other reports (`batchMismatch`).
-    #[error("the aggregators disagree about the reports of the batch: {ours} here, {theirs} there")]
-    Mismatch {
-        /// Our count.
-        ours: u64,
-        /// The peer's count.
-        theirs: u64,
-    },
+    /// The peer counted other reports (`batchMismatch`). The counts themselves are not told.
+    #[error("the aggregators disagree about the reports of the batch; their operators must find out why")]
+    Mismatch,
     /// The gate refuses.
     #[error("{0}")]
     Refused(#[from] Refusal),

@@ -4,7 +4,8 @@ use arras::net::problem::{DapError, ErrorType, OwnError};
 use arras_protocol::codec::{Decode as _, Encode as _};
 use arras_protocol::hpke::PrivateKey;
 use arras_protocol::messages::{
-    AggregateShareReq, HpkeConfig, MediaType, Report, ReportError, ReportId, ReportUploadStatus, TaskId, UploadErrors,
+    AggregateShareReq, HpkeConfig, MediaType, Report, ReportError, ReportId, ReportUploadStatus, TaskId,
+    UploadErrors,
 };
 use arras_protocol::report::ReportMaker;
 use arras_protocol::task::Task;
@@ -18,7 +19,8 @@ async fn upload_raw(
     body: Vec<u8>,
 ) -> Result<Vec<ReportUploadStatus>, arras::net::problem::ProblemDocument> {
     let url = format!("{}tasks/{task}/reports", deployment.leader_url());
-    let request = deployment.http.post(url).header("content-type", MediaType::UploadRequest.as_str()).body(body);
+    let request =
+        deployment.http.post(url).header("content-type", MediaType::UploadRequest.as_str()).body(body);
     let body = read(request.send().await.unwrap()).await?;
     Ok(UploadErrors::from_bytes(&body).unwrap().status)
 }
@@ -32,19 +34,23 @@ async fn still_works(deployment: &Deployment) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn truncated_and_oversized_uploads() {
-    let deployment = Deployment::start(Options { extra: "limits = { max_body_bytes = 65536 }", ..Options::default() }).await;
+    let deployment =
+        Deployment::start(Options { extra: "limits = { max_body_bytes = 262144 }", ..Options::default() })
+            .await;
     let whole = deployment.report(0).to_bytes();
     for length in [1, 15, 16, 40, whole.len() - 1] {
-        let problem = upload_raw(&deployment, deployment.task.id(), whole[..length].to_vec()).await.unwrap_err();
+        let problem =
+            upload_raw(&deployment, deployment.task.id(), whole[..length].to_vec()).await.unwrap_err();
         assert_eq!(*problem.kind(), ErrorType::Dap(DapError::InvalidMessage));
         assert_eq!(problem.task_id().unwrap(), deployment.task.id().to_string());
         assert!(problem.detail().unwrap().contains("ends in the middle"), "{:?}", problem.detail());
     }
-    let problem = upload_raw(&deployment, deployment.task.id(), vec![0; 65_537]).await.unwrap_err();
+    let problem = upload_raw(&deployment, deployment.task.id(), vec![0; 262_145]).await.unwrap_err();
     assert_eq!(*problem.kind(), ErrorType::Own(OwnError::TooLarge));
-    assert!(problem.detail().unwrap().contains("65536"));
+    assert!(problem.detail().unwrap().contains("262144"));
     let url = format!("{}tasks/{}/reports", deployment.leader_url(), deployment.task.id());
-    let wrong_type = deployment.http.post(url).header("content-type", "text/plain").body(whole).send().await.unwrap();
+    let wrong_type =
+        deployment.http.post(url).header("content-type", "text/plain").body(whole).send().await.unwrap();
     assert_eq!(*read(wrong_type).await.unwrap_err().kind(), ErrorType::Own(OwnError::UnsupportedMediaType));
     still_works(&deployment).await;
     deployment.stop().await;
@@ -120,7 +126,8 @@ fn with_public_extension(report: &Report) -> Vec<u8> {
 async fn a_report_sent_again_counts_once() {
     let mut deployment = Deployment::start(Options::default()).await;
     let reports = deployment.one_hots(64);
-    let twice: Vec<Report> = reports.iter().take(5).flat_map(|report| [report.clone(), report.clone()]).collect();
+    let twice: Vec<Report> =
+        reports.iter().take(5).flat_map(|report| [report.clone(), report.clone()]).collect();
     let statuses = deployment.uploader().upload(deployment.task.id(), &twice).await.unwrap();
     assert_eq!(statuses.len(), 5);
     assert!(statuses.iter().all(|status| status.error == ReportError::ReportReplayed));
@@ -204,7 +211,8 @@ async fn a_share_of_another_configuration_does_not_open() {
 #[tokio::test(flavor = "multi_thread")]
 async fn measurements_out_of_range_are_refused_by_the_client() {
     let deployment = Deployment::start(Options::default()).await;
-    let make = |measurement| deployment.maker().make(&mut rand::rng(), WINDOW * PRECISION, &measurement, None);
+    let make =
+        |measurement| deployment.maker().make(&mut rand::rng(), WINDOW * PRECISION, &measurement, None);
     for wrong in [Measurement::Bucket(64), Measurement::Bucket(u32::MAX), Measurement::Count(true)] {
         assert!(make(wrong).unwrap_err().to_string().contains("measurement"));
     }
@@ -231,7 +239,12 @@ async fn wrong_tokens_are_refused() {
         (&collection, MediaType::CollectionJobReq, query.to_bytes(), None),
         (&collection, MediaType::CollectionJobReq, query.to_bytes(), Some(tokens.leader_token.expose())),
         (&collection, MediaType::CollectionJobReq, query.to_bytes(), Some(tokens.admin_token.expose())),
-        (&share, MediaType::AggregateShareReq, share_request.to_bytes(), Some(tokens.collector_token.expose())),
+        (
+            &share,
+            MediaType::AggregateShareReq,
+            share_request.to_bytes(),
+            Some(tokens.collector_token.expose()),
+        ),
         (&share, MediaType::AggregateShareReq, share_request.to_bytes(), None),
         (&jobs, MediaType::AggregationJobInitReq, vec![0; 10], None),
     ] {
@@ -302,15 +315,24 @@ async fn unknown_jobs_are_not_found() {
     let id = ReportId::new([1; 16]);
     let task = deployment.task.id();
     let (leader, helper) = (deployment.leader_url(), deployment.helper_url());
-    let (collector_token, leader_token) = (&deployment.loopback.collector_token, &deployment.loopback.leader_token);
+    let (collector_token, leader_token) =
+        (&deployment.loopback.collector_token, &deployment.loopback.leader_token);
     for (url, token, expected) in [
-        (format!("{leader}tasks/{task}/collection_jobs/{id}"), collector_token, ErrorType::Own(OwnError::NotFound)),
+        (
+            format!("{leader}tasks/{task}/collection_jobs/{id}"),
+            collector_token,
+            ErrorType::Own(OwnError::NotFound),
+        ),
         (
             format!("{helper}tasks/{task}/aggregation_jobs/{id}"),
             leader_token,
             ErrorType::Dap(DapError::UnrecognizedAggregationJob),
         ),
-        (format!("{helper}tasks/{task}/aggregate_shares/{id}"), leader_token, ErrorType::Own(OwnError::NotFound)),
+        (
+            format!("{helper}tasks/{task}/aggregate_shares/{id}"),
+            leader_token,
+            ErrorType::Own(OwnError::NotFound),
+        ),
     ] {
         let response = deployment.http.get(url).bearer_auth(token.expose()).send().await.unwrap();
         assert_eq!(*read(response).await.unwrap_err().kind(), expected);

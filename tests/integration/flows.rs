@@ -60,7 +60,8 @@ async fn counts_and_capped_values_are_summed() {
 /// stay negative.
 #[tokio::test(flavor = "multi_thread")]
 async fn both_aggregators_add_their_own_noise() {
-    let noise = Arc::new(|| Box::new(FixedNoise::new(vec![-3, 5])) as Box<dyn arras::privacy::noise::NoiseSource>);
+    let noise =
+        Arc::new(|| Box::new(FixedNoise::new(vec![-3, 5])) as Box<dyn arras::privacy::noise::NoiseSource>);
     let deployment = Deployment::start(Options { noise, ..Options::default() }).await;
     deployment.upload(&deployment.one_hots(64)).await;
     let sums = deployment.collect().await.unwrap().sums;
@@ -86,14 +87,20 @@ async fn windows_are_apart() {
     assert!((0..64).all(|cell| first.sums[cell] == i128::from(cell < 20)));
     let last = deployment.collect_window(&Deployment::query(WINDOW + 2, 5)).await.unwrap();
     assert!((0..64).all(|cell| last.sums[cell] == i128::from((40..60).contains(&cell))));
-    assert_eq!((last.interval.start().0, last.interval.end().0), (WINDOW + 2, WINDOW + 3), "the smallest interval");
+    assert_eq!(
+        (last.interval.start().0, last.interval.end().0),
+        (WINDOW + 2, WINDOW + 3),
+        "the smallest interval"
+    );
     deployment.stop().await;
 }
 
 /// The answer to a retry is the same to the byte: fresh noise could be averaged away.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_collection_gets_the_same_bytes() {
-    let noise = Arc::new(|| Box::new(arras::privacy::noise::OpendpNoise) as Box<dyn arras::privacy::noise::NoiseSource>);
+    let noise = Arc::new(|| {
+        Box::new(arras::privacy::noise::OpendpNoise) as Box<dyn arras::privacy::noise::NoiseSource>
+    });
     let mut deployment = Deployment::start(Options { noise, ..Options::default() }).await;
     deployment.upload(&deployment.one_hots(64)).await;
     let first = deployment.collect().await.unwrap();
@@ -125,7 +132,8 @@ async fn a_helper_that_comes_back_loses_no_report() {
 async fn a_task_can_be_added_while_running() {
     let options = Options::default();
     let mut deployment = Deployment::start(Options::default()).await;
-    let endpoints = (deployment.loopback.leader.endpoint.clone(), deployment.loopback.helper.endpoint.clone());
+    let endpoints =
+        (deployment.loopback.leader.endpoint.clone(), deployment.loopback.helper.endpoint.clone());
     let (task, file) =
         crate::harness::task_file(&options, "added later", &endpoints.0, &endpoints.1).build().unwrap();
     for role in ["leader", "helper", "collector"] {

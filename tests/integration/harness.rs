@@ -118,8 +118,8 @@ impl Deployment {
         for (role, setup) in
             [("leader", &loopback.leader), ("helper", &loopback.helper), ("collector", &loopback.collector)]
         {
-            write_config(&dir.path().join(format!("{role}.toml")), &setup.toml).unwrap();
             TaskFolder::new(&dir.path().join(role).join("tasks")).add(task.id(), &provisioned).unwrap();
+            write_config(&dir.path().join(format!("{role}.toml")), &setup.toml).unwrap();
         }
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(arras::net::tls::client_config(None).unwrap())
@@ -273,7 +273,8 @@ impl Deployment {
             tokio::time::sleep(Duration::from_millis(20)).await;
             let url = Url::new(self.leader_url().as_str().trim_end_matches('/')).unwrap();
             let url = format!("{url}{}", location.as_ref().unwrap());
-            let polled = self.http.get(url).bearer_auth(self.loopback.collector_token.expose()).send().await.unwrap();
+            let polled =
+                self.http.get(url).bearer_auth(self.loopback.collector_token.expose()).send().await.unwrap();
             answer = read(polled).await?;
         }
         let response = CollectionJobResp::from_bytes(&answer).unwrap();
@@ -324,8 +325,11 @@ pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 /// The body of a success, or the problem.
 pub async fn read(response: reqwest::Response) -> Result<Vec<u8>, ProblemDocument> {
     let status = response.status();
-    let content_type =
-        response.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
+    let content_type = response
+        .headers()
+        .get("content-type")
+        .map(|value| value.to_str().unwrap().to_owned())
+        .unwrap_or_default();
     let body = response.bytes().await.unwrap();
     if status.is_success() {
         return Ok(body.to_vec());

@@ -1,5 +1,6 @@
 //! Two aggregators and a collector over real HTTP. One binary: it links once.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test that panics has failed")]
+#![allow(unreachable_pub, missing_docs, reason = "one binary, nothing is exported")]
 
 mod bad_input;
 mod flows;

@@ -111,7 +111,11 @@ struct Load {
 }
 
 /// Uploads until all reports are sent; a request that breaks is not repeated.
-async fn upload_all(uploader: Uploader, task: arras_protocol::messages::TaskId, reports: Vec<Report>) -> Load {
+async fn upload_all(
+    uploader: Uploader,
+    task: arras_protocol::messages::TaskId,
+    reports: Vec<Report>,
+) -> Load {
     let mut load = Load::default();
     for (chunk, reports) in reports.chunks(REPORTS_PER_REQUEST).enumerate() {
         let buckets = (0..reports.len()).map(|index| (chunk * REPORTS_PER_REQUEST + index) as u32);
@@ -158,7 +162,12 @@ impl Collector {
                 if let Ok(response) = CollectionJobResp::from_bytes(&body) {
                     let slack = 2 * task.policy().unwrap().noise_slack();
                     return arras_protocol::collection::open_and_unshard(
-                        task, &self.key, self.key_id, request, &response, slack,
+                        task,
+                        &self.key,
+                        self.key_id,
+                        request,
+                        &response,
+                        slack,
                     )
                     .unwrap();
                 }
@@ -177,9 +186,11 @@ async fn kill_9_at_random_moments_loses_and_repeats_nothing() {
     let options = Options { vdaf: VdafChoice::Histogram { length: REPORTS }, ..Options::default() };
     let file = task_file(&options, "kill", &loopback.leader.endpoint, &loopback.helper.endpoint);
     let (task, provisioned) = file.build().unwrap();
-    for (role, setup) in [("leader", &loopback.leader), ("helper", &loopback.helper), ("collector", &loopback.collector)] {
-        write_config(&dir.path().join(format!("{role}.toml")), &setup.toml).unwrap();
+    for (role, setup) in
+        [("leader", &loopback.leader), ("helper", &loopback.helper), ("collector", &loopback.collector)]
+    {
         TaskFolder::new(&dir.path().join(role).join("tasks")).add(task.id(), &provisioned).unwrap();
+        write_config(&dir.path().join(format!("{role}.toml")), &setup.toml).unwrap();
     }
     let collector = Config::load(&dir.path().join("collector.toml")).unwrap().collector.unwrap();
     let token = loopback.collector_token.expose().to_owned();
@@ -195,7 +206,11 @@ async fn kill_9_at_random_moments_loses_and_repeats_nothing() {
     let mut leader = Process::start(dir.path().join("leader.toml"), &configuration.leader, &http).await;
 
     let reports = make_reports(&task, &http, window).await;
-    let load = tokio::spawn(upload_all(Uploader::new(http.clone(), configuration.leader.clone()), task.id(), reports));
+    let load = tokio::spawn(upload_all(
+        Uploader::new(http.clone(), configuration.leader.clone()),
+        task.id(),
+        reports,
+    ));
     for _ in 0..KILLS {
         let (pause, which) = { (rand::rng().random_range(0..250), rand::rng().random::<bool>()) };
         tokio::time::sleep(Duration::from_millis(pause)).await;

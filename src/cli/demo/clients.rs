@@ -61,7 +61,9 @@ impl Clients {
         let conversions: Vec<&Journey> = journeys
             .journeys
             .iter()
-            .flat_map(|journey| std::iter::repeat_n(journey, usize::try_from(journey.conversions).unwrap_or(0)))
+            .flat_map(|journey| {
+                std::iter::repeat_n(journey, usize::try_from(journey.conversions).unwrap_or(0))
+            })
             .collect();
         let step = DAY as f64 / conversions.len() as f64;
         conversions

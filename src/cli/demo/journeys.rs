@@ -18,7 +18,9 @@ const MAX_TOUCHES: usize = arras_client::attribution::MAX_IMPRESSIONS;
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub(super) enum JourneysError {
-    #[error("line 1: the columns must be path, total_conversions, total_conversion_value, total_null; found {0}")]
+    #[error(
+        "line 1: the columns must be path, total_conversions, total_conversion_value, total_null; found {0}"
+    )]
     Header(String),
     #[error("line {line}: {reason}")]
     Line { line: u64, reason: String },
@@ -66,7 +68,9 @@ impl Journeys {
                 names.entry(name.clone()).or_default();
             }
             if names.len() > MAX_CHANNELS {
-                return Err(fail(format!("more than {MAX_CHANNELS} channels; a demo task has room for so many")));
+                return Err(fail(format!(
+                    "more than {MAX_CHANNELS} channels; a demo task has room for so many"
+                )));
             }
             rows.push((path, conversions));
         }
@@ -78,7 +82,10 @@ impl Journeys {
         }
         let journeys = rows
             .into_iter()
-            .map(|(path, conversions)| Journey { touches: path.iter().map(|name| names[name]).collect(), conversions })
+            .map(|(path, conversions)| Journey {
+                touches: path.iter().map(|name| names[name]).collect(),
+                conversions,
+            })
             .collect();
         Ok(Self { channels: names.into_keys().collect(), journeys })
     }
@@ -191,10 +198,14 @@ mod tests {
     #[test]
     fn the_bundled_journeys_are_the_known_ones() {
         let journeys = Journeys::parse(super::super::JOURNEYS).unwrap();
-        assert_eq!((journeys.channels.len(), journeys.journeys.len(), journeys.conversions()), (12, 10_000, 19_785));
+        assert_eq!(
+            (journeys.channels.len(), journeys.journeys.len(), journeys.conversions()),
+            (12, 10_000, 19_785)
+        );
         let counts = journeys.last_touch_counts();
         let last = |name: &str| counts[journeys.channels.iter().position(|channel| channel == name).unwrap()];
-        let expected = [("alpha", 8447), ("eta", 4167), ("iota", 3355), ("lambda", 1207), ("beta", 989), ("theta", 653)];
+        let expected =
+            [("alpha", 8447), ("eta", 4167), ("iota", 3355), ("lambda", 1207), ("beta", 989), ("theta", 653)];
         for (name, count) in expected {
             assert_eq!(last(name), count, "{name}");
         }

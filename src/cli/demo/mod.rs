@@ -22,8 +22,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::journeys::Journeys;
 use self::output::Outcome;
-use crate::collector::{Moment, Span};
 use self::stages::Stages;
+use crate::collector::{Moment, Span};
 use crate::config::Config;
 use crate::config::loopback::Loopback;
 use crate::privacy::ledger::{BudgetSource, SourceRules};
@@ -86,7 +86,9 @@ fn failed(error: impl Into<Failure>) -> DemoError {
 pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode, DemoError> {
     let journeys = read_journeys(args.journeys.as_deref()).map_err(DemoError::Usage)?;
     let dir = Folder::new(args.keep.as_deref()).map_err(DemoError::Usage)?;
-    let now = now.duration_since(UNIX_EPOCH).map_err(|_| DemoError::Usage("this machine's clock is before 1970".to_owned()))?;
+    let now = now
+        .duration_since(UNIX_EPOCH)
+        .map_err(|_| DemoError::Usage("this machine's clock is before 1970".to_owned()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
     let outcome = runtime.block_on(play(args, &journeys, dir.path(), now.as_secs()))?;
     let printed = if args.json { outcome.print_json(out) } else { outcome.print(out) };
@@ -148,7 +150,8 @@ async fn play(args: &Args, journeys: &Journeys, dir: &Path, now: u64) -> Result<
         TaskFolder::new(&folder).add(task.id(), &provisioned).map_err(failed)?;
     }
     let mut stages = Stages::start();
-    let service = Service::start(&config, &Environment::real(), loopback.take_listeners()).await.map_err(failed)?;
+    let service =
+        Service::start(&config, &Environment::real(), loopback.take_listeners()).await.map_err(failed)?;
     stages.end("start leader, helper and collector");
     let released = replay(args, journeys, &task, &service, &mut stages, day).await;
     let spent = spent_of_budget(&config, day, &service).await;
@@ -164,7 +167,8 @@ async fn play(args: &Args, journeys: &Journeys, dir: &Path, now: u64) -> Result<
 /// What the leader's ledger says is spent in the day's week, and what it allows, in micro-epsilon.
 async fn spent_of_budget(config: &Config, day: u64, service: &Service) -> Result<(u64, u64), Failure> {
     let collectors = config.leader.iter().flat_map(|leader| &leader.collector);
-    let source = collectors.flat_map(|collector| &collector.budget_source).next().ok_or("no budget source")?;
+    let source =
+        collectors.flat_map(|collector| &collector.budget_source).next().ok_or("no budget source")?;
     let rules = SourceRules { epoch_start: source.epoch_start.unix_seconds(), cap: source.cap.get().into() };
     let epoch = *rules.epochs_touched(day, day + DAY)?.start();
     let leader = service.leader().ok_or("no leader")?;

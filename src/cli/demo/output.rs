@@ -10,7 +10,6 @@ use super::setup::CAP;
 use super::stages::{Stage, Stages};
 use crate::collector::{Release, table};
 
-
 /// What came out, and what only a demo knows.
 pub(super) struct Outcome {
     pub(super) release: Release,
@@ -57,7 +56,12 @@ impl Outcome {
         writeln!(out)?;
         writeln!(out, "The true counts are printed because a demo knows them; nobody in the system does.")?;
         if let Some(dir) = &self.kept {
-            writeln!(out, "Kept in {}: arras serve --config {}", dir.display(), dir.join("arras.toml").display())?;
+            writeln!(
+                out,
+                "Kept in {}: arras serve --config {}",
+                dir.display(),
+                dir.join("arras.toml").display()
+            )?;
         }
         Ok(())
     }

@@ -40,7 +40,12 @@ impl Stages {
 
     fn push(&mut self, name: &'static str, reports: Option<u64>) {
         let (now, cpu) = (Instant::now(), cpu_time());
-        self.finished.push(Stage { name, elapsed: now - self.since, cpu: cpu.saturating_sub(self.cpu_since), reports });
+        self.finished.push(Stage {
+            name,
+            elapsed: now - self.since,
+            cpu: cpu.saturating_sub(self.cpu_since),
+            reports,
+        });
         (self.since, self.cpu_since) = (now, cpu);
     }
 

@@ -3,12 +3,12 @@
 use zeroize::Zeroizing;
 
 use super::certificates::Issued;
-use arras_protocol::epsilon::MicroEpsilon;
 use crate::config::keys::HpkeKey;
 use crate::config::secret::Secret;
 use crate::config::values::EpochStart;
 use crate::net::auth::BearerToken;
 use crate::net::endpoint::Endpoint;
+use arras_protocol::epsilon::MicroEpsilon;
 
 /// The name of the one collector.
 pub(super) const COLLECTOR: &str = "advertiser";

@@ -58,7 +58,7 @@ impl<M: Memory, P> Core<M, P> {
         let (admission, receipt) =
             self.admit(task.id(), terms, &window, facts, |report_count| match expected {
                 Some((theirs, checksum)) if (theirs, checksum) != (report_count, summary.checksum) => {
-                    Err(CollectRefusal::Mismatch { ours: report_count, theirs })
+                    Err(CollectRefusal::Mismatch)
                 }
                 _ => Ok(()),
             })?;

@@ -25,7 +25,7 @@ use crate::store::{
 /// with the task's next finished window.
 pub struct HelperDisk {
     core: Core<Seen, ()>,
-    responses: Records,
+    pub(super) responses: Records,
 }
 
 type HelperTask = Entry<Seen, ()>;

@@ -47,6 +47,9 @@ use crate::store::{DEFAULT_SEGMENT_BYTES, SpoolOptions, State, StoreError};
 /// reports (128 MiB), so that what was taken in can be worked off, and earlier than the state (64 MiB).
 const LATE_RESERVE_BYTES: u64 = 96 << 20;
 
+/// The smallest segments: some thousand reports.
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+
 /// Where a role's store is, and its bounds.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
@@ -73,7 +76,8 @@ impl<'a> Setup<'a> {
     fn new(options: &'a StoreOptions) -> Self {
         Self {
             options,
-            segment_bytes: DEFAULT_SEGMENT_BYTES,
+            // Whole segments are deleted, so a small limit needs small ones.
+            segment_bytes: (options.max_bytes / 4).clamp(SEGMENT_BYTES_MIN, DEFAULT_SEGMENT_BYTES),
             #[cfg(any(test, feature = "test-noise"))]
             faults: None,
         }

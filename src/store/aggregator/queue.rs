@@ -23,6 +23,10 @@ use crate::store::{
 /// a long run of them from holding the task's turn.
 const LOOKED_AT_PER_REPORT: usize = 4;
 
+/// A segment of which everything was worked off is sealed from this size on: below, a new file would cost
+/// more than the space is worth.
+const SEAL_BYTES: u32 = 1 << 20;
+
 /// A picture of the queue's rows.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -181,16 +185,6 @@ impl LeaderTask {
                 .try_fold(0, |sum, record| record.map(|_| sum + 1)),
         }
     }
-
-    /// Deletes segments in which no report is needed. The caller has the turn.
-    fn trim(&self) {
-        let (head, start) = (self.memory().queue.head, self.part.reports.start());
-        if head.segment() > start.segment() {
-            let first_needed = self.memory().queue.first_needed();
-            delete_before(&self.part.reports, first_needed);
-            self.part.account();
-        }
-    }
 }
 
 impl LeaderMemory {
@@ -242,7 +236,7 @@ impl LeaderDisk {
         let _turn = entry.turn();
         let made = self.commit_new_job(&entry, draft, &included_reports, &put_back_reports, record);
         match &made {
-            Ok(_) => entry.trim(),
+            Ok(_) => self.trim(&entry),
             Err(_) if self.core.usable().is_ok() => self.jobs.release(record),
             // In doubt a row may point to it.
             Err(_) => {}
@@ -383,9 +377,56 @@ impl LeaderDisk {
         }
         drop(memory);
         self.jobs.release(job.map(|job| job.record));
-        entry.trim();
+        self.trim(&entry);
         Ok(())
     }
+}
+
+impl LeaderDisk {
+    /// Deletes segments in which no report is needed, after a change that is done: whatever fails here is tried
+    /// again after the next one. The caller has the turn.
+    fn trim(&self, entry: &LeaderTask) {
+        if let Err(error) = self.leave_worked_off(entry) {
+            tracing::warn!(%error, "the space of reports that were worked off cannot be given back");
+        }
+        let (head, start) = (entry.memory().queue.head, entry.part.reports.start());
+        if head.segment() > start.segment() {
+            let first_needed = entry.memory().queue.first_needed();
+            // Never the head's own segment: that it is there shows at opening that the spool is the right one.
+            delete_before(&entry.part.reports, first_needed.min(beginning_of(head.segment())));
+            entry.part.account();
+        }
+    }
+
+    /// When all reports were taken, moves the head on to a new segment: a limit could be filled by what is not
+    /// needed any more, and then nothing would come that lets it go.
+    fn leave_worked_off(&self, entry: &LeaderTask) -> Result<(), StoreError> {
+        let (head, next_job) = {
+            let memory = entry.memory();
+            (memory.queue.head, memory.queue.next_job)
+        };
+        let spool = &entry.part.reports;
+        if head < spool.end() || head.offset() < SEAL_BYTES {
+            return Ok(());
+        }
+        spool.seal(SEAL_BYTES)?;
+        let mut reader = spool.read_range(head, spool.end());
+        // A report may have come before the segment was sealed, or since.
+        if reader.next().is_some() || reader.position() <= head {
+            return Ok(());
+        }
+        let next = reader.position();
+        let mut batch = StateBatch::default();
+        put_queue(&mut batch, entry.id, next, next_job)?;
+        let _ = self.core.commit(batch)?;
+        entry.memory().queue.head = next;
+        Ok(())
+    }
+}
+
+/// Before every record of a segment.
+fn beginning_of(segment: u32) -> Position {
+    Position::from_bytes((u64::from(segment) << 32).to_be_bytes())
 }
 
 /// Checks that what a job counts and puts back are reports of its own, each once.

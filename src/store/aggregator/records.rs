@@ -80,6 +80,11 @@ impl Records {
         delete_before(&self.spool, bound);
     }
 
+    #[cfg(test)]
+    pub(super) fn start_segment(&self) -> u32 {
+        self.spool.start().segment()
+    }
+
     // Each change under the lock is whole.
     fn live(&self) -> MutexGuard<'_, Live> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)

@@ -41,6 +41,12 @@ impl Intake {
     pub(super) fn outcomes(&self) -> Vec<Arc<Outcome>> {
         self.writing.iter().chain(self.waiting.iter().map(|group| &group.outcome)).map(Arc::clone).collect()
     }
+
+    /// How many reports are in groups that are not being written yet.
+    #[cfg(test)]
+    pub(super) fn waiting_reports(&self) -> usize {
+        self.waiting.iter().map(|group| group.keys.len()).sum()
+    }
 }
 
 #[derive(Default)]

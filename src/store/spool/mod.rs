@@ -296,6 +296,17 @@ impl Spool {
         Ok(())
     }
 
+    /// Seals the segment that is being written if it has at least so many bytes, and records at all, so that
+    /// it can be deleted.
+    pub fn seal(&self, min_bytes: u32) -> Result<(), StoreError> {
+        let mut writer = self.writer();
+        if writer.in_doubt {
+            return Err(StoreError::InDoubt { what: "append to the spool" });
+        }
+        let len = self.index().active_len;
+        if len > FILE_HEADER_BYTES && len >= min_bytes { self.roll(&mut writer) } else { Ok(()) }
+    }
+
     /// Deletes the segments that lie wholly before `position`, never the one being written.
     /// Positions in them are never given out again.
     pub fn delete_before(&self, position: Position) -> Result<(), StoreError> {

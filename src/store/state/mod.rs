@@ -67,8 +67,8 @@ const IDENTITY_KEY: &[u8] = b"\0identity";
 const COMMIT_KEY: &[u8] = b"\0commit";
 
 /// Proof that a commit is durable: it survives a loss of power, and the watermark says so.
-/// Whatever leaves the process because of a commit needs one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whatever leaves the process because of a commit needs one, and it cannot be copied.
+#[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Committed {
     commit: u64,
@@ -76,7 +76,7 @@ pub struct Committed {
 
 impl Committed {
     /// The commit's number, from 1, one higher each time.
-    pub const fn number(self) -> u64 {
+    pub const fn number(&self) -> u64 {
         self.commit
     }
 }

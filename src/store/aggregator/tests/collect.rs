@@ -1,0 +1,363 @@
+//! Collecting: once, paid for, durable before anything leaves.
+
+use super::*;
+use crate::privacy::gate::Refusal;
+use crate::privacy::ledger::{Epoch, LedgerError};
+use crate::store::{AggregatorStore, CollectRefusal, CollectedBatch, CollectionCreated, CollectionState};
+
+/// Twelve reports in the hours 0 and 1, six each.
+fn all() -> Vec<ReportKey> {
+    keys(0..6, 0).into_iter().chain(keys(6..12, 1)).collect()
+}
+
+fn leader_with(place: &Place, task: &Task, keys: &[ReportKey]) -> LeaderDisk {
+    let leader = place.leader();
+    leader.opt_in(task.id(), &record(task)).unwrap();
+    upload_ok(&leader, task, keys);
+    aggregate_all(&leader, task);
+    leader
+}
+
+#[track_caller]
+fn assert_batch(batch: &CollectedBatch, task: &Task, keys: &[ReportKey]) {
+    let expected = bucket(task, keys);
+    assert_eq!((batch.report_count, batch.checksum), (expected.report_count, expected.checksum));
+    assert_eq!(batch.share, expected.share);
+}
+
+fn spent(store: &impl AggregatorStore) -> u64 {
+    store.spent(&source(), Epoch(0)).unwrap()
+}
+
+const COST: u64 = EPSILON as u64;
+
+#[test]
+fn a_batch_is_charged_once_and_given_again_until_it_is_finished() {
+    let (place, task) = (Place::new(), histogram());
+    let mut leader = leader_with(&place, &task, &all());
+    // The window is longer than what is in it.
+    let window = hours(0, 24);
+    for attempt in 0..4 {
+        let batch = leader.collect(&task, &terms(&task), window, request_key(1), None).unwrap();
+        assert_batch(&batch, &task, &all());
+        assert_eq!(batch.interval, hours(0, 2));
+        assert_eq!(batch.admission.charges().len(), usize::from(attempt == 0));
+        assert_eq!(spent(&leader), COST);
+        if attempt % 2 == 1 {
+            leader = {
+                drop(leader);
+                place.leader()
+            };
+            assert_eq!(spent(&leader), COST);
+        }
+    }
+    assert_eq!(leader.collection_answer(task.id(), request_key(1)).unwrap(), None);
+    let long = vec![b'a'; 10_000];
+    assert_eq!(leader.finish_collection(task.id(), request_key(1), &long).unwrap(), long);
+    for _ in 0..2 {
+        assert_eq!(leader.finish_collection(task.id(), request_key(1), b"other").unwrap(), long);
+        assert_eq!(leader.collection_answer(task.id(), request_key(1)).unwrap(), Some(long.clone()));
+        // Its buckets are gone, it stays collected.
+        let (summary, collected) = leader.summarize(&task, window).unwrap();
+        assert_eq!((summary.report_count, summary.interval, collected), (0, None, true));
+        let again = leader.collect(&task, &terms(&task), window, request_key(1), None);
+        assert!(matches!(again, Err(CollectRefusal::Overlap)));
+        assert_eq!(spent(&leader), COST);
+        leader = {
+            drop(leader);
+            place.leader()
+        };
+    }
+}
+
+#[test]
+fn no_bucket_is_collected_twice() {
+    let (place, task) = (Place::new(), histogram());
+    let all: Vec<_> = (0..4).flat_map(|hour| keys(hour * 20..hour * 20 + 12, u64::from(hour))).collect();
+    let leader = leader_with(&place, &task, &all);
+    let collect = |leader: &LeaderDisk, window, key| {
+        leader.collect(&task, &terms(&task), window, request_key(key), None)
+    };
+    assert_batch(&collect(&leader, hours(1, 3), 1).unwrap(), &task, &all[12..36]);
+    let mut leader = leader;
+    for finished in [false, true] {
+        // Other requests, and the own key with another window.
+        for (from, to) in [(1, 3), (0, 2), (2, 4), (1, 2), (0, 4), (2, 3)] {
+            let refused = collect(&leader, hours(from, to), 2);
+            assert!(matches!(refused, Err(CollectRefusal::Overlap)), "{from} {to}");
+        }
+        assert!(matches!(collect(&leader, hours(0, 3), 1), Err(CollectRefusal::Overlap)));
+        assert_eq!(spent(&leader), COST);
+        assert!(!leader.summarize(&task, hours(0, 1)).unwrap().1);
+        assert!(leader.summarize(&task, hours(0, 2)).unwrap().1);
+        assert!(!leader.summarize(&task, hours(3, 4)).unwrap().1);
+        if !finished {
+            leader.finish_collection(task.id(), request_key(1), b"answer").unwrap();
+        }
+        leader = {
+            drop(leader);
+            place.leader()
+        };
+    }
+    // Their neighbours are whole.
+    assert_batch(&collect(&leader, hours(0, 1), 3).unwrap(), &task, &all[..12]);
+    assert_batch(&collect(&leader, hours(3, 4), 4).unwrap(), &task, &all[36..]);
+}
+
+#[test]
+fn refusals_change_nothing_and_come_in_order() {
+    let (place, task) = (Place::new(), histogram());
+    let leader = leader_with(&place, &task, &all());
+    let expected = bucket(&task, &all());
+    let right = (expected.report_count, expected.checksum);
+    let collect = |window, cap, expected| {
+        leader.collect(&task, &terms_with_cap(&task, cap), window, request_key(1), expected)
+    };
+    // Too few comes before a disagreement, that before the budget.
+    let wrong = Some((12, [0; 32]));
+    let refused = collect(hours(0, 1), 0, wrong);
+    assert!(matches!(refused, Err(CollectRefusal::Refused(Refusal::TooFew { found: 6, needed: MIN_BATCH }))));
+    let refused = collect(hours(0, 2), 0, wrong);
+    assert!(matches!(refused, Err(CollectRefusal::Mismatch { ours: 12, theirs: 12 })));
+    let refused = collect(hours(0, 2), 0, Some((11, right.1)));
+    assert!(matches!(refused, Err(CollectRefusal::Mismatch { ours: 12, theirs: 11 })));
+    let refused = collect(hours(0, 2), COST - 1, Some(right));
+    assert!(matches!(refused, Err(CollectRefusal::Refused(Refusal::Ledger(LedgerError::Spent { .. })))));
+    assert!(matches!(collect(hours(5, 5), COST, None), Err(CollectRefusal::Refused(Refusal::TooFew { .. }))));
+    assert_eq!(spent(&leader), 0);
+    assert!(!leader.summarize(&task, hours(0, 2)).unwrap().1);
+    upload_ok(&leader, &task, &[key(100, 0)]);
+    assert!(matches!(
+        leader.finish_collection(task.id(), request_key(1), b"answer"),
+        Err(StoreError::Invalid(_))
+    ));
+    drop(make_job(&leader, &task, 1));
+    // And it can be collected after all.
+    assert_batch(&collect(hours(0, 2), COST, Some(right)).unwrap(), &task, &all());
+}
+
+#[test]
+fn tasks_share_the_budget_of_their_source() {
+    let place = Place::new();
+    let tasks = [histogram(), task_of(&VdafConfig::Count, "count")];
+    let leader = place.leader();
+    for task in &tasks {
+        leader.opt_in(task.id(), &record(task)).unwrap();
+        upload_ok(&leader, task, &all());
+        aggregate_all(&leader, task);
+    }
+    let collect = |leader: &LeaderDisk, task| {
+        leader.collect(task, &terms_with_cap(task, 2 * COST - 1), hours(0, 2), request_key(1), None)
+    };
+    assert_batch(&collect(&leader, &tasks[0]).unwrap(), &tasks[0], &all());
+    let leader = {
+        drop(leader);
+        place.leader()
+    };
+    assert!(matches!(collect(&leader, &tasks[1]), Err(CollectRefusal::Refused(Refusal::Ledger(_)))));
+    assert_eq!(spent(&leader), COST);
+}
+
+#[test]
+fn every_epoch_of_the_window_is_charged() {
+    let (place, task) = (Place::new(), histogram());
+    let leader = leader_with(&place, &task, &all());
+    // Two epochs of 168 hours and one hour of a third.
+    let batch = leader.collect(&task, &terms(&task), hours(0, 2 * 168 + 1), request_key(1), None).unwrap();
+    assert_eq!(batch.admission.charges().len(), 3);
+    let spent: Vec<_> = (0..4).map(|epoch| leader.spent(&source(), Epoch(epoch)).unwrap()).collect();
+    assert_eq!(spent, [COST, COST, COST, 0]);
+    assert_eq!(leader.spent(&BudgetSource::new("other.example").unwrap(), Epoch(0)).unwrap(), 0);
+}
+
+/// The window is as long as time; only what is there is looked at.
+#[test]
+fn an_astronomically_long_interval_is_summarized() {
+    let (place, task) = (Place::new(), histogram());
+    let leader = leader_with(&place, &task, &all());
+    let for_ever = Interval::new(Time(0), Duration(u64::MAX)).unwrap();
+    assert_counted(&leader, &task, for_ever, &all());
+    let from_second = Interval::new(Time(START + 1), Duration(u64::MAX - START - 1)).unwrap();
+    assert_counted(&leader, &task, from_second, &all()[6..]);
+}
+
+/// Reports that come when their window was collected are refused or left out, and jobs add nothing to it.
+#[test]
+fn nothing_is_added_to_a_collected_window() {
+    for finished in [false, true] {
+        let (place, task) = (Place::new(), histogram());
+        let leader = leader_with(&place, &task, &all());
+        // In a job, in the queue and put back.
+        upload_ok(&leader, &task, &[key(20, 0), key(21, 3), key(22, 0), key(23, 0), key(24, 3)]);
+        let (number, taken) = make_job(&leader, &task, 2).unwrap();
+        let draft = leader.next_reports(task.id(), 1, Time(u64::MAX)).unwrap().unwrap();
+        leader.create_job(task.id(), &draft, &[], &[0], b"").unwrap();
+        let batch = leader.collect(&task, &terms(&task), hours(0, 2), request_key(1), None).unwrap();
+        assert_batch(&batch, &task, &all());
+        if finished {
+            leader.finish_collection(task.id(), request_key(1), b"answer").unwrap();
+        }
+        let mut leader = leader;
+        for _ in 0..2 {
+            let late = upload(&leader, &task, &[key(0, 0), key(30, 1), key(21, 3)]).unwrap();
+            assert_eq!(late[..2], [Err(ReportError::BatchCollected); 2]);
+            assert_eq!(late[2], Err(ReportError::ReportReplayed));
+            leader = {
+                drop(leader);
+                place.leader()
+            };
+        }
+        leader.commit_job(&task, number, &sums(&task, &taken), &[]).unwrap();
+        assert_counted(&leader, &task, hours(3, 4), &[key(21, 3)]);
+        let (number, rest) = make_job(&leader, &task, 10).unwrap();
+        assert_eq!(rest, [key(24, 3)]);
+        leader.commit_job(&task, number, &sums(&task, &rest), &[]).unwrap();
+        assert_eq!(leader.backlog(task.id()).unwrap(), 0);
+        let counted = if finished { 0 } else { 12 };
+        assert_eq!(leader.summarize(&task, hours(0, 2)).unwrap().0.report_count, counted);
+        if !finished {
+            let again = leader.collect(&task, &terms(&task), hours(0, 2), request_key(1), None).unwrap();
+            assert_batch(&again, &task, &all());
+        }
+    }
+}
+
+#[test]
+fn what_is_finished_leaves_no_rows() {
+    use super::super::keys::{Kind, of_task};
+    let (place, task) = (Place::new(), histogram());
+    // More rows than one commit deletes.
+    let hours_used = 1_200;
+    let mut all: Vec<_> = (0..hours_used).map(|hour| key(hour, u64::from(hour))).collect();
+    all.push(key(9_999, 5_000));
+    let leader = leader_with(&place, &task, &all);
+    let rows = |leader: &LeaderDisk| {
+        [Kind::Count, Kind::Share, Kind::Ids].map(|kind| {
+            let mut rows = 0;
+            leader
+                .core
+                .rows(&of_task(kind, task.id()), None, |_, _| {
+                    rows += 1;
+                    Ok(true)
+                })
+                .unwrap();
+            rows
+        })
+    };
+    assert_eq!(rows(&leader), [1_201; 3]);
+    let window = hours(0, u64::from(hours_used));
+    leader.collect(&task, &terms(&task), window, request_key(1), None).unwrap();
+    leader.finish_collection(task.id(), request_key(1), b"answer").unwrap();
+    assert_eq!(rows(&leader), [1; 3]);
+    let leader = {
+        drop(leader);
+        place.leader()
+    };
+    assert_counted(&leader, &task, hours(0, 10_000), &all[1_200..]);
+}
+
+#[test]
+fn collection_jobs_are_kept_and_do_not_overlap() {
+    let (place, task) = (Place::new(), histogram());
+    let mut leader = leader_with(&place, &task, &all());
+    let id = task.id();
+    let create = |leader: &LeaderDisk, number, from, to| {
+        leader.create_collection(id, collection_id(number), b"query", hours(from, to)).unwrap()
+    };
+    assert!(matches!(create(&leader, 1, 0, 2), CollectionCreated::New(_)));
+    let asking = CollectionState::AskingHelper { request: vec![b'r'; 4_000] };
+    for state in [CollectionState::Draining, asking.clone(), asking.clone()] {
+        let CollectionCreated::Existing(job) = create(&leader, 1, 0, 2) else { panic!() };
+        let expected_state = job.state.clone();
+        assert!(expected_state == CollectionState::Draining || expected_state == asking);
+        assert_eq!((job.request.as_slice(), job.interval), (b"query".as_slice(), hours(0, 2)));
+        assert!(matches!(create(&leader, 2, 1, 3), CollectionCreated::Overlap));
+        leader.set_collection_state(id, collection_id(1), &state).unwrap();
+        leader = {
+            drop(leader);
+            place.leader()
+        };
+        let open = leader.open_collections(id).unwrap();
+        assert_eq!(open.iter().map(|job| job.state.clone()).collect::<Vec<_>>(), [state]);
+    }
+    // Not ready before there is an answer.
+    let ready = CollectionState::Ready { readable_from: 77 };
+    assert!(leader.set_collection_state(id, collection_id(1), &ready).is_err());
+    leader.collect(&task, &terms(&task), hours(0, 2), request_key(1), None).unwrap();
+    leader.finish_collection(id, request_key(1), b"answer").unwrap();
+    leader.set_collection_state(id, collection_id(1), &ready).unwrap();
+    assert!(leader.set_collection_state(id, collection_id(1), &asking).is_err());
+    assert!(leader.open_collections(id).unwrap().is_empty());
+    let mut leader = {
+        drop(leader);
+        place.leader()
+    };
+    let CollectionCreated::Existing(job) = create(&leader, 1, 0, 2) else { panic!() };
+    assert_eq!(job.state, ready);
+    assert!(matches!(create(&leader, 2, 1, 3), CollectionCreated::Overlap));
+    // Deleted: the answer is forgotten, that it was collected is not.
+    leader.delete_collection(id, collection_id(1)).unwrap();
+    for _ in 0..2 {
+        assert_eq!(leader.collection(id, collection_id(1)).unwrap(), None);
+        assert_eq!(leader.collection_answer(id, request_key(1)).unwrap(), None);
+        assert!(matches!(create(&leader, 1, 0, 2), CollectionCreated::Overlap));
+        assert_eq!(upload(&leader, &task, &[key(50, 0)]).unwrap(), [Err(ReportError::BatchCollected)]);
+        assert!(leader.finish_collection(id, request_key(1), b"second").is_err());
+        leader.delete_collection(id, collection_id(1)).unwrap();
+        leader = {
+            drop(leader);
+            place.leader()
+        };
+    }
+}
+
+#[test]
+fn deleting_an_open_collection_job_opens_its_window() {
+    let (place, task) = (Place::new(), histogram());
+    let leader = leader_with(&place, &task, &all());
+    let create = |leader: &LeaderDisk, number| {
+        leader.create_collection(task.id(), collection_id(number), b"query", hours(0, 2)).unwrap()
+    };
+    create(&leader, 1);
+    leader.delete_collection(task.id(), collection_id(1)).unwrap();
+    upload_ok(&leader, &task, &[key(60, 0)]);
+    let leader = {
+        drop(leader);
+        place.leader()
+    };
+    upload_ok(&leader, &task, &[key(61, 0)]);
+    assert!(leader.set_collection_state(task.id(), collection_id(1), &CollectionState::Draining).is_err());
+    // Charged but not finished when it was deleted: only the same request goes on with it.
+    create(&leader, 2);
+    leader.collect(&task, &terms(&task), hours(0, 2), request_key(2), None).unwrap();
+    leader.delete_collection(task.id(), collection_id(2)).unwrap();
+    let leader = {
+        drop(leader);
+        place.leader()
+    };
+    assert!(matches!(create(&leader, 1), CollectionCreated::Overlap));
+    assert!(matches!(create(&leader, 2), CollectionCreated::New(_)));
+    let batch = leader.collect(&task, &terms(&task), hours(0, 2), request_key(2), None).unwrap();
+    assert_batch(&batch, &task, &all());
+    assert_eq!(spent(&leader), COST);
+}
+
+/// Many requests for overlapping windows at once: one is charged.
+#[test]
+fn of_concurrent_queries_one_is_charged() {
+    let (place, task) = (Place::new(), histogram());
+    let leader = leader_with(&place, &task, &all());
+    let admitted = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|number| {
+                let (leader, task) = (&leader, &task);
+                let window = hours(0, 2 + u64::from(number % 3));
+                scope.spawn(move || {
+                    leader.collect(task, &terms(task), window, request_key(number), None).is_ok()
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| usize::from(thread.join().unwrap())).sum::<usize>()
+    });
+    assert_eq!((admitted, spent(&leader)), (1, COST));
+}
