@@ -48,6 +48,10 @@ pub const UNREACHABLE_MAX: Duration = Duration::from_secs(60);
 /// reports takes many minutes.
 pub const PENDING_MAX: Duration = Duration::from_secs(3600);
 
+/// How long a request of the collector's own interface waits for its release before it is answered with 202.
+/// Below the time in which most clients and proxies give up.
+pub const ANSWER_MAX: Duration = Duration::from_secs(25);
+
 /// How often a job may be gone at the place that the leader gave for it before that is an error: once is a
 /// leader that lost its jobs, more is a leader that makes none.
 const LOST_MAX: u32 = 2;
@@ -70,6 +74,8 @@ pub struct Timing {
     pub unreachable_max: Duration,
     /// See [`PENDING_MAX`].
     pub pending_max: Duration,
+    /// See [`ANSWER_MAX`].
+    pub answer_max: Duration,
 }
 
 impl Default for Timing {
@@ -82,6 +88,7 @@ impl Default for Timing {
             retry_max: RETRY_MAX,
             unreachable_max: UNREACHABLE_MAX,
             pending_max: PENDING_MAX,
+            answer_max: ANSWER_MAX,
         }
     }
 }

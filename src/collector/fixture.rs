@@ -236,6 +236,7 @@ fn timing() -> Timing {
         retry_max: short,
         unreachable_max: Duration::from_millis(200),
         pending_max: Duration::from_secs(600),
+        answer_max: Duration::from_secs(600),
     }
 }
 
@@ -272,6 +273,12 @@ impl World {
     /// One that does not wait for a pending job at all.
     pub(super) fn impatient(&self) -> Collector {
         let timing = Timing { pending_max: Duration::ZERO, ..timing() };
+        self.make(self.store(), &self.leader.endpoint, timing)
+    }
+
+    /// One whose interface lets nobody wait.
+    pub(super) fn brisk(&self) -> Collector {
+        let timing = Timing { answer_max: Duration::ZERO, ..timing() };
         self.make(self.store(), &self.leader.endpoint, timing)
     }
 

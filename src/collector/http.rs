@@ -11,8 +11,6 @@
 //! Times are in RFC 3339 or POSIX seconds. Everything below `/v1` needs the administrator's bearer token.
 //! A `POST` may be repeated: a window is collected once, and its release is returned from then on.
 
-use std::time::Duration;
-
 use arras_protocol::messages::TaskId;
 use axum::Router;
 use axum::body::Bytes;
@@ -36,10 +34,6 @@ use crate::store::StoreError;
 
 /// A request's body, in bytes: two times.
 const BODY_BYTES_MAX: usize = 4 * 1024;
-
-/// How long a request waits for its release before it is answered with 202. Below the time in which most
-/// clients and proxies give up.
-const COLLECT_WAIT: Duration = Duration::from_secs(25);
 
 /// After how many seconds to ask again after a 202.
 const COLLECT_RETRY_AFTER: u32 = 1;
@@ -171,7 +165,7 @@ async fn collect(
         let collector = collector.clone();
         async move { collector.collect(id, window).await }
     };
-    match within(COLLECT_WAIT, collecting).await {
+    match within(collector.timing().answer_max, collecting).await {
         Some(Ok(release)) => Ok(json(StatusCode::OK, release.to_json())),
         Some(Err(error)) => Err(problem(&error, id)),
         None => {

@@ -22,7 +22,8 @@ use arras_protocol::hpke::PrivateKey;
 use arras_protocol::messages::TaskId;
 
 pub use collect::{
-    PENDING_MAX, POLL_DEFAULT, POLL_MAX, POLL_MIN, RETRY_FIRST, RETRY_MAX, Timing, UNREACHABLE_MAX,
+    ANSWER_MAX, PENDING_MAX, POLL_DEFAULT, POLL_MAX, POLL_MIN, RETRY_FIRST, RETRY_MAX, Timing,
+    UNREACHABLE_MAX,
 };
 pub use errors::{CollectError, Refused};
 pub use http::{ReleaseList, TaskList, router};

@@ -16,10 +16,14 @@ struct Console {
 
 impl Console {
     async fn new(token: Option<&str>) -> Self {
+        Self::of(token, World::collector).await
+    }
+
+    async fn of(token: Option<&str>, collector: impl FnOnce(&World) -> Collector) -> Self {
         let world = World::new().await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}/", listener.local_addr().unwrap());
-        let app = router(world.collector());
+        let app = router(collector(&world));
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         let token = token.map(|token| BearerToken::new(SecretString::new(token)).unwrap());
         let client = PeerClient::new(endpoint.parse().unwrap(), token, None).unwrap();
@@ -124,4 +128,20 @@ async fn only_health_needs_no_token() {
         }
         assert_eq!(console.world.leader.asked(), []);
     }
+}
+
+#[tokio::test]
+async fn what_takes_longer_goes_on_without_its_caller() {
+    let console = Console::of(Some(ADMIN_TOKEN), World::brisk).await;
+    console.world.leader.plan(&[Act::Created, Act::Pending, Act::Ready(CELLS.to_vec())]);
+    let week = format!(r#"{{"from":{MONDAY},"to":{}}}"#, MONDAY + 7 * 24 * HOUR);
+    let reply = console.post(&console.task, week).await;
+    assert_eq!(reply.status, StatusCode::ACCEPTED);
+    assert_eq!(reply.headers[header::RETRY_AFTER], "1");
+    while console.get("v1/releases/1").await.status == StatusCode::NOT_FOUND {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let release = Release::from_json(&console.get("v1/releases/1").await.body).unwrap();
+    assert_eq!(release.report_count, 19_785);
+    assert_eq!(console.world.leader.asked().len(), 3);
 }
