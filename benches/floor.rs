@@ -1,6 +1,11 @@
 //! `cargo bench --bench floor`: HPKE open and verification in both roles, in a bare loop on one thread. One
 //! iteration is 500 reports.
-#![allow(unreachable_pub, clippy::print_stdout, clippy::cast_precision_loss, reason = "a bench prints ratios")]
+#![allow(
+    unreachable_pub,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a bench prints ratios"
+)]
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 

@@ -4,7 +4,12 @@
 //! All three roles and the uploader run in this process, so its CPU time holds also the uploader's HTTP client,
 //! which the service does not pay for: the ratio is an upper bound. Reports are made beforehand. Options:
 //! `--reports N` (default 20000), `--dir DIR` (where the stores lie; default: the target folder's file system).
-#![allow(unreachable_pub, clippy::print_stdout, clippy::cast_precision_loss, reason = "a bench prints ratios")]
+#![allow(
+    unreachable_pub,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a bench prints ratios"
+)]
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -65,7 +70,7 @@ fn floor(name: &str, vdaf: VdafChoice) -> f64 {
     let floor = common::Floor::new(name, vdaf, FLOOR_REPORTS);
     let before = common::cpu_time();
     floor.run();
-    (common::cpu_time() - before).as_secs_f64() * 1e6 / floor.len() as f64
+    common::cpu_time().saturating_sub(before).as_secs_f64() * 1e6 / floor.len() as f64
 }
 
 struct Measured {
@@ -122,7 +127,7 @@ fn pipeline(name: &str, vdaf: VdafChoice, count: usize, dir: &Path) -> Measured 
         let release =
             service.collector().expect("a collector").collect(task.id(), window).await.expect("a release");
         assert_eq!(release.report_count, count as u64);
-        let measured = Measured { cpu: common::cpu_time() - cpu, elapsed: started.elapsed() };
+        let measured = Measured { cpu: common::cpu_time().saturating_sub(cpu), elapsed: started.elapsed() };
         service.stop().await;
         measured
     })

@@ -124,8 +124,8 @@ pub struct Listeners {
 
 impl Service {
     /// Opens the stores, binds the addresses and serves. The configuration must have no problems, see
-    /// [`Config::load_for_start`].
-    pub async fn start(
+    /// [`Config::load_for_start`]. Must be called within a tokio runtime; blocks while stores open.
+    pub fn start(
         config: &Config,
         environment: &Environment,
         listeners: Listeners,
@@ -240,7 +240,7 @@ impl Service {
             hpke_configs,
             opener,
             id_key: IdKey::new(config.id_key.expose()),
-            leader_token: config.leader_token_sha256.clone(),
+            leader_token: config.leader_token_sha256,
             limits: limits(&config.limits),
             clock: Arc::clone(&environment.clock),
             noise: Arc::clone(&environment.noise),
@@ -390,7 +390,7 @@ fn collectors<'a>(entries: impl Iterator<Item = CollectorEntry<'a>>) -> Result<C
             Ok(RegisteredCollector {
                 name: name.clone(),
                 hpke_config: hpke_config.message(),
-                token: token.cloned(),
+                token: token.copied(),
                 budget_sources,
             })
         })

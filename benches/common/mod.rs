@@ -166,6 +166,7 @@ impl Floor {
 }
 
 /// CPU time of all threads of this process so far.
+#[allow(dead_code, reason = "only the pipeline needs it")]
 pub fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))

@@ -26,7 +26,7 @@ pub fn run(
     let config = Config::load_for_start(&args.config, now)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut service = Service::start(&config, &Environment::real(), Listeners::default()).await?;
+        let mut service = Service::start(&config, &Environment::real(), Listeners::default())?;
         for (role, address, endpoint) in roles(&config) {
             writeln!(out, "{role} listens on {address}{endpoint}")?;
         }

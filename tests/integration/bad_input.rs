@@ -144,7 +144,7 @@ async fn a_report_sent_again_counts_once() {
         deployment.stop_role(role).await;
     }
     for role in [Role::Helper, Role::Leader] {
-        deployment.start_role(role).await;
+        deployment.start_role(role);
     }
     assert_eq!(deployment.uploader().upload(deployment.task.id(), &reports).await.unwrap().len(), 64);
     let collected = deployment.collect().await.unwrap();

@@ -109,7 +109,7 @@ async fn a_repeated_collection_gets_the_same_bytes() {
         deployment.stop_role(role).await;
     }
     for role in [Role::Helper, Role::Leader] {
-        deployment.start_role(role).await;
+        deployment.start_role(role);
     }
     assert_eq!(deployment.collect().await.unwrap(), first, "also after a restart of both");
     deployment.stop().await;
@@ -122,7 +122,7 @@ async fn a_helper_that_comes_back_loses_no_report() {
     deployment.stop_role(Role::Helper).await;
     deployment.upload(&deployment.one_hots(64)).await;
     tokio::time::sleep(std::time::Duration::from_millis(800)).await;
-    deployment.start_role(Role::Helper).await;
+    deployment.start_role(Role::Helper);
     assert_eq!(deployment.collect().await.unwrap().sums, vec![1; 64]);
     deployment.stop().await;
 }

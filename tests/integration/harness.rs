@@ -141,7 +141,7 @@ impl Deployment {
             hpke: (unknown.clone(), unknown),
         };
         for role in [Role::Helper, Role::Leader, Role::Collector] {
-            deployment.start_role(role).await;
+            deployment.start_role(role);
         }
         let configuration = deployment.task.configuration();
         let leader = fetch_hpke_configs(&deployment.http, &configuration.leader).await.unwrap();
@@ -158,7 +158,7 @@ impl Deployment {
         self.dir.path().join(format!("{role}.toml"))
     }
 
-    pub async fn start_role(&mut self, role: Role) {
+    pub fn start_role(&mut self, role: Role) {
         let (name, setup) = match role {
             Role::Leader => ("leader", &mut self.loopback.leader),
             Role::Helper => ("helper", &mut self.loopback.helper),
@@ -173,7 +173,7 @@ impl Deployment {
             Role::Collector => Listeners { collector: listener, ..Listeners::default() },
         };
         let environment = Environment { clock: self.clock.clone(), noise: Arc::clone(&self.noise) };
-        let service = Service::start(&config, &environment, listeners).await.unwrap();
+        let service = Service::start(&config, &environment, listeners).unwrap();
         match role {
             Role::Leader => self.leader = Some(service),
             Role::Helper => self.helper = Some(service),
@@ -280,7 +280,7 @@ impl Deployment {
         let response = CollectionJobResp::from_bytes(&answer).unwrap();
         let config = Config::load(&self.config_path("collector")).unwrap().collector.unwrap();
         let key = PrivateKey::from_bytes(*config.hpke[0].private_key.expose());
-        let slack = 2 * self.task.policy().map_or(1_000, |policy| policy.noise_slack());
+        let slack = 2 * self.task.policy().map_or(1_000, arras_protocol::policy::PrivacyPolicy::noise_slack);
         let sums = arras_protocol::collection::open_and_unshard(
             &self.task,
             &key,

@@ -78,7 +78,7 @@ async fn a_spent_budget_refuses_and_says_what_is_left() {
         assert!(detail.contains("only 0.5 is left") && detail.contains("stays refused"), "{detail}");
         // A restart changes nothing about it.
         deployment.stop_role(Role::Leader).await;
-        deployment.start_role(Role::Leader).await;
+        deployment.start_role(Role::Leader);
     }
     deployment.stop().await;
 }

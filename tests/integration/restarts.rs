@@ -47,7 +47,7 @@ fn child_process() {
     runtime.block_on(async {
         let config = Config::load(Path::new(&path)).unwrap();
         let environment = Environment { clock: Arc::new(SystemClock), noise: Arc::new(|| Box::new(NoNoise)) };
-        let mut service = Service::start(&config, &environment, Listeners::default()).await.unwrap();
+        let mut service = Service::start(&config, &environment, Listeners::default()).unwrap();
         service.failed().await;
     });
 }
@@ -237,7 +237,7 @@ async fn kill_9_at_random_moments_loses_and_repeats_nothing() {
                 leader.kill(&http).await;
                 helper.kill(&http).await;
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         } => unreachable!("the killing goes on until the collection is ready"),
     };
     for bucket in &load.acknowledged {

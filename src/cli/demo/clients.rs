@@ -65,15 +65,16 @@ impl Clients {
                 std::iter::repeat_n(journey, usize::try_from(journey.conversions).unwrap_or(0))
             })
             .collect();
-        let step = DAY as f64 / conversions.len() as f64;
+        let total = conversions.len() as u64;
         conversions
             .par_chunks(REPORTS_PER_REQUEST)
             .enumerate()
             .map(|(chunk, journeys)| {
                 let mut body = Vec::new();
                 for (index, journey) in journeys.iter().enumerate() {
-                    let position = (chunk * REPORTS_PER_REQUEST + index) as f64;
-                    convert(task, &maker, journey, day + (position * step) as u64, &mut body)?;
+                    let position = (chunk * REPORTS_PER_REQUEST + index) as u64;
+                    // Evenly over the day.
+                    convert(task, &maker, journey, day + position * DAY / total, &mut body)?;
                 }
                 bar.inc(BAR_STEP.min(journeys.len() as u64));
                 Ok(body)

@@ -150,8 +150,7 @@ async fn play(args: &Args, journeys: &Journeys, dir: &Path, now: u64) -> Result<
         TaskFolder::new(&folder).add(task.id(), &provisioned).map_err(failed)?;
     }
     let mut stages = Stages::start();
-    let service =
-        Service::start(&config, &Environment::real(), loopback.take_listeners()).await.map_err(failed)?;
+    let service = Service::start(&config, &Environment::real(), loopback.take_listeners()).map_err(failed)?;
     stages.end("start leader, helper and collector");
     let released = replay(args, journeys, &task, &service, &mut stages, day).await;
     let spent = spent_of_budget(&config, day, &service).await;

@@ -1,4 +1,5 @@
 //! What the demo prints.
+#![allow(clippy::cast_precision_loss, reason = "figures for people, far below 2^52")]
 
 use std::io::{self, Write};
 use std::path::PathBuf;
