@@ -94,9 +94,8 @@ fn pipeline(name: &str, vdaf: VdafChoice, count: usize, dir: &Path) -> Measured 
                 .add(task.id(), &provisioned)
                 .expect("a task");
         }
-        let service = Service::start(&config, &Environment::real(), loopback.take_listeners())
-            .await
-            .expect("a service");
+        let service =
+            Service::start(&config, &Environment::real(), loopback.take_listeners()).expect("a service");
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(arras::net::tls::client_config(None).expect("no roots"))
             .no_proxy()

@@ -45,6 +45,7 @@ pub struct Collected {
     pub body: Vec<u8>,
 }
 
+#[derive(Clone, Copy)]
 pub enum Role {
     Leader,
     Helper,
