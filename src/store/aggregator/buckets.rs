@@ -115,9 +115,18 @@ impl<M: Memory, P> Core<M, P> {
     }
 
     /// Counts and checksums of an interval. It may be astronomically long: only rows that exist are read.
-    pub(super) fn count(&self, task: TaskId, interval: Interval) -> Result<BatchSummary, StoreError> {
+    /// Times that are `gone` are left out.
+    pub(super) fn count(
+        &self,
+        task: TaskId,
+        interval: Interval,
+        gone: impl Fn(Time) -> bool,
+    ) -> Result<BatchSummary, StoreError> {
         let mut summary = BatchSummary { report_count: 0, checksum: [0; 32], interval: None };
         self.rows_in(Kind::Count, task, interval, |time, _, value| {
+            if gone(time) {
+                return Ok(true);
+            }
             let (report_count, checksum) = decode_count(value).ok_or_else(|| self.malformed())?;
             summary.report_count = summary.report_count.saturating_add(report_count);
             summary.checksum.iter_mut().zip(checksum).for_each(|(byte, other)| *byte ^= other);

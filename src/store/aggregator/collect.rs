@@ -23,8 +23,10 @@ impl<M: Memory, P> Core<M, P> {
     ) -> Result<(BatchSummary, bool), StoreError> {
         let entry = self.entry(task)?;
         let _turn = entry.turn();
-        let collected = !entry.memory().seen().collected_in(interval).is_empty();
-        Ok((self.count(task, interval)?, collected))
+        let collected = entry.memory().seen().collected_in(interval);
+        // The rows of a finished window are being deleted.
+        let gone = |time| collected.iter().any(|window| window.finished && window.interval.contains(time));
+        Ok((self.count(task, interval, gone)?, !collected.is_empty()))
     }
 
     pub(super) fn spent(&self, source: &BudgetSource, epoch: Epoch) -> Result<u64, StoreError> {
@@ -53,7 +55,7 @@ impl<M: Memory, P> Core<M, P> {
             }
             _ => return Err(CollectRefusal::Overlap),
         };
-        let summary = self.count(task.id(), interval)?;
+        let summary = self.count(task.id(), interval, |_| false)?;
         let facts = BatchFacts { report_count: summary.report_count, charged_before: !earlier.is_empty() };
         let (admission, receipt) =
             self.admit(task.id(), terms, &window, facts, |report_count| match expected {
