@@ -69,8 +69,9 @@ impl Device {
         if sent.len() >= usize::try_from(contributions.get()).unwrap_or(usize::MAX) {
             return Err(ConversionError::ContributionsSpent(contributions));
         }
+        let report = maker.make(rng, now, &measurement, None)?;
         sent.push(now);
-        Ok(maker.make(rng, now, &measurement, None)?)
+        Ok(report)
     }
 
     fn measure(&self, task: &Task, conversion: Conversion) -> Result<Measurement, ConversionError> {
@@ -93,5 +94,103 @@ impl Device {
             }
             _ => Err(ConversionError::NotAHistogram),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use arras_protocol::codepoints::BATCH_MODE_TIME_INTERVAL;
+    use arras_protocol::hpke::PrivateKey;
+    use arras_protocol::messages::{Extensions, HpkeConfig, TaskConfiguration, TimePrecision, Url};
+    use arras_protocol::vdaf::VdafConfig;
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+    const K: NonZeroU32 = NonZeroU32::new(2).unwrap();
+
+    fn task(vdaf: &VdafConfig) -> Task {
+        let url = |text: &str| Url::new(text).unwrap();
+        let precision = TimePrecision::from_seconds(3_600).unwrap();
+        let configuration = TaskConfiguration::new(
+            b"test",
+            url("https://leader.example/"),
+            url("https://helper.example/"),
+            precision,
+            10,
+            BATCH_MODE_TIME_INTERVAL,
+            vdaf,
+            Extensions::none(),
+        );
+        Task::new(configuration.unwrap()).unwrap()
+    }
+
+    fn maker(task: &Task) -> ReportMaker<'_> {
+        let config = |id| HpkeConfig::new(id, &PrivateKey::generate(&mut rand::rng()).public_key());
+        ReportMaker::new(task, &config(1), &config(2)).unwrap()
+    }
+
+    fn convert(device: &mut Device, task: &Task, posix_seconds: u64) -> Result<Report, ConversionError> {
+        let conversion = Conversion { posix_seconds, consent: true };
+        device.convert(&mut rand::rng(), task, &maker(task), K, conversion)
+    }
+
+    #[test]
+    fn a_device_sends_k_reports_in_any_seven_days() {
+        let task = task(&VdafConfig::histogram(16).unwrap());
+        let mut device = Device::default();
+        convert(&mut device, &task, NOW).unwrap();
+        convert(&mut device, &task, NOW + 10).unwrap();
+        let late = NOW + CONTRIBUTION_SECONDS;
+        for now in [NOW + 11, late - 1] {
+            assert!(matches!(convert(&mut device, &task, now), Err(ConversionError::ContributionsSpent(K))));
+        }
+        convert(&mut device, &task, late).unwrap();
+        assert!(convert(&mut device, &task, late + 9).is_err(), "the second one still counts");
+        convert(&mut device, &task, late + 10).unwrap();
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_give_reports_back() {
+        let task = task(&VdafConfig::histogram(16).unwrap());
+        let mut device = Device::default();
+        convert(&mut device, &task, NOW).unwrap();
+        convert(&mut device, &task, NOW).unwrap();
+        assert!(convert(&mut device, &task, NOW - 100).is_err());
+    }
+
+    /// A bucket that the task does not have made no report but used up a contribution.
+    #[test]
+    fn a_conversion_that_makes_no_report_costs_nothing() {
+        let task = task(&VdafConfig::histogram(16).unwrap());
+        let mut device = Device::default();
+        device.impressions.remember(99, NOW);
+        assert!(matches!(convert(&mut device, &task, NOW), Err(ConversionError::Report(_))));
+        device.impressions.remember(3, NOW);
+        convert(&mut device, &task, NOW).unwrap();
+        convert(&mut device, &task, NOW).unwrap();
+    }
+
+    #[test]
+    fn without_consent_nothing_is_attributed() {
+        let mut device = Device::default();
+        device.impressions.remember(3, NOW);
+        let cells = |device: &Device, consent| {
+            let task = task(&VdafConfig::l1_bound_sum(4, 1).unwrap());
+            match device.measure(&task, Conversion { posix_seconds: NOW, consent }).unwrap() {
+                Measurement::Vector(ref cells) => cells.clone(),
+                _ => panic!("a vector for a vector task"),
+            }
+        };
+        assert_eq!(cells(&device, true), [0, 0, 0, 1]);
+        assert_eq!(cells(&device, false), [0; 4]);
+        let histogram = task(&VdafConfig::histogram(16).unwrap());
+        let refused = device.measure(&histogram, Conversion { posix_seconds: NOW, consent: false });
+        assert!(matches!(refused.unwrap(), Measurement::Bucket(NOT_ATTRIBUTED)));
+        assert!(matches!(
+            device.measure(&task(&VdafConfig::Count), Conversion { posix_seconds: NOW, consent: true }),
+            Err(ConversionError::NotAHistogram)
+        ));
     }
 }

@@ -1,9 +1,9 @@
 //! What both aggregators' HTTP interfaces share: reading requests strictly, answering with DAP's media types
 //! or a problem document.
 
-use arras_protocol::codec::Encode as _;
+use arras_protocol::codec::{CodecError, Encode as _};
 use arras_protocol::messages::{HpkeConfigList, MediaType, TaskId};
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
@@ -112,6 +112,17 @@ impl axum::response::IntoResponse for Problem {
     }
 }
 
+/// What is wrong with a collector's query (DAP-18 sections 4.6.2 and 5.1.1).
+pub(crate) fn query_problem(error: CodecError) -> Problem {
+    match error {
+        CodecError::ExtensionOrder { .. } => Problem::dap(DapError::InvalidExtension, error.to_string()),
+        CodecError::Invalid { field: "interval", .. } => {
+            Problem::dap(DapError::BatchInvalid, error.to_string())
+        }
+        _ => Problem::invalid(error),
+    }
+}
+
 /// Parses an id out of a path.
 pub(crate) fn parse_task_id(text: &str) -> Result<TaskId, Problem> {
     text.parse().map_err(Problem::invalid)
@@ -167,17 +178,26 @@ pub(crate) fn preflight(methods: &'static str) -> Response {
     allow_any_origin((StatusCode::NO_CONTENT, headers).into_response())
 }
 
-/// The body, or why it could not be read.
-pub(crate) fn body_or_problem(
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
-    limit: usize,
-) -> Result<Bytes, Problem> {
-    body.map_err(|rejection| {
-        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+/// Reads a body of at most `limit` bytes. Called after the request's sender and task were checked, so that nobody
+/// can make the server hold bytes for a request that it would refuse anyway.
+pub(crate) async fn read_body(body: Body, limit: usize) -> Result<Bytes, Problem> {
+    axum::body::to_bytes(body, limit).await.map_err(|error| {
+        if is_too_long(&error) {
             return Problem::own(OwnError::TooLarge, format!("a request body may have {limit} bytes"));
         }
         Problem::invalid("the body ended before its announced length")
     })
+}
+
+fn is_too_long(error: &axum::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<http_body_util::LengthLimitError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Puts routes below an endpoint's path and answers everything else with a problem document.

@@ -223,7 +223,7 @@ impl ProblemDocument {
         self
     }
 
-    /// Lists the code points that were not recognized (DAP-18 4.5.2).
+    /// Lists the code points that were not recognized (DAP-18 4.4.2.2).
     #[must_use]
     pub fn with_unsupported_extensions(mut self, code_points: impl Into<Vec<u16>>) -> Self {
         self.unsupported_extensions = code_points.into();

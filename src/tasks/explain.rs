@@ -21,11 +21,11 @@ pub fn explain(known: &KnownTask) -> String {
     line(format!("  name         {} ({} profile)", name(task), task.profile().name()));
     line(format!("  measures     {}", task.vdaf().config().describe()));
     if !campaigns.is_empty() {
-        line(format!("  campaigns    {} (bucket 0 is \"not attributed\")", campaigns.join(", ")));
+        line(format!("  campaigns    {} (bucket 0 is \"not attributed\")", printable(&campaigns.join(", "))));
     }
     line(format!("  leader       {}", configuration.leader));
     line(format!("  helper       {}", configuration.helper));
-    line(format!("  collector    {collector}"));
+    line(format!("  collector    {}", printable(collector)));
     line(format!(
         "  windows      whole multiples of {}, each with at least {} reports, each released once",
         seconds(configuration.time_precision.seconds()),
@@ -58,6 +58,11 @@ pub fn name(task: &Task) -> String {
         Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
         _ => format!("{:02x?}", task.configuration().task_info()),
     }
+}
+
+/// Free of control characters, since it goes to a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// A duration in its largest whole unit.

@@ -1,6 +1,7 @@
 //! Bad input: a clear error, nothing lost, nothing else harmed.
 
 use arras::net::problem::{DapError, ErrorType, OwnError};
+use arras_client::upload::UploadError;
 use arras_protocol::codec::{Decode as _, Encode as _};
 use arras_protocol::hpke::PrivateKey;
 use arras_protocol::messages::{
@@ -11,7 +12,7 @@ use arras_protocol::report::ReportMaker;
 use arras_protocol::task::Task;
 use arras_protocol::vdaf::Measurement;
 
-use crate::harness::{Deployment, NOW, Options, PRECISION, Role, WINDOW, read, task_file};
+use crate::harness::{Deployment, NOW, Options, PATIENCE, PRECISION, Role, WINDOW, read, task_file};
 
 async fn upload_raw(
     deployment: &Deployment,
@@ -337,5 +338,85 @@ async fn unknown_jobs_are_not_found() {
         let response = deployment.http.get(url).bearer_auth(token.expose()).send().await.unwrap();
         assert_eq!(*read(response).await.unwrap_err().kind(), expected);
     }
+    deployment.stop().await;
+}
+
+/// A full store answers 503 with a time to come back, keeps what it has, and takes reports again once the queue is
+/// worked off.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_store_says_so_and_recovers() {
+    let extra = "limits = { max_store_bytes = 4194304, max_body_bytes = 1048576 }";
+    let mut deployment = Deployment::start(Options { extra, ..Options::default() }).await;
+    deployment.stop_role(Role::Helper).await;
+    let report = deployment.report(0).to_bytes().len();
+    let per_request = 200_000 / report;
+    let mut accepted = vec![0_i128; 64];
+    let mut full = None;
+    for request in 0..60_u32 {
+        let bucket = request % 64;
+        let reports: Vec<_> = (0..per_request).map(|_| deployment.report(bucket)).collect();
+        match deployment.uploader().upload(deployment.task.id(), &reports).await {
+            Ok(refused) => {
+                assert_eq!(refused, []);
+                accepted[bucket as usize] += per_request as i128;
+            }
+            Err(UploadError::Refused { status, retry_after, detail }) => {
+                assert_eq!((status, retry_after.is_some()), (503, true), "{detail}");
+                assert!(detail.contains("no space is left"), "{detail}");
+                full = Some(request);
+                break;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(full.is_some_and(|request| request > 5), "the store fills up: {full:?}");
+    deployment.start_role(Role::Helper);
+    let total: i128 = accepted.iter().sum();
+    deployment.settled(u64::try_from(total).unwrap()).await;
+    // Space comes back as whole files; until then the answer stays 503.
+    let more = deployment.one_hots(64);
+    let started = std::time::Instant::now();
+    while let Err(error) = deployment.uploader().upload(deployment.task.id(), &more).await {
+        assert!(matches!(error, UploadError::Refused { status: 503, .. }), "{error}");
+        assert!(started.elapsed() < PATIENCE, "no space comes back");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let expected: Vec<i128> = accepted.iter().map(|count| count + 1).collect();
+    assert_eq!(deployment.collect().await.unwrap().sums, expected, "nothing is lost, nothing counts twice");
+    deployment.stop().await;
+}
+
+/// The story: two reports of one id and different times passed the leader, and the helper refused the job that held
+/// both as a whole; up to 500 reports of others were lost with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_id_with_two_times_costs_nobody_else_a_report() {
+    let deployment = Deployment::start(Options::default()).await;
+    let mut twin = deployment.report_at(7, (WINDOW + 1) * PRECISION);
+    let reports = deployment.one_hots(64);
+    twin.metadata.report_id = reports[9].metadata.report_id;
+    deployment.upload(&reports[..32]).await;
+    let statuses = deployment.uploader().upload(deployment.task.id(), &[twin]).await.unwrap();
+    assert_eq!(statuses[0].error, ReportError::ReportReplayed);
+    deployment.upload(&reports[32..]).await;
+    deployment.settled(64).await;
+    assert_eq!(deployment.leader.as_ref().unwrap().leader().unwrap().counters().lost, 0);
+    assert_eq!(deployment.collect().await.unwrap().sums, vec![1; 64]);
+    deployment.stop().await;
+}
+
+/// The story: the encapsulated key of the helper's share was not measured at upload. A few hundred reports with keys of
+/// 64 kB made a job that no helper takes, and the task's queue stood still.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_another_length_are_refused_at_upload() {
+    let deployment = Deployment::start(Options::default()).await;
+    let bytes = deployment.report(0).to_bytes();
+    let share = bytes.len() - (1 + 2 + 32 + 4 + 6 + 64 + 16);
+    let mut long = bytes[..=share].to_vec();
+    long.extend_from_slice(&40_000_u16.to_be_bytes());
+    long.extend_from_slice(&vec![9; 40_000]);
+    long.extend_from_slice(&bytes[share + 3 + 32..]);
+    let statuses = upload_raw(&deployment, deployment.task.id(), long).await.unwrap();
+    assert_eq!(statuses[0].error, ReportError::InvalidMessage);
+    still_works(&deployment).await;
     deployment.stop().await;
 }

@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use arras_protocol::messages::{AggregateShareId, AggregationJobId, MediaType};
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::body::Body;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 
 use crate::aggregator::api::{
-    ApiResult, Problem, body_or_problem, expect_media_type, hpke_config_response, located, message,
-    parse_task_id, preflight,
+    ApiResult, Problem, expect_media_type, hpke_config_response, located, message, parse_task_id, preflight,
+    read_body,
 };
 use crate::aggregator::helper::Helper;
 use crate::aggregator::ids::Resource;
@@ -26,14 +25,12 @@ use crate::net::problem::{DapError, OwnError};
 const BUSY_RETRY_AFTER: u32 = 1;
 
 pub(super) fn router(helper: Helper) -> Router {
-    let max_body = helper.parts().limits.max_body;
     let routes = Router::new()
         .route("/hpke_config", get(hpke_config).options(async || preflight("GET")))
         .route("/tasks/{task}/aggregation_jobs", post(create_job))
         .route("/tasks/{task}/aggregation_jobs/{job}", get(read_job).post(continue_job).delete(delete_job))
         .route("/tasks/{task}/aggregate_shares", post(create_share))
-        .route("/tasks/{task}/aggregate_shares/{share}", get(read_share).delete(delete_share))
-        .layer(DefaultBodyLimit::max(max_body));
+        .route("/tasks/{task}/aggregate_shares/{share}", get(read_share).delete(delete_share));
     crate::aggregator::api::mount(helper.parts().endpoint.path(), routes).with_state(helper)
 }
 
@@ -64,11 +61,11 @@ async fn create_job(
     State(helper): State<Helper>,
     Path(task): Path<String>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> ApiResult {
     let task = authorized_task(&helper, &headers, &task).await?;
     expect_media_type(&headers, MediaType::AggregationJobInitReq)?;
-    let body = body_or_problem(body, helper.parts().limits.max_body)?;
+    let body = read_body(body, helper.parts().limits.max_body).await?;
     let permit = permit(&helper)?;
     blocking(move || {
         let _permit = permit;
@@ -110,7 +107,7 @@ async fn continue_job(
     Err(Problem::dap(DapError::StepMismatch, detail).task(task.task.id()))
 }
 
-/// A complete job has nothing that may be deleted: what is left of it guards against replays (DAP-18 section 4.5.10).
+/// A complete job has nothing that may be deleted: what is left of it guards against replays (DAP-18 section 4.5.5).
 async fn delete_job(
     State(helper): State<Helper>,
     Path((task, _)): Path<(String, String)>,
@@ -124,11 +121,11 @@ async fn create_share(
     State(helper): State<Helper>,
     Path(task): Path<String>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> ApiResult {
     let task = authorized_task(&helper, &headers, &task).await?;
     expect_media_type(&headers, MediaType::AggregateShareReq)?;
-    let body = body_or_problem(body, helper.parts().limits.max_body)?;
+    let body = read_body(body, helper.parts().limits.max_body).await?;
     let permit = permit(&helper)?;
     let result = blocking(move || {
         let _permit = permit;

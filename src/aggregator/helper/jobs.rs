@@ -1,4 +1,4 @@
-//! Aggregation jobs (DAP-18 section 4.5.4.2): verify every report, then commit exactly once.
+//! Aggregation jobs (DAP-18 section 4.5.3.2): verify every report, then commit exactly once.
 
 use std::collections::{BTreeMap, HashSet};
 

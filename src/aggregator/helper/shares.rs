@@ -1,10 +1,10 @@
-//! Aggregate shares (DAP-18 section 4.6.5): the helper's own checks, its own charge, its own noise.
+//! Aggregate shares (DAP-18 section 4.6.4): the helper's own checks, its own charge, its own noise.
 
 use arras_protocol::codec::{Decode as _, Encode as _};
 use arras_protocol::messages::{AggregateShareMessage, AggregateShareReq, Role};
 
 use crate::aggregator::ProvisionedTask;
-use crate::aggregator::api::Problem;
+use crate::aggregator::api::{Problem, query_problem};
 use crate::aggregator::helper::Helper;
 use crate::net::problem::{DapError, OwnError};
 use crate::privacy::gate::{self, Envelope};
@@ -24,10 +24,9 @@ impl Helper {
         if let Some(answer) = parts.store.collection_answer(id, key)? {
             return Ok(answer);
         }
-        let request =
-            AggregateShareReq::from_bytes(body).map_err(|error| Problem::invalid(error).task(id))?;
+        let request = AggregateShareReq::from_bytes(body).map_err(|error| query_problem(error).task(id))?;
         let query = &request.collection_job_req;
-        let invalid = |error| Problem::invalid(error).task(id);
+        let invalid = |error| query_problem(error).task(id);
         let interval = query.as_time_interval().map_err(invalid)?.batch_interval;
         let selected = request.as_time_interval().map_err(invalid)?.batch_interval;
         if !query.agg_param().is_empty() {

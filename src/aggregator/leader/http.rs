@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arras_protocol::codec::{Decode as _, Encode as _};
 use arras_protocol::messages::{CollectionJobId, CollectionJobReq, MediaType};
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::body::Body;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -14,8 +14,8 @@ use axum::routing::{get, post};
 use super::collections::{check_window, decode_problem};
 use crate::aggregator::ProvisionedTask;
 use crate::aggregator::api::{
-    ApiResult, Problem, allow_any_origin, body_or_problem, expect_media_type, hpke_config_response, located,
-    message, parse_task_id, preflight,
+    ApiResult, Problem, allow_any_origin, expect_media_type, hpke_config_response, located, message,
+    parse_task_id, preflight, query_problem, read_body,
 };
 use crate::aggregator::ids::Resource;
 use crate::aggregator::leader::Leader;
@@ -27,13 +27,11 @@ use crate::store::{CollectionCreated, CollectionJob, CollectionState};
 const COLLECTION_RETRY_AFTER: u32 = 1;
 
 pub(super) fn router(leader: Leader) -> Router {
-    let max_body = leader.parts().limits.max_body;
     let routes = Router::new()
         .route("/hpke_config", get(hpke_config).options(async || preflight("GET")))
         .route("/tasks/{task}/reports", post(upload).options(async || preflight("POST")))
         .route("/tasks/{task}/collection_jobs", post(create_collection))
-        .route("/tasks/{task}/collection_jobs/{job}", get(poll_collection).delete(delete_collection))
-        .layer(DefaultBodyLimit::max(max_body));
+        .route("/tasks/{task}/collection_jobs/{job}", get(poll_collection).delete(delete_collection));
     crate::aggregator::api::mount(leader.parts().endpoint.path(), routes).with_state(leader)
 }
 
@@ -45,12 +43,12 @@ async fn upload(
     State(leader): State<Leader>,
     Path(task): Path<String>,
     headers: HeaderMap,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    body: Body,
 ) -> Response {
     let result = async {
         expect_media_type(&headers, MediaType::UploadRequest)?;
-        let body = body_or_problem(body, leader.parts().limits.max_body)?;
         let task = known_task(&leader, &task).await?;
+        let body = read_body(body, leader.parts().limits.max_body).await?;
         let worker = leader.clone();
         blocking(move || worker.upload(&task, &body)).await
     };
@@ -61,20 +59,19 @@ async fn create_collection(
     State(leader): State<Leader>,
     Path(task): Path<String>,
     headers: HeaderMap,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    body: Body,
 ) -> ApiResult {
     let task = known_task(&leader, &task).await?;
     authorize(&task, &headers)?;
     expect_media_type(&headers, MediaType::CollectionJobReq)?;
-    let body = body_or_problem(body, leader.parts().limits.max_body)?;
+    let body = read_body(body, leader.parts().limits.max_body).await?;
     blocking(move || create(&leader, &task, &body)).await
 }
 
 fn create(leader: &Leader, task: &ProvisionedTask, body: &[u8]) -> ApiResult {
     let id = task.task.id();
-    let request = CollectionJobReq::from_bytes(body).map_err(|error| Problem::invalid(error).task(id))?;
-    let interval =
-        request.as_time_interval().map_err(|error| Problem::invalid(error).task(id))?.batch_interval;
+    let request = CollectionJobReq::from_bytes(body).map_err(|error| query_problem(error).task(id))?;
+    let interval = request.as_time_interval().map_err(|error| query_problem(error).task(id))?.batch_interval;
     if !request.agg_param().is_empty() {
         let detail = "Prio3 has no aggregation parameter";
         return Err(Problem::dap(DapError::InvalidAggregationParameter, detail).task(id));

@@ -1,4 +1,4 @@
-//! Aggregation jobs (DAP-18 section 4.5.4.1).
+//! Aggregation jobs (DAP-18 section 4.5.3.1).
 //!
 //! A job exists from the transaction that keeps its exact request. From then on it may have reached the
 //! helper, so it is never made anew: the same bytes are sent until they are answered, and after a restart the

@@ -99,7 +99,7 @@ impl<M: Memory, P> Core<M, P> {
         if let Some(error) = unreadable.into_inner() {
             return Err(error.into());
         }
-        // DAP-18 section 4.6.5: a batch that is too small is that first, whatever the peer counted.
+        // DAP-18 section 4.6.4: a batch that is too small is that first, whatever the peer counted.
         if let Err(refusal @ Refusal::TooFew { .. }) = admitted {
             return Err(refusal.into());
         }

@@ -6,7 +6,7 @@
 //! that counted them and only read when the store is opened.
 //!
 //! An id is known whatever time a report carries with it: two reports of one id and different times are two
-//! copies to DAP (section 4.5.7), and a job that held both would be refused as a whole.
+//! copies to DAP (section 4.5.4.3), and a job that held both would be refused as a whole.
 
 use std::collections::{BTreeMap, HashMap};
 
