@@ -57,6 +57,20 @@ pub enum LedgerError {
         /// Start of the query, POSIX seconds.
         start: u64,
     },
+    /// The operator moved the start of a source's epochs after something was spent.
+    #[error(
+        "the epochs of budget source {source} started at {first} s when its first release was charged and start at \
+         {configured} s in the configuration now; the operator must set epoch_start back, or what is spent would \
+         count for other days"
+    )]
+    EpochsMoved {
+        /// As the configuration says now, POSIX seconds.
+        configured: u64,
+        /// As it was when the first charge was made, POSIX seconds.
+        first: u64,
+        /// Whose epochs.
+        r#source: BudgetSource,
+    },
     /// A name that is not 1 to 253 printable ASCII bytes without spaces.
     #[error(
         "a budget source is named by 1 to 253 printable ASCII characters without spaces, such as \

@@ -106,10 +106,28 @@ impl<M: Memory, P> Core<M, P> {
         agrees(facts.report_count)?;
         let admission = admitted?;
         let mut batch = StateBatch::default();
+        self.put_epochs(&mut batch, terms)?;
         self.put_charges(&mut batch, admission.charges())?;
         put_collected(&mut batch, task, window)?;
         let receipt = self.commit_with(&mut guard, batch)?;
         Ok((admission, receipt))
+    }
+
+    /// Keeps when a source's epochs start, with its first charge. Moved afterwards, what was spent would count for
+    /// other days than those that it was spent on.
+    fn put_epochs(&self, batch: &mut StateBatch, terms: &Terms) -> Result<(), CollectRefusal> {
+        let source = terms.budget_source();
+        let configured = terms.rules().epoch_start;
+        let key = keys::epochs(source);
+        let Some(kept) = self.state.get(&key)? else {
+            batch.insert(&key, &configured.to_be_bytes())?;
+            return Ok(());
+        };
+        let first = Fields(&kept).u64().ok_or(StoreError::Invalid("the start of a source's epochs"))?;
+        if first == configured {
+            return Ok(());
+        }
+        Err(Refusal::Ledger(LedgerError::EpochsMoved { configured, first, r#source: source.clone() }).into())
     }
 
     fn put_charges(&self, batch: &mut StateBatch, charges: &[Charge]) -> Result<(), CollectRefusal> {

@@ -12,6 +12,7 @@
 //! | `k` collected | start 8 | end 8, request key 16, finished 1, resumed 4 | for life |
 //! | `a` answer | request key 16 | position in the answers spool 8 | until it is deleted |
 //! | `l` ledger | SHA-256 of the source 32, epoch 8 (no task) | micro-epsilon 8, the source's name | for life |
+//! | `e` epochs | SHA-256 of the source 32 (no task) | start of epoch 0 in POSIX seconds 8 | for life |
 //! | `q` queue (leader) | | head 8, next job's number 8 | for life |
 //! | `j` job (leader) | number 8 | position in the jobs spool 8 | until it is committed |
 //! | `p` put back (leader) | time 8, position 8 | | until it is in a job |
@@ -33,6 +34,7 @@ pub(super) enum Kind {
     Ids = b'i',
     Job = b'j',
     Collected = b'k',
+    Epochs = b'e',
     Ledger = b'l',
     PutBack = b'p',
     Queue = b'q',
@@ -99,10 +101,20 @@ pub(super) fn collection(kind: Kind, task: TaskId, id: CollectionJobId) -> Vec<u
     key(kind, task, &[id.as_bytes()])
 }
 
-/// Hashed, because the longest name would not fit a key.
+/// Of what an epoch of a source has spent.
 pub(super) fn ledger(source: &BudgetSource, epoch: Epoch) -> Vec<u8> {
+    [of_source(Kind::Ledger, source).as_slice(), &epoch.0.to_be_bytes()].concat()
+}
+
+/// Of when a source's epochs start.
+pub(super) fn epochs(source: &BudgetSource) -> Vec<u8> {
+    of_source(Kind::Epochs, source)
+}
+
+/// Hashed, because the longest name would not fit a key.
+fn of_source(kind: Kind, source: &BudgetSource) -> Vec<u8> {
     let hash = ring::digest::digest(&ring::digest::SHA256, source.as_str().as_bytes());
-    [&[Kind::Ledger as u8], hash.as_ref(), &epoch.0.to_be_bytes()].concat()
+    [&[kind as u8], hash.as_ref()].concat()
 }
 
 /// Reads a key's end or a value from the front.

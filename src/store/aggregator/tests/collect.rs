@@ -104,6 +104,28 @@ fn no_bucket_is_collected_twice() {
     assert_batch(&collect(&leader, hours(3, 4), 4).unwrap(), &task, &all[36..]);
 }
 
+/// The story: an operator who moved `epoch_start` gave every source a fresh budget for days that were paid for.
+#[test]
+fn a_moved_epoch_start_is_refused_once_something_is_spent() {
+    let (place, task) = (Place::new(), histogram());
+    let leader = leader_with(&place, &task, &all());
+    let collect = |window, key: u8| {
+        leader.collect(&task, &terms(&task), window, request_key(key), None)
+    };
+    drop(collect(hours(0, 2), 1).unwrap());
+    let policy = *terms(&task).policy();
+    let rules = SourceRules { epoch_start: START * PRECISION - 3_600, cap: u64::MAX };
+    let moved = Terms::new(&task, policy, source(), rules);
+    let refused = leader.collect(&task, &moved, hours(2, 4), request_key(2), None);
+    let Err(CollectRefusal::Refused(Refusal::Ledger(error @ LedgerError::EpochsMoved { .. }))) = refused
+    else {
+        panic!("refused for another reason");
+    };
+    assert!(error.to_string().contains("set epoch_start back"), "{error}");
+    assert_eq!(spent(&leader), COST, "nothing was charged");
+    drop(collect(hours(2, 4), 2).unwrap());
+}
+
 #[test]
 fn refusals_change_nothing_and_come_in_order() {
     let (place, task) = (Place::new(), histogram());
