@@ -98,6 +98,7 @@ pub trait AggregatorStore: Send + Sync {
     fn opt_in(&self, id: TaskId, record: &TaskRecord) -> Result<TaskRecord, StoreError>;
 
     /// What the reports aggregated so far in an interval amount to, and whether a bucket of it was collected.
+    /// Buckets of finished batches are gone.
     fn summarize(&self, task: &Task, interval: Interval) -> Result<(BatchSummary, bool), StoreError>;
 
     /// Collects the batch of an interval for the request with this key.
@@ -223,6 +224,7 @@ pub trait LeaderStore: AggregatorStore {
     /// One result for each, in order: `ReportReplayed` for an id that is known (the answer waits until the
     /// first copy is durable, so that whoever hears "replayed" may rely on it), `BatchCollected` for a late
     /// one. Accepted reports are durable when this returns, and none is if it returns an error.
+    /// An encoded report begins with its id and time, as DAP-18 encodes it; another key is `Invalid`.
     fn append_reports(
         &self,
         task: TaskId,
@@ -236,6 +238,8 @@ pub trait LeaderStore: AggregatorStore {
     /// Makes a job of a draft. One transaction keeps the exact request and the reports that are in it
     /// (`included`, indices into the draft, in the request's order), puts back those in `put_back`, forgets the
     /// others (this aggregator rejected them) and moves the queue's head. An empty request makes no job.
+    ///
+    /// `Invalid` for a draft that was taken before the queue changed: its reports may be in another job.
     fn create_job(
         &self,
         task: TaskId,
@@ -253,7 +257,8 @@ pub trait LeaderStore: AggregatorStore {
 
     /// Ends a job: one transaction adds its sums to the buckets, remembers the reports in them, puts back
     /// `put_back` (reports that were too early for the helper) and forgets the rest. Committing a job that
-    /// is not open any more does nothing.
+    /// is not open any more does nothing. `Invalid` if it names reports that are not the job's, or a report twice;
+    /// buckets that were collected meanwhile are left out.
     fn commit_job(
         &self,
         task: &Task,
@@ -276,10 +281,11 @@ pub trait LeaderStore: AggregatorStore {
     ) -> Result<CollectionCreated, StoreError>;
 
     /// Whether every report of the interval that was accepted before its window was closed has been
-    /// through a job.
+    /// through a job. `Invalid` for a collection job that is not open.
     fn drained(&self, task: TaskId, id: CollectionJobId) -> Result<bool, StoreError>;
 
-    /// Moves a collection job on. `Failed` opens the window again, in the same transaction.
+    /// Moves an open collection job on. `Failed` opens the window again, in the same transaction; its problem
+    /// is cut to 4 KiB. `Ready` needs an answer that is kept.
     fn set_collection_state(
         &self,
         task: TaskId,
@@ -294,7 +300,8 @@ pub trait LeaderStore: AggregatorStore {
     fn open_collections(&self, task: TaskId) -> Result<Vec<CollectionJob>, StoreError>;
 
     /// Forgets a failed or open collection job and opens its window; of a finished one it keeps what
-    /// double collection is checked against, and forgets the answer.
+    /// double collection is checked against, and forgets the answer. A batch that was charged and not finished
+    /// stays charged and collected: only the same request, made again, goes on with it.
     fn delete_collection(&self, task: TaskId, id: CollectionJobId) -> Result<(), StoreError>;
 }
 

@@ -364,16 +364,16 @@ impl LeaderDisk {
         let LeaderMemory { queue, seen, .. } = &mut *memory;
         let job = queue.jobs.remove(&number);
         let put_back: HashSet<&(Time, Position)> = put_back.iter().collect();
+        for report in &counted {
+            seen.set(report, Stage::Counted);
+        }
         for (key, position) in job.iter().flat_map(|job| &job.reports) {
             if put_back.contains(&(key.time, *position)) {
                 seen.set(key, Stage::Queued);
                 queue.put_back.insert((key.time, *position));
-            } else {
+            } else if seen.stage(key) == Some(Stage::InJob) {
                 seen.forget(key);
             }
-        }
-        for report in &counted {
-            seen.set(report, Stage::Counted);
         }
         drop(memory);
         self.jobs.release(job.map(|job| job.record));

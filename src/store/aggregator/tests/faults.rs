@@ -260,7 +260,7 @@ fn collecting_finishing_and_deleting() {
         collected(leader, task);
         finish(leader, task).unwrap();
     };
-    fail_leader(closed, |leader, task| collect(leader, task));
+    fail_leader(closed, collect);
     fail_leader(collected, finish);
     fail_leader(finished, |leader, task| {
         let ready = CollectionState::Ready { readable_from: 7 };

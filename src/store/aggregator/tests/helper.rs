@@ -178,7 +178,7 @@ fn overlapping_jobs_at_once_count_a_report_once() {
                     };
                     let response =
                         helper.commit_job(task, request_key(number as u8), &verified, &mut prepare).unwrap();
-                    response[1..].iter().filter(|claim| **claim == 0).count() as u32
+                    response[1..].iter().map(|claim| u32::from(*claim == 0)).sum::<u32>()
                 })
             })
             .collect();

@@ -297,6 +297,40 @@ fn a_closed_window_takes_nothing_and_a_failed_collection_opens_it_again() {
     assert_counted(&leader, &task, hours(1, 3), &[key(0, 1), key(2, 1), key(3, 2)]);
 }
 
+/// After a commit of which nobody knows whether it is durable, calls that need no commit are refused too: the
+/// window may be closed, with a fence that later uploads would lie behind.
+#[test]
+fn a_store_in_doubt_takes_no_reports_until_it_is_opened_again() {
+    let mut place = Place::new();
+    let task = histogram();
+    let failing = Arc::new(AtomicBool::new(false));
+    let hook = {
+        let failing = Arc::clone(&failing);
+        move |op: FileOp<'_>| match op {
+            FileOp::Sync(path) if path.ends_with("state/db") && failing.load(Ordering::SeqCst) => {
+                Some(Fault::Errno(EIO))
+            }
+            _ => None,
+        }
+    };
+    place.faults = Some(Arc::new(hook));
+    let leader = place.leader();
+    leader.opt_in(task.id(), &record(&task)).unwrap();
+    failing.store(true, Ordering::SeqCst);
+    let created = leader.create_collection(task.id(), collection_id(1), b"query", hours(0, 1));
+    assert!(matches!(created, Err(StoreError::Io { .. })));
+    failing.store(false, Ordering::SeqCst);
+    for hour in [0, 5] {
+        assert!(matches!(upload(&leader, &task, &[key(1, hour)]), Err(StoreError::InDoubt { .. })));
+    }
+    assert!(matches!(leader.backlog(task.id()), Err(StoreError::InDoubt { .. })));
+    drop(leader);
+    let leader = place.leader();
+    upload_ok(&leader, &task, &[key(1, 5)]);
+    let closed = leader.collection(task.id(), collection_id(1)).unwrap().is_some();
+    assert_eq!(upload(&leader, &task, &[key(1, 0)]).unwrap()[0].is_err(), closed);
+}
+
 /// Whatever the timing, what was acknowledged for a window is aggregated before it counts as drained.
 #[test]
 fn closing_a_window_is_ordered_with_uploads() {
