@@ -109,9 +109,7 @@ fn no_bucket_is_collected_twice() {
 fn a_moved_epoch_start_is_refused_once_something_is_spent() {
     let (place, task) = (Place::new(), histogram());
     let leader = leader_with(&place, &task, &all());
-    let collect = |window, key: u8| {
-        leader.collect(&task, &terms(&task), window, request_key(key), None)
-    };
+    let collect = |window, key: u8| leader.collect(&task, &terms(&task), window, request_key(key), None);
     drop(collect(hours(0, 2), 1).unwrap());
     let policy = *terms(&task).policy();
     let rules = SourceRules { epoch_start: START * PRECISION - 3_600, cap: u64::MAX };
