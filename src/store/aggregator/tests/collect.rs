@@ -108,7 +108,7 @@ fn no_bucket_is_collected_twice() {
 #[test]
 fn a_moved_epoch_start_is_refused_once_something_is_spent() {
     let (place, task) = (Place::new(), histogram());
-    let leader = leader_with(&place, &task, &all());
+    let leader = leader_with(&place, &task, &[keys(0..12, 0), keys(12..24, 2)].concat());
     let collect = |window, key: u8| leader.collect(&task, &terms(&task), window, request_key(key), None);
     drop(collect(hours(0, 2), 1).unwrap());
     let policy = *terms(&task).policy();

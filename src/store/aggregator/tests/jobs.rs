@@ -138,8 +138,9 @@ fn a_rejected_report_is_forgotten() {
     assert_eq!(leader.backlog(task.id()).unwrap(), 0);
     let mut leader = leader;
     for restarted in [false, true] {
-        let hour = u64::from(restarted);
-        let results = upload(&leader, &task, &[key(2, 0), key(10, hour)]).unwrap();
+        // An id is known whatever its time.
+        let new = key(10 + u32::from(restarted), u64::from(restarted));
+        let results = upload(&leader, &task, &[key(2, 5), new]).unwrap();
         assert_eq!(results, [Err(ReportError::ReportReplayed), Ok(())]);
         leader = {
             drop(leader);
