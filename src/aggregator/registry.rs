@@ -141,7 +141,7 @@ impl Registry {
     }
 
     /// A task. One that is not known is looked for in the folder, which blocks, at most every
-    /// [`RESCAN_SECONDS`].
+    /// two seconds.
     pub fn get(&self, id: TaskId, now: u64) -> Option<Arc<ProvisionedTask>> {
         if let Some(task) = self.cached(id) {
             return Some(task);

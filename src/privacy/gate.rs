@@ -127,7 +127,7 @@ impl Terms {
     }
 }
 
-/// A batch may be released once these charges are durable. Made by [`Terms::admit`] alone.
+/// A batch may be released once these charges are durable. Made by `Terms::admit` alone.
 #[derive(Debug)]
 #[must_use = "an admission that is not committed releases nothing"]
 pub struct Admission {

@@ -103,7 +103,7 @@ pub trait AggregatorStore: Send + Sync {
 
     /// Collects the batch of an interval for the request with this key.
     ///
-    /// One transaction reads counts and ledger, asks [`Terms::admit`], writes the charges and marks the
+    /// One transaction reads counts and ledger, asks `Terms::admit`, writes the charges and marks the
     /// whole interval collected; from then on no job can add to it. `expected` is the peer's report count and
     /// checksum, where there is a peer to agree with. Called again for the same key before
     /// [`Self::finish_collection`] (after a restart), it charges nothing and returns the same sums.

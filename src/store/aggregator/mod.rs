@@ -4,7 +4,7 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `state/` | one [`State`](crate::store::State): every decision, and pointers to what is large |
+//! | `state/` | one [`State`]: every decision, and pointers to what is large |
 //! | `reports/<task id>/` | the leader's reports of a task, a [`Spool`](crate::store::Spool) |
 //! | `jobs/` | the leader's exact requests; the helper's exact responses |
 //! | `answers/` | answers to collections |
