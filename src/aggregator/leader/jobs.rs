@@ -15,6 +15,7 @@ use arras_protocol::messages::{
     AggregationJobInitReq, AggregationJobResp, Extensions, MediaType, ReportError, ReportId, ReportRef,
     ReportShareRef, Time, VerifyInitRef,
 };
+use arras_protocol::task::Task;
 use arras_protocol::vdaf::VdafError;
 use arras_protocol::verification::{
     BatchBucket, LeaderVerification, PendingReport, check_response, leader_finish, leader_init,
@@ -23,7 +24,7 @@ use tokio::task::JoinSet;
 
 use crate::aggregator::leader::{Counters, Leader};
 use crate::aggregator::work::{blocking, in_pieces};
-use crate::aggregator::{ANY_TIME, ProvisionedTask};
+use crate::aggregator::{ANY_TIME, Limits, ProvisionedTask};
 use crate::net::client::{ClientError, Reply};
 use crate::net::problem::{DapError, ErrorType, ProblemDocument};
 use crate::store::{JobDraft, JobNumber, JobSums, OpenJob, Position, QueuedReport, ReportKey, StoreError};
@@ -34,6 +35,9 @@ const JOB_FILL: Duration = Duration::from_millis(500);
 
 /// How often an idle leader looks for reports that were put back. They were at most some minutes early.
 const PUT_BACK_POLL: Duration = Duration::from_secs(5);
+
+/// What a report adds to a request beside its shares: id, time, lengths, key and tag; generously.
+const REPORT_OVERHEAD: usize = 256;
 
 /// First and longest pause before a job is sent again. Doubled each time: a helper that is down for hours
 /// is asked about once a minute.
@@ -145,7 +149,7 @@ impl Leader {
         let now = parts.clock.now();
         let id = task.task.id();
         let precision = task.task.configuration().time_precision;
-        let Some(draft) = parts.store.next_reports(id, parts.limits.job_size, precision.truncate(now))?
+        let Some(draft) = parts.store.next_reports(id, job_size(&task.task, parts.limits), precision.truncate(now))?
         else {
             return Ok(Made::Nothing);
         };
@@ -317,6 +321,14 @@ impl Leader {
         self.0.counters.lost.fetch_add(reports as u64, Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// Reports in a job of a task: the operator's number, or as many as surely fit a request. The leader's share is
+/// longer than the message that verification makes of it, so it stands for that here.
+fn job_size(task: &Task, limits: Limits) -> usize {
+    let vdaf = task.vdaf();
+    let report = REPORT_OVERHEAD + vdaf.public_share_len() + vdaf.helper_share_len() + vdaf.leader_share_len();
+    limits.job_size.min(limits.max_body / report).max(1)
 }
 
 enum Made {
