@@ -254,6 +254,8 @@ pub fn example_task_toml(leader: &Endpoint, helper: &Endpoint, budget_source: &s
          # The smallest noised count that is shown.\n\
          threshold = 40\n\
          budget_source = {}\n\
+         # As the aggregators' configurations name it.\n\
+         collector = \"advertiser\"\n\
          leader = {}\n\
          helper = {}\n",
         quoted(budget_source),

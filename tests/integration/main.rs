@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, missing_docs, reason = "one binary, nothing is exported")]
 
 mod bad_input;
+mod cli;
 mod flows;
 mod harness;
 mod releases;

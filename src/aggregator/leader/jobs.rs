@@ -149,7 +149,8 @@ impl Leader {
         let now = parts.clock.now();
         let id = task.task.id();
         let precision = task.task.configuration().time_precision;
-        let Some(draft) = parts.store.next_reports(id, job_size(&task.task, parts.limits), precision.truncate(now))?
+        let Some(draft) =
+            parts.store.next_reports(id, job_size(&task.task, parts.limits), precision.truncate(now))?
         else {
             return Ok(Made::Nothing);
         };
@@ -327,7 +328,8 @@ impl Leader {
 /// longer than the message that verification makes of it, so it stands for that here.
 fn job_size(task: &Task, limits: Limits) -> usize {
     let vdaf = task.vdaf();
-    let report = REPORT_OVERHEAD + vdaf.public_share_len() + vdaf.helper_share_len() + vdaf.leader_share_len();
+    let report =
+        REPORT_OVERHEAD + vdaf.public_share_len() + vdaf.helper_share_len() + vdaf.leader_share_len();
     limits.job_size.min(limits.max_body / report).max(1)
 }
 

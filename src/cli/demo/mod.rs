@@ -145,7 +145,9 @@ async fn play(args: &Args, journeys: &Journeys, dir: &Path, now: u64) -> Result<
     let config = loopback.write(dir).map_err(failed)?;
     let endpoints = (loopback.leader.endpoint.as_str(), loopback.helper.endpoint.as_str());
     let file = setup::task_file(endpoints, &journeys.channels, args.epsilon, args.threshold);
-    let (task, provisioned) = file.build().map_err(|error| DemoError::Usage(error.to_string()))?;
+    // All but the options is ours and valid; of the options only epsilon can be refused by a task.
+    let (task, provisioned) =
+        file.build().map_err(|error| DemoError::Usage(format!("--epsilon {}: {error}", args.epsilon)))?;
     for folder in setup::task_folders(&config) {
         TaskFolder::new(&folder).add(task.id(), &provisioned).map_err(failed)?;
     }
