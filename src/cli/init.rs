@@ -177,10 +177,11 @@ fn address(host: &str, port: u16) -> Result<(Endpoint, String), InitError> {
     Ok((endpoint, listen))
 }
 
-/// The Monday of the week of `now` in UTC.
+/// The Monday of the week before that of `now` in UTC: a budget that began this Monday would refuse windows of last
+/// night.
 fn last_monday(now: SystemTime) -> Option<EpochStart> {
     let today = OffsetDateTime::from(now).date();
-    let since = today.weekday().number_days_from_monday();
+    let since = today.weekday().number_days_from_monday() + 7;
     EpochStart::new(today.checked_sub(Duration::days(since.into()))?)
 }
 
