@@ -5,7 +5,7 @@
 //! receipt of the durable commit that charged the ledger and marked the batch collected. Admissions and
 //! proofs are made in this module alone, receipts by the store's commit alone, and none can be copied. So
 //! there is no path, synchronous or not, on which a share leaves without having been checked, paid for
-//! and noised. What types cannot say is said by a test: nothing else in the service calls `add_noise`
+//! and noised. What types cannot say is for a reviewer: nothing else in the service calls `add_noise`
 //! or exchanges an admission for its proofs than the two places that collect a batch.
 
 use arras_protocol::collection::{SealError, seal_aggregate_share};
