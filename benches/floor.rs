@@ -1,5 +1,6 @@
 //! `cargo bench --bench floor`: HPKE open and verification in both roles, in a bare loop on one thread. One
 //! iteration is 500 reports.
+#![forbid(unsafe_code)]
 #![allow(
     unreachable_pub,
     clippy::print_stdout,

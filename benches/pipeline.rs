@@ -4,6 +4,7 @@
 //! All three roles and the uploader run in this process, so its CPU time holds also the uploader's HTTP client,
 //! which the service does not pay for: the ratio is an upper bound. Reports are made beforehand. Options:
 //! `--reports N` (default 20000), `--dir DIR` (where the stores lie; default: the target folder's file system).
+#![forbid(unsafe_code)]
 #![allow(
     unreachable_pub,
     clippy::print_stdout,

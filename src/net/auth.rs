@@ -70,7 +70,7 @@ impl BearerToken {
     /// `Bearer <token>`, marked sensitive so that HTTP libraries do not log it.
     pub fn header(&self) -> HeaderValue {
         let text = SecretString::new(format!("Bearer {}", self.expose()));
-        // b64token is a subset of visible ASCII, which every header value may hold.
+        // Cannot fail: b64token is a subset of visible ASCII, which every header value may hold.
         let mut value = HeaderValue::from_str(text.expose()).expect("a b64token fits into a header");
         value.set_sensitive(true);
         value
@@ -91,6 +91,7 @@ impl TokenHash {
     /// The hash of a token's text.
     pub fn of(token: &str) -> Self {
         let hash = digest::digest(&digest::SHA256, token.as_bytes());
+        // Cannot fail: the digest of this algorithm has always 32 bytes.
         Self(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"))
     }
 

@@ -1,4 +1,5 @@
 //! Two aggregators and a collector over real HTTP. One binary: it links once.
+#![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test that panics has failed")]
 #![allow(unreachable_pub, missing_docs, reason = "one binary, nothing is exported")]
 
@@ -8,3 +9,4 @@ mod flows;
 mod harness;
 mod releases;
 mod restarts;
+mod tidy;

@@ -1,1 +1,2 @@
 //! Holds nothing: the tests are in `integration/`.
+#![forbid(unsafe_code)]

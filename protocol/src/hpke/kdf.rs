@@ -133,6 +133,7 @@ impl MessageKey {
     /// Hands the key to the AEAD. By value: one key and nonce encrypt one message.
     pub(super) fn into_aead(self) -> (LessSafeKey, Nonce) {
         let key = UnboundKey::new(&AES_128_GCM, self.key.as_slice())
+            // Cannot fail: the array has the length that it asks for.
             .expect("ring refuses AES-128 keys for their length only, and KEY_LEN is its length");
         (LessSafeKey::new(key), Nonce::assume_unique_for_key(*self.nonce))
     }

@@ -221,8 +221,9 @@ fn l1_input_len(length: u32, max_value: u64) -> u64 {
 }
 
 fn best_chunk_length(input_len: u64) -> u32 {
-    // Both conversions fit: callers pass at most (4096 + 1) * 32, and a chunk is no longer than that.
+    // Cannot fail: callers pass at most (4096 + 1) * 32.
     let input_len = usize::try_from(input_len).expect("the length was checked");
+    // Cannot fail: a chunk is no longer than the input.
     u32::try_from(optimal_chunk_length(input_len)).expect("a chunk is no longer than the input")
 }
 

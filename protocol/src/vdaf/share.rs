@@ -217,7 +217,7 @@ impl Eq for Elements {}
 fn encode<F: FieldElement>(elements: &[F]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(elements.len() * F::ENCODED_SIZE);
     for element in elements {
-        // Writing a field element to a vector has no way to fail.
+        // Cannot fail: it writes a field element to a vector.
         element.encode(&mut bytes).expect("a field element has an encoding");
     }
     bytes

@@ -403,6 +403,7 @@ fn encode_group<R: AsRef<[P]>, P: AsRef<[u8]>>(
 /// A file offset as positions hold it.
 fn offset_of(bytes: u64) -> u32 {
     u32::try_from(bytes)
+        // Cannot fail: whoever calls writes to a segment, whose size is checked before.
         .expect("a segment and the group over its size are far below 4 GiB, see MAX_SEGMENT_BYTES")
 }
 

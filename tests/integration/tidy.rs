@@ -1,0 +1,258 @@
+//! The repository's own rules, held against its source files. A rule that cannot be told from a line's text is not
+//! here but in review.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A longer file is about more than one thing.
+const FILE_LINES_MAX: usize = 800;
+
+/// A longer function does more than one thing. Tests are exempt: their steps are one story.
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// Fewer files than this mean that the search looked in the wrong place.
+const FILES_MIN: usize = 100;
+
+/// What a comment says above a call that would panic.
+const REASONS: [&str; 3] = ["cannot", "always", "checked"];
+
+/// Unfinished work. In pieces, or this file would break its own rule.
+const UNFINISHED: [&str; 5] = [
+    concat!("TO", "DO"),
+    concat!("FIX", "ME"),
+    concat!("XX", "X"),
+    concat!("unimplemented", "!"),
+    concat!("todo", "!"),
+];
+
+struct Source {
+    /// Relative to the repository.
+    path: String,
+    lines: Vec<String>,
+    /// The first line that only tests compile; all of a test file is.
+    tests_from: usize,
+}
+
+impl Source {
+    fn read(root: &Path, path: &Path) -> Self {
+        let lines: Vec<String> = fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect();
+        let path = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+        let is_test = |part: &str| {
+            let name = part.trim_end_matches(".rs");
+            matches!(name, "tests" | "benches" | "fixture") || name.ends_with("_tests")
+        };
+        let begins_tests = |pair: &[String]| {
+            let (attribute, item) = (pair[0].trim(), pair[1].trim());
+            (attribute.starts_with("#[cfg(test)]") || attribute.starts_with("#[cfg(all(test"))
+                && item.starts_with("mod ")
+                && item.ends_with('{')
+        };
+        let tests_from = if path.split('/').any(is_test) {
+            0
+        } else {
+            lines.windows(2).position(begins_tests).unwrap_or(lines.len())
+        };
+        Self { path, lines, tests_from }
+    }
+
+    /// The lines of code that a build for users holds, numbered from 1.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let lines = self.lines[..self.tests_from].iter().map(String::as_str);
+        (1..).zip(lines).filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+
+    /// First lines and lengths of the functions outside of tests. A function ends where rustfmt puts its
+    /// closing brace: at the indentation of its beginning.
+    fn functions(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.code().filter(|(_, line)| is_function(line)).filter_map(|(first, line)| {
+            if line.trim_end().ends_with(['}', ';']) {
+                return Some((first, 1));
+            }
+            let indentation = &line[..line.len() - line.trim_start().len()];
+            let end = format!("{indentation}}}");
+            // In a trait, a declaration over several lines has no body.
+            let declared = format!("{indentation})");
+            for (length, line) in (1..).zip(&self.lines[first - 1..]) {
+                if *line == end || (line.starts_with(&declared) && line.ends_with(';')) {
+                    return Some((first, length));
+                }
+            }
+            None
+        })
+    }
+}
+
+/// Whether a function begins here: before `fn` stand only its visibility and qualifiers.
+fn is_function(line: &str) -> bool {
+    let before = line.split_whitespace().take_while(|word| *word != "fn");
+    let all = before.clone().all(|word| word.starts_with("pub") || matches!(word, "const" | "async"));
+    all && before.count() < line.split_whitespace().count()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn sources() -> Vec<Source> {
+    fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let root = root();
+    let mut found = Vec::new();
+    for part in ["src", "protocol", "client", "tests", "benches"] {
+        collect(&root.join(part), &mut found);
+    }
+    assert!(found.len() >= FILES_MIN, "only {} source files found", found.len());
+    found.sort();
+    found.iter().map(|path| Source::read(&root, path)).collect()
+}
+
+/// Fails with all places at once.
+fn none(rule: &str, places: &[String]) {
+    assert!(places.is_empty(), "{rule}:\n  {}", places.join("\n  "));
+}
+
+fn place(source: &Source, line: usize, what: &str) -> String {
+    format!("{}:{line}: {}", source.path, what.trim())
+}
+
+/// Places in any line of any file, tests included, for which `wrong` holds.
+fn anywhere(sources: &[Source], wrong: impl Fn(&str) -> bool) -> Vec<String> {
+    let lines = sources
+        .iter()
+        .flat_map(|source| (1..).zip(&source.lines).map(move |(number, line)| (source, number, line)));
+    lines.filter(|(.., line)| wrong(line)).map(|(source, number, line)| place(source, number, line)).collect()
+}
+
+/// Places in code for users for which `wrong` holds.
+fn in_code(sources: &[Source], wrong: impl Fn(&Source, &str) -> bool) -> Vec<String> {
+    let lines =
+        sources.iter().flat_map(|source| source.code().map(move |(number, line)| (source, number, line)));
+    lines
+        .filter(|(source, _, line)| wrong(source, line))
+        .map(|(source, number, line)| place(source, number, line))
+        .collect()
+}
+
+/// The files in which code for users holds a text.
+fn files_with(sources: &[Source], text: &str) -> BTreeSet<String> {
+    let holds = |source: &&Source| source.code().any(|(_, line)| line.contains(text));
+    sources.iter().filter(holds).map(|source| source.path.clone()).collect()
+}
+
+#[test]
+fn sources_are_short_ascii_and_finished() {
+    let sources = sources();
+    none("characters beyond ASCII", &anywhere(&sources, |line| !line.is_ascii()));
+    none("unfinished", &anywhere(&sources, |line| UNFINISHED.iter().any(|word| line.contains(word))));
+    let long_files: Vec<_> = sources
+        .iter()
+        .filter(|source| source.lines.len() > FILE_LINES_MAX)
+        .map(|source| place(source, source.lines.len(), "too long"))
+        .collect();
+    none("files", &long_files);
+    let mut functions = 0;
+    let mut long = Vec::new();
+    for source in &sources {
+        for (first, length) in source.functions() {
+            functions += 1;
+            if length > FUNCTION_LINES_MAX {
+                long.push(place(source, first, &format!("{length} lines")));
+            }
+        }
+    }
+    assert!(functions > 500, "only {functions} functions found");
+    none("functions", &long);
+}
+
+#[test]
+fn code_does_not_panic_without_a_reason_and_prints_through_its_caller() {
+    let sources = sources();
+    let unexplained: Vec<_> = sources
+        .iter()
+        .flat_map(|source| {
+            let panics = source.code().filter(|(_, line)| {
+                [".unwrap()", ".expect(", ".unwrap_err()", ".expect_err("]
+                    .iter()
+                    .any(|call| line.contains(call))
+            });
+            let unexplained = panics.filter(|(number, _)| {
+                let above = number.checked_sub(2).map_or("", |above| source.lines[above].trim_start());
+                let above = above.to_lowercase();
+                !(above.starts_with("//") && REASONS.iter().any(|reason| above.contains(reason)))
+            });
+            unexplained.map(|(number, line)| place(source, number, line)).collect::<Vec<_>>()
+        })
+        .collect();
+    none("no comment directly above says why it cannot fail", &unexplained);
+    // The command line writes to what it is given, too.
+    none("printing", &in_code(&sources, |_, line| line.contains("println!") || line.contains("print!(")));
+}
+
+#[test]
+fn every_crate_forbids_unsafe_code() {
+    let sources = sources();
+    let is_root = |path: &str| {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        matches!(name, "lib.rs" | "main.rs") || path.matches('/').count() == 1 && path.starts_with("benches/")
+    };
+    let roots: Vec<_> = sources.iter().filter(|source| is_root(&source.path)).collect();
+    assert!(roots.len() >= 6, "crate roots are not found");
+    let without: Vec<_> = roots
+        .iter()
+        .filter(|source| !source.lines.iter().any(|line| line == "#![forbid(unsafe_code)]"))
+        .map(|source| source.path.clone())
+        .collect();
+    none("without #![forbid(unsafe_code)]", &without);
+}
+
+/// What leaves an aggregator goes through the gate, and the proofs that it asks for come from a committed
+/// transaction.
+#[test]
+fn noise_is_added_and_proofs_are_made_in_one_place() {
+    let sources = sources();
+    let set = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<BTreeSet<_>>();
+    // The second is where it is defined.
+    assert_eq!(
+        files_with(&sources, "add_noise("),
+        set(&["protocol/src/vdaf/share.rs", "src/privacy/gate.rs"])
+    );
+    let in_share = in_code(&sources, |source, line| {
+        source.path == "protocol/src/vdaf/share.rs" && line.contains("add_noise(") && !line.contains("pub fn")
+    });
+    none("calls beside the gate", &in_share);
+    assert_eq!(
+        files_with(&sources, ".committed("),
+        set(&["src/aggregator/helper/shares.rs", "src/aggregator/leader/collections.rs"])
+    );
+    let floats = in_code(&sources, |source, line| {
+        let exact = ["gate", "ledger", "noise", "threshold"].map(|name| format!("src/privacy/{name}.rs"));
+        exact.contains(&source.path) && (line.contains("f64") || line.contains("f32"))
+    });
+    none("floating point where noise and budgets are exact", &floats);
+}
+
+/// The rules above are searches; this is what they must find.
+#[test]
+fn the_searches_find_what_they_look_for() {
+    let source = |text: &str| {
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let tests_from = lines.len();
+        Source { path: "src/x.rs".to_owned(), lines, tests_from }
+    };
+    let text = "impl X {\n    pub(crate) async fn f<T>(\n        &self,\n    ) -> T {\n        1\n    }\n}\n\
+                fn short() {}\nlet x = f(fn_y);\n";
+    assert_eq!(source(text).functions().collect::<Vec<_>>(), [(2, 5), (8, 1)]);
+    let declared = "trait X {\n    fn f(\n        &self,\n    ) -> T;\n    fn g(&self);\n}\n";
+    assert_eq!(source(declared).functions().collect::<Vec<_>>(), [(2, 3), (5, 1)]);
+    let commented = source("// x.unwrap()\nx.unwrap();\n");
+    assert_eq!(commented.code().collect::<Vec<_>>(), [(2, "x.unwrap();")]);
+}
