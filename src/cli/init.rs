@@ -18,7 +18,7 @@ use ring::rand::SecureRandom;
 use time::{Duration, OffsetDateTime};
 
 use self::certificates::Authority;
-use self::render::{CAP, Material, Role, quoted};
+use self::render::{CAP, COLLECTOR, Material, Role, quoted};
 use crate::config::keys::generate_hpke_keypair;
 use crate::config::secret::{NoRandomness, Secret};
 use crate::config::values::EpochStart;
@@ -31,6 +31,10 @@ const HPKE_ID: u8 = 1;
 
 /// Files that hold a secret, from their first byte on.
 const SECRET_MODE: u32 = 0o600;
+
+/// The folder of the example task, and its file.
+const EXAMPLES: &str = "tasks-examples";
+const EXAMPLE: &str = "conversions.toml";
 
 /// Files that anybody may read.
 const PUBLIC_MODE: u32 = 0o644;
@@ -143,7 +147,7 @@ fn material(
         collector_to_leader: BearerToken::generate(random)?,
         admin: BearerToken::generate(random)?,
         budget_source: source.clone(),
-        epoch_start: last_monday(now).ok_or(InitError::Clock)?,
+        epoch_start: monday_before_last(now).ok_or(InitError::Clock)?,
         // Checked by a test: the constant is a valid epsilon.
         cap: CAP.parse::<MicroEpsilon>().expect("the constant is an epsilon"),
     })
@@ -179,7 +183,7 @@ fn address(host: &str, port: u16) -> Result<(Endpoint, String), InitError> {
 
 /// The Monday of the week before that of `now` in UTC: a budget that began this Monday would refuse windows of last
 /// night.
-fn last_monday(now: SystemTime) -> Option<EpochStart> {
+fn monday_before_last(now: SystemTime) -> Option<EpochStart> {
     let today = OffsetDateTime::from(now).date();
     let since = today.weekday().number_days_from_monday() + 7;
     EpochStart::new(today.checked_sub(Duration::days(since.into()))?)
@@ -206,11 +210,11 @@ fn write_all(dir: &Path, material: &Material, ca: &str) -> Result<(), InitError>
     let admin = dir.join("admin");
     make_folder(&admin)?;
     write(&admin.join("token"), material.admin.expose(), SECRET_MODE)?;
-    let examples = dir.join("tasks-examples");
+    let examples = dir.join(EXAMPLES);
     make_folder(&examples)?;
     let task =
         example_task_toml(&material.leader.endpoint, &material.helper.endpoint, &material.budget_source);
-    write(&examples.join("conversions.toml"), &task, PUBLIC_MODE)
+    write(&examples.join(EXAMPLE), &task, PUBLIC_MODE)
 }
 
 fn make_folder(path: &Path) -> Result<(), InitError> {
@@ -256,10 +260,11 @@ pub fn example_task_toml(leader: &Endpoint, helper: &Endpoint, budget_source: &s
          threshold = 40\n\
          budget_source = {}\n\
          # As the aggregators' configurations name it.\n\
-         collector = \"advertiser\"\n\
+         collector = {}\n\
          leader = {}\n\
          helper = {}\n",
         quoted(budget_source),
+        quoted(COLLECTOR),
         quoted(leader.as_str()),
         quoted(helper.as_str()),
     )
@@ -280,6 +285,10 @@ fn summary(dir: &Path, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "Next:")?;
     for role in ["leader", "helper", "collector"] {
         writeln!(out, "  arras check --config {shown}/{role}/{role}.toml")?;
+    }
+    let task = Path::new(EXAMPLES).join(EXAMPLE);
+    for role in ["leader", "helper", "collector"] {
+        writeln!(out, "  arras task add {shown}/{} --config {shown}/{role}/{role}.toml", task.display())?;
     }
     for role in ["leader", "helper", "collector"] {
         writeln!(out, "  arras serve --config {shown}/{role}/{role}.toml")?;

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use arras_protocol::messages::TaskId;
 
 use crate::config::Config;
+use crate::config::roles::BudgetSource;
+use crate::net::endpoint::Endpoint;
 use crate::tasks::{TaskFile, TaskFolder, explain};
 
 /// Arguments of `arras task`.
@@ -54,23 +56,30 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn add(file: &Path, config: &Path, out: &mut dyn Write) -> Result<(), Failure> {
+fn add(file: &Path, path: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let (task, provisioned) = TaskFile::parse(&text)
-        .and_then(|file| file.build())
-        .map_err(|error| format!("{}: {error}", file.display()))?;
-    for (role, folder) in folders(&Config::load(config)?) {
-        let new = folder.add(task.id(), &provisioned)?;
-        let known = folder.load(task.id())?.ok_or("the task's file is gone again")?;
+    let described = TaskFile::parse(&text).and_then(|described| Ok((described.build()?, described)));
+    let ((task, provisioned), described) =
+        described.map_err(|error| format!("{}: {error}", file.display()))?;
+    let config = Config::load(path)?;
+    let roles = roles(&config);
+    // A role leaves out what its configuration does not cover: better said now than in its log.
+    for role in &roles {
+        role.covers(&described)
+            .map_err(|why| format!("the {} of {} cannot take part: {why}", role.name, path.display()))?;
+    }
+    for role in &roles {
+        let new = role.folder.add(task.id(), &provisioned)?;
+        let known = role.folder.load(task.id())?.ok_or("the task's file is gone again")?;
         let verb = if new { "takes part in" } else { "took part already in" };
-        writeln!(out, "the {role} {verb}\n{}", explain::explain(&known))?;
+        writeln!(out, "the {} {verb}\n{}", role.name, explain::explain(&known))?;
     }
     writeln!(out, "a role that is being served finds the task by itself within seconds")?;
     Ok(())
 }
 
 fn list(config: &Path, out: &mut dyn Write) -> Result<(), Failure> {
-    for (role, folder) in folders(&Config::load(config)?) {
+    for Role { name: role, folder, .. } in roles(&Config::load(config)?) {
         let ids = folder.ids()?;
         writeln!(out, "{role}: {} task(s)", ids.len())?;
         for id in ids {
@@ -85,7 +94,7 @@ fn list(config: &Path, out: &mut dyn Write) -> Result<(), Failure> {
 }
 
 fn show(id: TaskId, config: &Path, out: &mut dyn Write) -> Result<(), Failure> {
-    for (_, folder) in folders(&Config::load(config)?) {
+    for Role { folder, .. } in roles(&Config::load(config)?) {
         if let Some(known) = folder.load(id)? {
             write!(out, "{}", explain::explain(&known))?;
             return Ok(());
@@ -94,14 +103,77 @@ fn show(id: TaskId, config: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     Err(format!("no role of {} takes part in task {id}", config.display()).into())
 }
 
-/// The folders of tasks of a configuration's roles.
-fn folders(config: &Config) -> Vec<(&'static str, TaskFolder)> {
-    let leader = config.leader.as_ref().map(|role| ("leader", &role.tasks));
-    let helper = config.helper.as_ref().map(|role| ("helper", &role.tasks));
-    let collector = config.collector.as_ref().map(|role| ("collector", &role.tasks));
-    [leader, helper, collector]
-        .into_iter()
-        .flatten()
-        .map(|(role, path)| (role, TaskFolder::new(path)))
-        .collect()
+/// A role of a configuration, and what its tasks have to agree with.
+struct Role<'a> {
+    name: &'static str,
+    folder: TaskFolder,
+    /// The pair's endpoints, each with its key; the collector knows only the leader's.
+    leader: (&'static str, &'a Endpoint),
+    helper: Option<(&'static str, &'a Endpoint)>,
+    /// The collectors that an aggregator knows, with their budget sources; none for the collector, which keeps
+    /// no ledger.
+    collectors: Option<Vec<(&'a str, &'a [BudgetSource])>>,
+}
+
+fn roles(config: &Config) -> Vec<Role<'_>> {
+    let leader = config.leader.as_ref().map(|role| Role {
+        name: "leader",
+        folder: TaskFolder::new(&role.tasks),
+        leader: ("leader.endpoint", &role.endpoint),
+        helper: Some(("leader.helper.endpoint", &role.helper.endpoint)),
+        collectors: Some(role.collector.iter().map(|entry| (&*entry.name, &*entry.budget_source)).collect()),
+    });
+    let helper = config.helper.as_ref().map(|role| Role {
+        name: "helper",
+        folder: TaskFolder::new(&role.tasks),
+        leader: ("helper.leader_endpoint", &role.leader_endpoint),
+        helper: Some(("helper.endpoint", &role.endpoint)),
+        collectors: Some(role.collector.iter().map(|entry| (&*entry.name, &*entry.budget_source)).collect()),
+    });
+    let collector = config.collector.as_ref().map(|role| Role {
+        name: "collector",
+        folder: TaskFolder::new(&role.tasks),
+        leader: ("collector.leader.endpoint", &role.leader.endpoint),
+        helper: None,
+        collectors: None,
+    });
+    [leader, helper, collector].into_iter().flatten().collect()
+}
+
+impl Role<'_> {
+    /// Whether the role's configuration covers a task; the error says what does not fit and what to do.
+    fn covers(&self, task: &TaskFile) -> Result<(), String> {
+        same("leader", &task.leader, self.leader)?;
+        if let Some(helper) = self.helper {
+            same("helper", &task.helper, helper)?;
+        }
+        let Some(collectors) = &self.collectors else { return Ok(()) };
+        let role = self.name;
+        let (_, sources) = collectors.iter().find(|(name, _)| *name == task.collector).ok_or_else(|| {
+            format!(
+                "its collector is {:?}, and no [[{role}.collector]] has this name; correct `collector` in the task file \
+                 or add the collector to the configuration",
+                task.collector
+            )
+        })?;
+        if sources.iter().any(|source| source.name == task.budget_source) {
+            return Ok(());
+        }
+        Err(format!(
+            "its budget source is {:?}, which collector {:?} does not have; correct `budget_source` in the task file or \
+             add a [[{role}.collector.budget_source]] to the configuration",
+            task.budget_source, task.collector
+        ))
+    }
+}
+
+/// Byte for byte: a URL that merely means the same makes another task.
+fn same(party: &str, theirs: &str, (key, ours): (&str, &Endpoint)) -> Result<(), String> {
+    if theirs == ours.as_str() {
+        return Ok(());
+    }
+    Err(format!(
+        "its {party} is {theirs}, but {key} is {}; they have to be the same byte for byte",
+        ours.as_str()
+    ))
 }

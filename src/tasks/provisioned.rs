@@ -37,6 +37,17 @@ pub enum ProvisionError {
         /// What is wrong.
         reason: String,
     },
+    /// The task is there already, with other values for what is not part of its id.
+    #[error(
+        "{} holds this task with another collector, other campaigns or other terms. They are not part of its id, and what a \
+         role takes part in is not changed behind its back: to change them remove that file, add the task again and \
+         restart the role",
+        path.display()
+    )]
+    Differs {
+        /// Which.
+        path: PathBuf,
+    },
     /// The task in it is refused.
     #[error("{}: {error}", path.display())]
     Task {
@@ -117,12 +128,14 @@ impl TaskFolder {
     }
 
     /// Adds a task, durably and at once: a reader sees the whole file or none. A task that is there already
-    /// stays as it is; returns whether it is new.
+    /// stays as it is, and is refused if `file` says something else; returns whether it is new.
     pub fn add(&self, id: TaskId, file: &ProvisionedFile) -> Result<bool, ProvisionError> {
         fs::create_dir_all(&self.path).map_err(|error| self.io(&self.path, error))?;
         let target = self.file(id);
-        if target.exists() {
-            return Ok(false);
+        match fs::read_to_string(&target) {
+            Ok(text) => return Self::same(&target, &text, file).map(|()| false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(self.io(&target, error)),
         }
         let text = toml::to_string(file)
             .map_err(|error| ProvisionError::Malformed { path: target.clone(), reason: error.to_string() })?;
@@ -132,6 +145,14 @@ impl TaskFolder {
         temporary.as_file().sync_all().map_err(|error| self.io(&target, error))?;
         temporary.persist(&target).map_err(|error| self.io(&target, error.error))?;
         Ok(true)
+    }
+
+    fn same(path: &Path, text: &str, file: &ProvisionedFile) -> Result<(), ProvisionError> {
+        let there: ProvisionedFile = toml::from_str(text).map_err(|error| ProvisionError::Malformed {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
+        if there == *file { Ok(()) } else { Err(ProvisionError::Differs { path: path.to_owned() }) }
     }
 
     /// The ids of all tasks in the folder.

@@ -142,12 +142,13 @@ async fn play(args: &Args, journeys: &Journeys, dir: &Path, now: u64) -> Result<
     let day = (now / DAY - 1) * DAY;
     let epoch_start = date(day - (day / DAY + 3) % 7 * DAY)?;
     let mut loopback = Loopback::new(&epoch_start, setup::CAP, "").map_err(failed)?;
-    let config = loopback.write(dir).map_err(failed)?;
     let endpoints = (loopback.leader.endpoint.as_str(), loopback.helper.endpoint.as_str());
     let file = setup::task_file(endpoints, &journeys.channels, args.epsilon, args.threshold);
     // All but the options is ours and valid; of the options only epsilon can be refused by a task.
     let (task, provisioned) =
         file.build().map_err(|error| DemoError::Usage(format!("--epsilon {}: {error}", args.epsilon)))?;
+    // Written last: a folder that is to be kept stays empty if an option is refused.
+    let config = loopback.write(dir).map_err(failed)?;
     for folder in setup::task_folders(&config) {
         TaskFolder::new(&folder).add(task.id(), &provisioned).map_err(failed)?;
     }

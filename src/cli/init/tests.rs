@@ -180,9 +180,9 @@ fn epochs_start_on_a_monday() {
     let day = |days: u64| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(days * 86_400 + 3_600);
     // 2026-01-05 was a Monday, 20,458 days after 1970-01-01.
     for days in 20_458..20_465 {
-        assert_eq!(last_monday(day(days + 7)).unwrap().to_string(), "2026-01-05");
+        assert_eq!(monday_before_last(day(days + 7)).unwrap().to_string(), "2026-01-05");
     }
-    assert_eq!(last_monday(day(20_472)).unwrap().to_string(), "2026-01-12");
+    assert_eq!(monday_before_last(day(20_472)).unwrap().to_string(), "2026-01-12");
 }
 
 #[test]
