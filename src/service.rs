@@ -60,7 +60,10 @@ impl Environment {
 #[non_exhaustive]
 pub enum StartError {
     /// The address to listen on is taken or not ours.
-    #[error("the {role} cannot listen on {address}: {error}")]
+    #[error(
+        "the {role} cannot listen on {address}: {error}; stop what listens there, or choose another address of this \
+         machine for {role}.listen"
+    )]
     Listen {
         /// Which role.
         role: &'static str,
