@@ -1,7 +1,7 @@
 //! The command line as people use it: processes of their own, real output, real exit codes, TLS, the real clock and
 //! real noise.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -33,7 +33,7 @@ const FAR: i128 = 60;
 #[test]
 fn command_line() {
     let Ok(arguments) = std::env::var(ARGUMENTS) else { return };
-    println!("{OUTPUT}");
+    writeln!(std::io::stdout(), "{OUTPUT}").unwrap();
     let code = arras::cli::run(std::iter::once("arras").chain(arguments.lines()));
     // An exit code can be returned and shown, but not read.
     let digits: String = format!("{code:?}").chars().filter(char::is_ascii_digit).collect();
