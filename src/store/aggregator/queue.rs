@@ -143,7 +143,7 @@ impl LeaderTask {
         let mut taken = HashSet::new();
         let mut take = |position, encoded: Vec<u8>, reports: &mut Vec<QueuedReport>| {
             let key = key_of(&encoded).ok_or(StoreError::Invalid("a queued report without id and time"))?;
-            if self.memory().may_be_sent(&key) && taken.insert(key) {
+            if self.memory().may_be_sent(&key) && taken.insert(key.report_id) {
                 reports.push(QueuedReport { position, encoded });
             }
             Ok::<_, StoreError>(())
@@ -188,10 +188,9 @@ impl LeaderTask {
 }
 
 impl LeaderMemory {
-    /// Whether a queued report may go into a job.
+    /// Whether a queued report may go into a job: it is the copy that its id is known by, and counts nowhere yet.
     fn may_be_sent(&self, key: &ReportKey) -> bool {
-        let elsewhere = matches!(self.seen.stage(key), Some(Stage::InJob | Stage::Counted));
-        !elsewhere && !self.seen.is_collected(key.time)
+        self.seen.is_queued(key) && !self.seen.is_collected(key.time)
     }
 }
 

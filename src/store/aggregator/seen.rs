@@ -50,6 +50,11 @@ impl Seen {
         self.reports.get(&key.report_id).map(|(_, stage)| *stage)
     }
 
+    /// Whether this very report, not one of its id with another time, waits in the queue.
+    pub(super) fn is_queued(&self, key: &ReportKey) -> bool {
+        self.reports.get(&key.report_id) == Some(&(key.time, Stage::Queued))
+    }
+
     pub(super) fn set(&mut self, key: &ReportKey, stage: Stage) {
         if !self.is_collected(key.time) {
             self.reports.insert(key.report_id, (key.time, stage));

@@ -29,8 +29,9 @@ pub(super) type Outcome = OnceLock<Result<(), StoreError>>;
 /// Reports on their way to the disk.
 #[derive(Default)]
 pub(super) struct Intake {
-    /// Ids in groups, with the outcome of their group.
-    in_flight: HashMap<ReportKey, Arc<Outcome>>,
+    /// Ids in groups, with the outcome of their group. Ids alone: a second report of an id is a copy whatever its
+    /// time, as in [`Seen`](super::seen::Seen).
+    in_flight: HashMap<ReportId, Arc<Outcome>>,
     waiting: VecDeque<Group>,
     /// The outcome of the group that is being written.
     writing: Option<Arc<Outcome>>,
@@ -154,7 +155,7 @@ impl LeaderTask {
         let records = reports.iter().map(|report| [report.encoded.to_vec()]).collect();
         let mut memory = self.memory();
         // Nothing is claimed while a first copy of one of them is under way, so that this call has one outcome.
-        while let Some(outcome) = reports.iter().find_map(|report| memory.intake.in_flight.get(&report.key)) {
+        while let Some(outcome) = reports.iter().find_map(|report| memory.intake.in_flight.get(&report.key.report_id)) {
             let outcome = Arc::clone(outcome);
             memory = self.until(memory, &outcome);
         }
@@ -222,11 +223,11 @@ impl LeaderMemory {
             let key = report.key;
             let result = if self.is_closed(key.time) {
                 Err(ReportError::BatchCollected)
-            } else if self.seen.stage(&key).is_some() || self.intake.in_flight.contains_key(&key) {
+            } else if self.seen.stage(&key).is_some() || self.intake.in_flight.contains_key(&key.report_id) {
                 // Known, or a second copy in this call.
                 Err(ReportError::ReportReplayed)
             } else {
-                self.intake.in_flight.insert(key, Arc::clone(&group.outcome));
+                self.intake.in_flight.insert(key.report_id, Arc::clone(&group.outcome));
                 group.keys.push(key);
                 group.bytes += record[0].len() as u64 + RECORD_OVERHEAD_BYTES;
                 group.records.push(record);
@@ -256,7 +257,7 @@ impl Drop for Writing<'_> {
         let mut memory = self.task.memory();
         memory.intake.writing = None;
         for key in &self.group.keys {
-            memory.intake.in_flight.remove(key);
+            memory.intake.in_flight.remove(&key.report_id);
             if result.is_ok() {
                 memory.seen.set(key, Stage::Queued);
             }
