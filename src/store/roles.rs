@@ -157,7 +157,7 @@ pub struct JobDraft {
 }
 
 /// An aggregation job that may have reached the helper: it is repeated byte for byte until it is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobNumber(pub u64);
 
 /// A job as it was made durable.

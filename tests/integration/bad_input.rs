@@ -420,3 +420,47 @@ async fn keys_of_another_length_are_refused_at_upload() {
     still_works(&deployment).await;
     deployment.stop().await;
 }
+
+/// The story: the check for known ids looked at id and time while reports were on their way to the disk, so two
+/// reports of one id and different times in one upload met in one job, which the helper refused as a whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_id_with_two_times_in_one_upload_costs_nobody_else_a_report() {
+    let mut deployment = Deployment::start(Options::default()).await;
+    let mut reports = deployment.one_hots(64);
+    let mut twin = deployment.report_at(7, (WINDOW + 1) * PRECISION);
+    twin.metadata.report_id = reports[9].metadata.report_id;
+    reports.insert(10, twin);
+    let statuses = deployment.uploader().upload(deployment.task.id(), &reports).await.unwrap();
+    assert_eq!(statuses.len(), 1);
+    assert_eq!(statuses[0].error, ReportError::ReportReplayed);
+    // And when the ids are read back from the disk.
+    deployment.stop_role(Role::Leader).await;
+    deployment.start_role(Role::Leader);
+    assert_eq!(deployment.uploader().upload(deployment.task.id(), &reports).await.unwrap().len(), 65);
+    let collected = deployment.collect().await.unwrap();
+    assert_eq!((collected.sums, collected.report_count), (vec![1; 64], 64));
+    deployment.stop().await;
+}
+
+/// The story: a helper that takes smaller jobs than the leader makes answered invalidMessage, and the leader gave up
+/// every report of every job for what an operator could have mended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_helper_that_takes_smaller_jobs_loses_nobody_a_report() {
+    let mut deployment = Deployment::start(Options::default()).await;
+    deployment.stop_role(Role::Helper).await;
+    let path = deployment.config_path("helper");
+    let right = std::fs::read_to_string(&path).unwrap();
+    let smaller =
+        right.replacen("[[helper.collector]]", "limits = { job_size = 10 }\n[[helper.collector]]", 1);
+    std::fs::write(&path, smaller).unwrap();
+    deployment.start_role(Role::Helper);
+    deployment.upload(&deployment.one_hots(64)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    let counters = deployment.leader.as_ref().unwrap().leader().unwrap().counters();
+    assert_eq!((counters.lost, counters.aggregated), (0, 0), "the job waits: {counters:?}");
+    deployment.stop_role(Role::Helper).await;
+    std::fs::write(&path, right).unwrap();
+    deployment.start_role(Role::Helper);
+    assert_eq!(deployment.collect().await.unwrap().sums, vec![1; 64]);
+    deployment.stop().await;
+}

@@ -12,7 +12,7 @@ use crate::aggregator::ProvisionedTask;
 use crate::aggregator::api::Problem;
 use crate::aggregator::helper::Helper;
 use crate::aggregator::work::in_pieces;
-use crate::net::problem::DapError;
+use crate::net::problem::{DapError, OwnError};
 use crate::store::{JobSums, PreparedJob, ReportKey, RequestKey, StoreError};
 
 impl Helper {
@@ -66,7 +66,8 @@ fn check_request(
             "verification_key_id is {}, this helper opted in with {}",
             request.verification_key_id, task.verify_secret_id
         );
-        return Err(Problem::invalid(detail).task(id));
+        // Not DAP's invalidMessage: an operator can mend it, and the leader keeps the job until then.
+        return Err(Problem::own(OwnError::Conflict, detail).task(id));
     }
     if !request.agg_param.is_empty() {
         let detail = "Prio3 has no aggregation parameter";
@@ -82,7 +83,7 @@ fn check_request(
     if request.verify_inits.len() > job_size {
         let detail =
             format!("{} reports in one job, this helper takes {job_size}", request.verify_inits.len());
-        return Err(Problem::invalid(detail).task(id));
+        return Err(Problem::own(OwnError::TooLarge, detail).task(id));
     }
     let mut ids = HashSet::with_capacity(request.verify_inits.len());
     if !request.verify_inits.iter().all(|init| ids.insert(init.report_share.header.report_id)) {

@@ -20,7 +20,6 @@ use arras_protocol::vdaf::VdafError;
 use arras_protocol::verification::{
     BatchBucket, LeaderVerification, PendingReport, check_response, leader_finish, leader_init,
 };
-use tokio::task::JoinSet;
 
 use crate::aggregator::leader::{Counters, Leader};
 use crate::aggregator::work::{blocking, in_pieces};
@@ -29,23 +28,15 @@ use crate::net::client::{ClientError, Reply};
 use crate::net::problem::{DapError, ErrorType, ProblemDocument};
 use crate::store::{JobDraft, JobNumber, JobSums, OpenJob, Position, QueuedReport, ReportKey, StoreError};
 
-/// How long reports may wait for a job to fill up. Nobody waits for a single report: batches are collected
-/// by the hour; a fuller job costs both aggregators less.
-const JOB_FILL: Duration = Duration::from_millis(500);
-
-/// How often an idle leader looks for reports that were put back. They were at most some minutes early.
-const PUT_BACK_POLL: Duration = Duration::from_secs(5);
-
 /// What a report adds to a request beside its shares: id, time, lengths, key and tag; generously.
 const REPORT_OVERHEAD: usize = 256;
 
-/// First and longest pause before a job is sent again. Doubled each time: a helper that is down for hours
-/// is asked about once a minute.
-const RETRY_FIRST: Duration = Duration::from_millis(250);
-const RETRY_LONGEST: Duration = Duration::from_secs(60);
+/// Shortest and longest pause between two polls of a job that the helper puts off.
+const POLL_SHORTEST: Duration = Duration::from_millis(250);
+const POLL_LONGEST: Duration = Duration::from_secs(60);
 
 /// A job with the leader's states, ready to be sent.
-struct ReadyJob {
+pub(super) struct ReadyJob {
     task: Arc<ProvisionedTask>,
     number: JobNumber,
     request: bytes::Bytes,
@@ -56,7 +47,7 @@ struct ReadyJob {
 
 /// Why a job cannot go on now.
 #[derive(Debug, thiserror::Error)]
-enum JobError {
+pub(super) enum JobError {
     #[error("{0}")]
     Store(#[from] StoreError),
     #[error("{0}")]
@@ -74,77 +65,16 @@ enum Answer {
     Later(String),
 }
 
+impl ReadyJob {
+    /// Names it in the store.
+    pub(super) fn number(&self) -> JobNumber {
+        self.number
+    }
+}
+
 impl Leader {
-    /// Resumes the jobs of the last run, then makes new ones as reports come.
-    pub(super) async fn drive_jobs(&self) {
-        // Owned here, so that the jobs under way stop with the driver.
-        let mut under_way = JoinSet::new();
-        self.resume_jobs(&mut under_way).await;
-        loop {
-            let mut made = false;
-            for task in self.parts().registry.all() {
-                made |= self.make_jobs(&task, &mut under_way).await;
-            }
-            while let Some(ended) = under_way.try_join_next() {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "a job stopped; the next start goes on with it");
-                }
-            }
-            if !made {
-                // The wait has an end for reports that were put back until their time has come.
-                if tokio::time::timeout(PUT_BACK_POLL, self.0.work.notified()).await.is_ok() {
-                    tokio::time::sleep(JOB_FILL).await;
-                }
-            }
-        }
-    }
-
-    async fn resume_jobs(&self, under_way: &mut JoinSet<()>) {
-        for task in self.parts().registry.all() {
-            let leader = self.clone();
-            let id = task.task.id();
-            match blocking(move || leader.store().open_jobs(id)).await {
-                Ok(numbers) => {
-                    for number in numbers {
-                        self.resume_job(&task, number, under_way).await;
-                    }
-                }
-                Err(error) => tracing::error!(%error, "open jobs cannot be read"),
-            }
-        }
-    }
-
-    async fn resume_job(&self, task: &Arc<ProvisionedTask>, number: JobNumber, under_way: &mut JoinSet<()>) {
-        let leader = self.clone();
-        let task = Arc::clone(task);
-        match blocking(move || leader.load(&task, number)).await {
-            Ok(job) => self.spawn(job, under_way).await,
-            Err(error) => tracing::error!(%error, job = number.0, "a job cannot be resumed"),
-        }
-    }
-
-    /// Makes jobs out of a task's queue until it is empty; whether there was any.
-    async fn make_jobs(&self, task: &Arc<ProvisionedTask>, under_way: &mut JoinSet<()>) -> bool {
-        let mut made = false;
-        loop {
-            let leader = self.clone();
-            let of_task = Arc::clone(task);
-            match blocking(move || leader.make_job(&of_task)).await {
-                Ok(Made::Job(job)) => self.spawn(job, under_way).await,
-                Ok(Made::Nothing) => return made,
-                Ok(Made::OnlyRejections) => self.0.progress.notify_one(),
-                Err(error) => {
-                    tracing::error!(%error, "an aggregation job cannot be made");
-                    tokio::time::sleep(RETRY_FIRST).await;
-                    return made;
-                }
-            }
-            made = true;
-        }
-    }
-
     /// Takes reports from the queue, opens and checks them, and makes the job durable. Blocks.
-    fn make_job(&self, task: &Arc<ProvisionedTask>) -> Result<Made, JobError> {
+    pub(super) fn make_job(&self, task: &Arc<ProvisionedTask>) -> Result<Made, JobError> {
         let parts = self.parts();
         let now = parts.clock.now();
         let id = task.task.id();
@@ -193,7 +123,7 @@ impl Leader {
 
     /// Reads a job of an earlier run and computes its states again. They were checked when the job was
     /// made, so their times are not judged again. Blocks.
-    fn load(&self, task: &Arc<ProvisionedTask>, number: JobNumber) -> Result<ReadyJob, JobError> {
+    pub(super) fn load(&self, task: &Arc<ProvisionedTask>, number: JobNumber) -> Result<ReadyJob, JobError> {
         let OpenJob { number, request, reports } = self.store().load_job(task.task.id(), number)?;
         let decoded = decode(&reports)?;
         let parts = self.parts();
@@ -210,45 +140,28 @@ impl Leader {
         Ok(ReadyJob { task: Arc::clone(task), number, request: request.into(), pending, positions })
     }
 
-    /// Sends a job and sees it through, beside others.
-    async fn spawn(&self, job: ReadyJob, under_way: &mut JoinSet<()>) {
-        let permits = Arc::clone(&self.0.jobs_in_flight);
-        // The semaphore is never closed.
-        let Ok(permit) = permits.acquire_owned().await else { return };
-        let leader = self.clone();
-        under_way.spawn(async move {
-            leader.see_through(job).await;
-            drop(permit);
-            leader.0.progress.notify_one();
-        });
-    }
-
-    async fn see_through(&self, job: ReadyJob) {
-        let mut pause = RETRY_FIRST;
-        let answer = loop {
-            match self.send(&job).await {
-                Answer::Later(reason) => {
-                    tracing::warn!(
-                        reason,
-                        job = job.number.0,
-                        "the helper did not take a job; it is sent again"
-                    );
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(RETRY_LONGEST);
-                }
-                answer => break answer,
+    /// Sends a job once and commits what comes of it; whether it is committed. If not it stays open, and the same
+    /// bytes are sent again.
+    pub(super) async fn attempt(&self, job: ReadyJob) -> bool {
+        let number = job.number;
+        let answer = match self.send(&job).await {
+            Answer::Later(reason) => {
+                tracing::warn!(reason, job = number.0, "the helper did not take a job; it is sent again");
+                return false;
             }
+            answer => answer,
         };
         let leader = self.clone();
-        let number = job.number;
-        let result = blocking(move || match answer {
+        let committed = blocking(move || match answer {
             Answer::Response(response) => leader.finish(job, &response),
             Answer::Refused(reason) | Answer::Later(reason) => leader.lose(&job, &reason),
-        })
-        .await;
-        if let Err(error) = result {
-            // The job stays open in the store; the next start goes on with it.
-            tracing::error!(%error, job = number.0, "a job cannot be committed");
+        });
+        match committed.await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%error, job = number.0, "a job cannot be committed; it is tried again");
+                false
+            }
         }
     }
 
@@ -270,8 +183,8 @@ impl Leader {
     async fn poll(&self, mut reply: Reply) -> Result<Reply, ClientError> {
         while reply.status.is_success() && reply.body.is_empty() {
             let Some(location) = reply.location.clone() else { break };
-            let pause = reply.retry_after(std::time::SystemTime::now()).unwrap_or(RETRY_FIRST);
-            tokio::time::sleep(pause.clamp(RETRY_FIRST, RETRY_LONGEST)).await;
+            let pause = reply.retry_after(std::time::SystemTime::now()).unwrap_or(POLL_SHORTEST);
+            tokio::time::sleep(pause.clamp(POLL_SHORTEST, POLL_LONGEST)).await;
             let mut next = self.parts().helper.get(&location, &[]).await?;
             next.location.get_or_insert(location);
             reply = next;
@@ -289,7 +202,7 @@ impl Leader {
         let finished = leader_finish(&job.task.task, job.pending, &results);
         let mut buckets: BTreeMap<Time, BatchBucket> = BTreeMap::new();
         let mut sums = JobSums::default();
-        let mut put_back = Vec::new();
+        let (mut put_back, mut rejected) = (Vec::new(), Vec::new());
         for (report, position) in finished.into_iter().zip(job.positions) {
             match report.outcome {
                 Ok(output_share) => {
@@ -299,13 +212,17 @@ impl Leader {
                     sums.reports.push(ReportKey { report_id: report.report_id, time: report.time });
                 }
                 Err(ReportError::ReportTooEarly) => put_back.push((report.time, position)),
-                Err(error) => Counters::count(&self.0.counters.rejected, error),
+                Err(error) => rejected.push(error),
             }
         }
         sums.buckets = buckets.into_iter().collect();
         let aggregated = sums.reports.len() as u64;
         self.store().commit_job(&job.task.task, job.number, &sums, &put_back)?;
+        // Counted once, however often the commit was tried.
         self.0.counters.aggregated.fetch_add(aggregated, Ordering::Relaxed);
+        for error in rejected {
+            Counters::count(&self.0.counters.rejected, error);
+        }
         Ok(())
     }
 
@@ -333,7 +250,7 @@ fn job_size(task: &Task, limits: Limits) -> usize {
     limits.job_size.min(limits.max_body / report).max(1)
 }
 
-enum Made {
+pub(super) enum Made {
     Job(ReadyJob),
     /// Every report of the draft was rejected or put back.
     OnlyRejections,
@@ -400,7 +317,8 @@ fn judge(reply: &Reply) -> Answer {
     if reply.status.is_success() {
         return match AggregationJobResp::from_bytes(&reply.body) {
             Ok(response) => Answer::Response(response),
-            Err(error) => Answer::Refused(format!("the helper's response does not decode: {error}")),
+            // Whoever answered, it need not have been the helper; reports are not given up for it.
+            Err(error) => Answer::Later(format!("the answer is no response to a job: {error}")),
         };
     }
     let problem = reply.problem();

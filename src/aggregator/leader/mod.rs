@@ -1,6 +1,7 @@
 //! The leader: takes uploads, makes aggregation jobs, serves collection jobs.
 
 mod collections;
+mod driver;
 mod http;
 mod jobs;
 mod upload;
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arras_protocol::messages::{HpkeConfigList, ReportError};
 use arras_protocol::verification::InputShareOpener;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::aggregator::{Clock, IdKey, Limits, NoiseFactory, ProvisionedTask, Registry};
@@ -56,13 +57,7 @@ struct Inner {
     created: Notify,
     /// Wakes a collection that waits for its window to drain: a job was committed.
     progress: Notify,
-    /// Jobs under way between "durable here" and "committed here", over all tasks.
-    jobs_in_flight: Arc<Semaphore>,
 }
-
-/// Jobs that may be under way at once. While the helper works on one, the leader opens the next; more would
-/// only hold more reports in memory.
-const JOBS_IN_FLIGHT: usize = 4;
 
 /// What happened to reports since the start; of all tasks together.
 #[derive(Debug, Default)]
@@ -120,7 +115,6 @@ impl Leader {
             work: Notify::new(),
             created: Notify::new(),
             progress: Notify::new(),
-            jobs_in_flight: Arc::new(Semaphore::new(JOBS_IN_FLIGHT)),
         }))
     }
 
@@ -145,7 +139,7 @@ impl Leader {
     pub async fn run(&self) {
         let mut drivers = JoinSet::new();
         let leader = self.clone();
-        drivers.spawn(async move { leader.drive_jobs().await });
+        drivers.spawn(driver::Driver::new(leader).run());
         let leader = self.clone();
         drivers.spawn(async move { leader.drive_collections().await });
         while let Some(ended) = drivers.join_next().await {

@@ -155,7 +155,9 @@ impl LeaderTask {
         let records = reports.iter().map(|report| [report.encoded.to_vec()]).collect();
         let mut memory = self.memory();
         // Nothing is claimed while a first copy of one of them is under way, so that this call has one outcome.
-        while let Some(outcome) = reports.iter().find_map(|report| memory.intake.in_flight.get(&report.key.report_id)) {
+        while let Some(outcome) =
+            reports.iter().find_map(|report| memory.intake.in_flight.get(&report.key.report_id))
+        {
             let outcome = Arc::clone(outcome);
             memory = self.until(memory, &outcome);
         }

@@ -1,0 +1,234 @@
+//! What drives aggregation jobs: makes new ones as reports come, and takes up open ones until each is committed.
+//!
+//! The store says which jobs are open; the driver remembers of each only whether it is under way or when it is due.
+//! A job that cannot go on now, for whatever reason (the helper is away, a disk is full, a panic), gives up its memory
+//! and its place and is loaded from the store again when it is due. So a job that is stuck stops neither others nor
+//! other tasks, and what passes by itself needs no restart.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arras_protocol::messages::TaskId;
+use tokio::task::{Id, JoinError, JoinSet};
+
+use crate::aggregator::ProvisionedTask;
+use crate::aggregator::leader::Leader;
+use crate::aggregator::leader::jobs::{Made, ReadyJob};
+use crate::aggregator::work::blocking;
+use crate::store::JobNumber;
+
+/// Jobs that may be in memory at once, of all tasks. While the helper works on one, the leader opens the next; more
+/// would only hold more reports.
+const JOBS_IN_FLIGHT: usize = 4;
+
+/// Open jobs of one task, under way or waiting, beyond which no new ones are made: while the helper is away, reports
+/// wait in the queue, where they cost nothing.
+const OPEN_JOBS_PER_TASK: usize = 4;
+
+/// How long reports may wait for a job to fill up. Nobody waits for a single report: batches are collected
+/// by the hour; a fuller job costs both aggregators less.
+const JOB_FILL: Duration = Duration::from_millis(500);
+
+/// How often an idle leader looks around: for reports that were put back until their time has come, and for tasks that
+/// were added.
+const IDLE_POLL: Duration = Duration::from_secs(5);
+
+/// First and longest pause before something is tried again. Doubled each time: a helper that is down for hours
+/// is asked about once a minute.
+const RETRY_FIRST: Duration = Duration::from_millis(250);
+const RETRY_LONGEST: Duration = Duration::from_secs(60);
+
+type JobKey = (TaskId, JobNumber);
+
+/// Something that is tried again.
+struct Waiting {
+    due: Instant,
+    pause: Duration,
+}
+
+impl Waiting {
+    fn now() -> Self {
+        Self { due: Instant::now(), pause: RETRY_FIRST }
+    }
+
+    /// After another failure.
+    fn again(earlier: Option<&Self>) -> Self {
+        let pause = earlier.map_or(RETRY_FIRST, |earlier| earlier.pause);
+        Self { due: Instant::now() + pause, pause: (pause * 2).min(RETRY_LONGEST) }
+    }
+}
+
+/// The driver of one leader. All of it is forgotten at a restart and made again from the store.
+pub(super) struct Driver {
+    leader: Leader,
+    /// Whether each has been committed; dropped, and with it stopped, with the driver.
+    under_way: JoinSet<(JobKey, bool)>,
+    keys: HashMap<Id, JobKey>,
+    /// Open jobs that are not under way, by when they are due.
+    waiting: HashMap<JobKey, Waiting>,
+    /// What is known of jobs that are under way and were tried before.
+    tried: HashMap<JobKey, Waiting>,
+    /// Tasks whose open jobs of an earlier run were entered.
+    entered: HashSet<TaskId>,
+    /// Tasks of which no job could be made.
+    resting: HashMap<TaskId, Waiting>,
+}
+
+impl Driver {
+    pub(super) fn new(leader: Leader) -> Self {
+        Self {
+            leader,
+            under_way: JoinSet::new(),
+            keys: HashMap::new(),
+            waiting: HashMap::new(),
+            tried: HashMap::new(),
+            entered: HashSet::new(),
+            resting: HashMap::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            let tasks = self.leader.parts().registry.all();
+            let mut busy = false;
+            for task in &tasks {
+                self.enter(task).await;
+                busy |= self.resume_one(task);
+            }
+            // One job a task in turn, so that no task waits for another's whole queue.
+            for task in &tasks {
+                busy |= self.make_one(task).await;
+            }
+            while let Some(ended) = self.under_way.try_join_next_with_id() {
+                self.ended(ended);
+                busy = true;
+            }
+            if !busy {
+                self.wait().await;
+            }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.under_way.len() >= JOBS_IN_FLIGHT
+    }
+
+    /// Waits until something may have changed.
+    async fn wait(&mut self) {
+        let due = self.waiting.values().chain(self.resting.values()).map(|waiting| waiting.due).min();
+        // While all places are taken, nothing can start before a job ends.
+        let due = due.filter(|_| !self.is_full());
+        let pause = due.map_or(IDLE_POLL, |due| due.saturating_duration_since(Instant::now()).min(IDLE_POLL));
+        tokio::select! {
+            Some(ended) = self.under_way.join_next_with_id() => self.ended(ended),
+            () = self.leader.0.work.notified(), if !self.is_full() => tokio::time::sleep(JOB_FILL).await,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+
+    /// Enters the jobs that an earlier run left open, once a task.
+    async fn enter(&mut self, task: &Arc<ProvisionedTask>) {
+        let id = task.task.id();
+        if self.entered.contains(&id) || self.rests(id) {
+            return;
+        }
+        let leader = self.leader.clone();
+        match blocking(move || leader.store().open_jobs(id)).await {
+            Ok(numbers) => {
+                self.waiting.extend(numbers.into_iter().map(|number| ((id, number), Waiting::now())));
+                self.entered.insert(id);
+                self.resting.remove(&id);
+            }
+            Err(error) => self.rest(id, &error.to_string()),
+        }
+    }
+
+    fn rests(&self, id: TaskId) -> bool {
+        self.resting.get(&id).is_some_and(|resting| resting.due > Instant::now())
+    }
+
+    fn rest(&mut self, id: TaskId, error: &str) {
+        tracing::error!(error, task = %id, "no aggregation job can be made; it is tried again");
+        let resting = Waiting::again(self.resting.get(&id));
+        self.resting.insert(id, resting);
+    }
+
+    /// Takes up a job that is due; whether there was one.
+    fn resume_one(&mut self, task: &Arc<ProvisionedTask>) -> bool {
+        let (id, now) = (task.task.id(), Instant::now());
+        let due = self.waiting.iter().filter(|((of, _), waiting)| *of == id && waiting.due <= now);
+        let Some(key) = due.map(|(key, _)| *key).min() else { return false };
+        if self.is_full() {
+            return false;
+        }
+        if let Some(waiting) = self.waiting.remove(&key) {
+            self.tried.insert(key, waiting);
+        }
+        let (leader, of_task) = (self.leader.clone(), Arc::clone(task));
+        self.spawn(key, async move {
+            let loader = leader.clone();
+            match blocking(move || loader.load(&of_task, key.1)).await {
+                Ok(job) => leader.attempt(job).await,
+                Err(error) => {
+                    tracing::error!(%error, job = key.1.0, "an open job cannot be read; it is tried again");
+                    false
+                }
+            }
+        });
+        true
+    }
+
+    /// Makes a job out of a task's queue, if there is room for one; whether anything came of it.
+    async fn make_one(&mut self, task: &Arc<ProvisionedTask>) -> bool {
+        let id = task.task.id();
+        let open = self.waiting.keys().chain(self.keys.values()).filter(|(of, _)| *of == id).count();
+        let entered = self.entered.contains(&id);
+        if self.is_full() || open >= OPEN_JOBS_PER_TASK || !entered || self.rests(id) {
+            return false;
+        }
+        let (leader, of_task) = (self.leader.clone(), Arc::clone(task));
+        let made = blocking(move || leader.make_job(&of_task)).await;
+        if made.is_ok() {
+            self.resting.remove(&id);
+        }
+        match made {
+            Ok(Made::Job(job)) => self.start(id, job),
+            Ok(Made::OnlyRejections) => self.leader.0.progress.notify_one(),
+            Ok(Made::Nothing) => return false,
+            Err(error) => {
+                self.rest(id, &error.to_string());
+                return false;
+            }
+        }
+        true
+    }
+
+    fn start(&mut self, id: TaskId, job: ReadyJob) {
+        let leader = self.leader.clone();
+        self.spawn((id, job.number()), async move { leader.attempt(job).await });
+    }
+
+    fn spawn(&mut self, key: JobKey, job: impl Future<Output = bool> + Send + 'static) {
+        let handle = self.under_way.spawn(async move { (key, job.await) });
+        self.keys.insert(handle.id(), key);
+    }
+
+    fn ended(&mut self, ended: Result<(Id, (JobKey, bool)), JoinError>) {
+        let (id, committed) = match ended {
+            Ok((id, (_, committed))) => (id, committed),
+            Err(error) => {
+                tracing::error!(%error, "a job stopped; it is tried again");
+                (error.id(), false)
+            }
+        };
+        // Every job that was started is in the map.
+        let Some(key) = self.keys.remove(&id) else { return };
+        let tried = self.tried.remove(&key);
+        if committed {
+            self.leader.0.progress.notify_one();
+        } else {
+            self.waiting.insert(key, Waiting::again(tried.as_ref()));
+        }
+    }
+}
