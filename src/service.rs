@@ -177,7 +177,8 @@ impl Service {
             collectors,
             verify_secrets(&config.verify_secret),
             Arc::clone(&store) as Arc<dyn AggregatorStore>,
-        );
+        )
+        .with_max_body(limits(&config.limits).max_body);
         registry.load_all().map_err(|error| StartError::Tasks(error.to_string()))?;
         let ca =
             config.helper.ca.as_ref().map(config::values::Pem::read).transpose().map_err(StartError::Pem)?;
@@ -233,7 +234,8 @@ impl Service {
             collectors,
             verify_secrets(&config.verify_secret),
             Arc::clone(&store) as Arc<dyn AggregatorStore>,
-        );
+        )
+        .with_max_body(limits(&config.limits).max_body);
         registry.load_all().map_err(|error| StartError::Tasks(error.to_string()))?;
         let (hpke_configs, opener) = hpke(Role::Helper, &config.hpke)?;
         let helper = Helper::new(HelperParts {

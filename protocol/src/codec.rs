@@ -30,6 +30,14 @@ pub enum CodecError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A list is longer than the reader takes.
+    #[error("more than {max} {field} in one message")]
+    TooMany {
+        /// What there are too many of.
+        field: &'static str,
+        /// How many are taken.
+        max: usize,
+    },
     /// Extensions must come in strictly increasing order of their type, which also rules out
     /// repetitions (DAP-18 sections 4.2.2, 4.5.1, 4.5.3.4, 4.6.2).
     #[error("extension {found:#06x} after {previous:#06x}: extensions must be in strictly increasing order")]

@@ -113,7 +113,7 @@ impl Parties {
     }
 
     fn request_of_bytes(&self, body: &[u8]) -> (Vec<Pending>, Vec<u8>) {
-        let upload = UploadRequestRef::from_bytes(body).unwrap();
+        let upload = UploadRequestRef::from_bytes(body, usize::MAX).unwrap();
         let key = self.secret.verify_key(self.task.id());
         let verified =
             leader_init(&self.task, &key, &self.opener(Role::Leader), self.window(), &upload.reports);

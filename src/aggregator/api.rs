@@ -3,7 +3,7 @@
 
 use arras_protocol::codec::{CodecError, Encode as _};
 use arras_protocol::messages::{HpkeConfigList, MediaType, TaskId};
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
@@ -176,28 +176,6 @@ pub(crate) fn preflight(methods: &'static str) -> Response {
         (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400")),
     ];
     allow_any_origin((StatusCode::NO_CONTENT, headers).into_response())
-}
-
-/// Reads a body of at most `limit` bytes. Called after the request's sender and task were checked, so that nobody
-/// can make the server hold bytes for a request that it would refuse anyway.
-pub(crate) async fn read_body(body: Body, limit: usize) -> Result<Bytes, Problem> {
-    axum::body::to_bytes(body, limit).await.map_err(|error| {
-        if is_too_long(&error) {
-            return Problem::own(OwnError::TooLarge, format!("a request body may have {limit} bytes"));
-        }
-        Problem::invalid("the body ended before its announced length")
-    })
-}
-
-fn is_too_long(error: &axum::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<http_body_util::LengthLimitError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 /// Puts routes below an endpoint's path and answers everything else with a problem document.

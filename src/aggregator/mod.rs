@@ -4,6 +4,7 @@
 //! [`NoiseSource`]; all cryptography runs on rayon's threads, never on the async runtime.
 
 mod api;
+mod bodies;
 mod clock;
 pub mod helper;
 mod ids;
@@ -21,6 +22,7 @@ use arras_protocol::task::Task;
 use arras_protocol::verification::TimeWindow;
 
 use crate::privacy::noise::NoiseSource;
+use crate::store::MAX_BATCH_BYTES;
 
 /// Makes a noise source for each release: opendp's cannot be shared between threads.
 pub type NoiseFactory = std::sync::Arc<dyn Fn() -> Box<dyn NoiseSource> + Send + Sync>;
@@ -51,6 +53,30 @@ impl Limits {
             earliest: precision.truncate(now.saturating_sub(self.max_report_age)),
         }
     }
+}
+
+/// What the commit of one aggregation job may write into batch buckets, in bytes: half of what a transaction of the
+/// store may hold, as the rows that go with them are fewer.
+const JOB_BUCKET_BYTES: usize = MAX_BATCH_BYTES / 2;
+
+/// What a cell of an aggregate share takes, and what a bucket takes beside its cells; both at most.
+const CELL_BYTES: usize = 16;
+const BUCKET_OVERHEAD: usize = 512;
+
+/// Batch buckets that the reports of one aggregation job may fall into. Clients choose the times of their reports, so
+/// a few could otherwise make a job that no transaction can hold, and that would never end.
+pub(crate) fn buckets_per_job(task: &Task) -> usize {
+    (JOB_BUCKET_BYTES / (task.vdaf().config().output_len() * CELL_BYTES + BUCKET_OVERHEAD)).max(1)
+}
+
+/// Bytes of a report of a task beside its shares: id, time, lengths, keys and tags; generously.
+const REPORT_OVERHEAD: usize = 256;
+
+/// What a report of a task takes in a request, in bytes, at most: an upload holds both of its shares; of an aggregation
+/// job, the helper's and a message that is shorter than the leader's.
+pub(crate) fn report_len(task: &Task) -> usize {
+    let vdaf = task.vdaf();
+    REPORT_OVERHEAD + vdaf.public_share_len() + vdaf.helper_share_len() + vdaf.leader_share_len()
 }
 
 /// Every time: for repeating a step whose reports were checked when it was first taken.

@@ -7,6 +7,7 @@ use arras_protocol::codec::Encode as _;
 use arras_protocol::messages::{HpkeConfig, TaskId};
 use arras_protocol::task::{Task, VerifyKey, VerifySecret};
 
+use crate::aggregator::report_len;
 use crate::net::auth::TokenHash;
 use crate::privacy::gate::Terms;
 use crate::privacy::ledger::{BudgetSource, SourceRules};
@@ -96,8 +97,11 @@ pub struct Registry {
     verify_secrets: Vec<(u8, VerifySecret)>,
     store: Arc<dyn AggregatorStore>,
     tasks: RwLock<HashMap<TaskId, Arc<ProvisionedTask>>>,
+    /// Tasks of the folder that cannot be used, and why: for the log.
+    left_out: Mutex<HashMap<TaskId, String>>,
     /// When a missing task was last looked for, by POSIX second; owned by `get`.
     last_scan: Mutex<u64>,
+    max_body: usize,
 }
 
 impl Registry {
@@ -116,8 +120,16 @@ impl Registry {
             verify_secrets,
             store,
             tasks: RwLock::default(),
+            left_out: Mutex::default(),
             last_scan: Mutex::new(0),
+            max_body: usize::MAX,
         }
+    }
+
+    /// Leaves out tasks of which not even one report fits into a request body of so many bytes.
+    #[must_use]
+    pub fn with_max_body(self, max_body: usize) -> Self {
+        Self { max_body, ..self }
     }
 
     /// Takes part in all tasks of the folder; those that cannot be are logged and left out.
@@ -127,7 +139,7 @@ impl Registry {
                 match self.opt_in(id) {
                     Ok(_) => {}
                     Err(error @ OptOut::Store(_)) => return Err(error),
-                    Err(error) => tracing::warn!(%error, "a task is left out"),
+                    Err(error) => self.warn_once(id, &error.to_string()),
                 }
             }
         }
@@ -159,6 +171,15 @@ impl Registry {
         self.cached(id)
     }
 
+    /// Says why a task is left out, but not again at every look into the folder.
+    fn warn_once(&self, id: TaskId, reason: &str) {
+        let mut left_out = self.left_out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if left_out.get(&id).is_none_or(|earlier| earlier != reason) {
+            tracing::warn!(reason, "a task is left out");
+            left_out.insert(id, reason.to_owned());
+        }
+    }
+
     fn cached(&self, id: TaskId) -> Option<Arc<ProvisionedTask>> {
         let tasks = self.tasks.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         tasks.get(&id).cloned()
@@ -174,6 +195,13 @@ impl Registry {
             return Err(not_configured(format!(
                 "its endpoints are {} and {}, this pair of aggregators has {} and {}",
                 endpoints.0, endpoints.1, self.endpoints.0, self.endpoints.1
+            )));
+        }
+        let report = report_len(&known.task);
+        if report > self.max_body {
+            return Err(not_configured(format!(
+                "one of its reports takes up to {report} bytes in a request, limits.max_body_bytes is {}",
+                self.max_body
             )));
         }
         let (terms, collector) = self.collectors.terms(&known).map_err(not_configured)?;

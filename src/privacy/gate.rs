@@ -5,8 +5,8 @@
 //! receipt of the durable commit that charged the ledger and marked the batch collected. Admissions and
 //! proofs are made in this module alone, receipts by the store's commit alone, and none can be copied. So
 //! there is no path, synchronous or not, on which a share leaves without having been checked, paid for
-//! and noised. What types cannot say is for a reviewer: nothing else in the service calls `add_noise`
-//! or exchanges an admission for its proofs than the two places that collect a batch.
+//! and noised. What types cannot say, a test reads in the sources: nothing else in the service calls
+//! `add_noise` or exchanges an admission for its proofs than the two places that collect a batch.
 
 use arras_protocol::collection::{SealError, seal_aggregate_share};
 use arras_protocol::messages::{CollectionJobReq, HpkeCiphertext, HpkeConfig, Interval, Role};
@@ -113,6 +113,15 @@ impl Terms {
         if facts.charged_before {
             return Ok(Admission { charges: Vec::new() });
         }
+        Ok(Admission { charges: self.charges(interval, spent)? })
+    }
+
+    /// What the batch of an interval would be charged, if that fits under the cap now.
+    pub(crate) fn charges(
+        &self,
+        interval: Interval,
+        spent: impl Fn(&BudgetSource, Epoch) -> u64,
+    ) -> Result<Vec<Charge>, LedgerError> {
         let start = interval.start().posix_seconds(self.time_precision);
         let end = interval.end().posix_seconds(self.time_precision);
         let charges = ledger::charges(
@@ -123,7 +132,7 @@ impl Terms {
             self.policy.contributions,
         )?;
         ledger::admit(&charges, spent, self.rules.cap)?;
-        Ok(Admission { charges })
+        Ok(charges)
     }
 }
 

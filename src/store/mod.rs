@@ -25,9 +25,9 @@ pub use aggregator::{HelperDisk, LeaderDisk, StoreOptions};
 pub use disk::{Fault, Faults, FileOp};
 pub use error::StoreError;
 pub use roles::{
-    AggregatorStore, BatchSummary, CollectRefusal, CollectedBatch, CollectionCreated, CollectionJob,
-    CollectionState, HelperStore, JobDraft, JobNumber, JobSums, LeaderStore, NewReport, OpenJob, PrepareJob,
-    PreparedJob, QueuedReport, ReportKey, RequestKey, TaskRecord,
+    AggregatorStore, BatchSummary, CollectRefusal, CollectedBatch, CollectionCreated, CollectionDeleted,
+    CollectionJob, CollectionState, HelperStore, JobDraft, JobNumber, JobSums, LeaderStore, NewReport,
+    OpenJob, PrepareJob, PreparedJob, QueuedReport, ReportKey, RequestKey, TaskRecord,
 };
 pub use spool::{
     DEFAULT_SEGMENT_BYTES, MAX_GROUP_BYTES, MAX_RECORD_BYTES, MAX_SEGMENT_BYTES, Position, RangeReader,

@@ -217,6 +217,15 @@ pub enum CollectionCreated {
     Overlap,
 }
 
+/// What came of deleting a collection job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CollectionDeleted {
+    /// It is gone, or was not there.
+    Gone,
+    /// It stays until it is ready or failed: the helper is being asked.
+    Busy,
+}
+
 /// What the leader asks.
 pub trait LeaderStore: AggregatorStore {
     /// Appends those reports that are new to the task and whose window is not closed or collected.
@@ -299,10 +308,10 @@ pub trait LeaderStore: AggregatorStore {
     /// The collection jobs that are neither ready nor failed; after a restart, what to go on with.
     fn open_collections(&self, task: TaskId) -> Result<Vec<CollectionJob>, StoreError>;
 
-    /// Forgets a failed or open collection job and opens its window; of a finished one it keeps what
-    /// double collection is checked against, and forgets the answer. A batch that was charged and not finished
-    /// stays charged and collected: only the same request, made again, goes on with it.
-    fn delete_collection(&self, task: TaskId, id: CollectionJobId) -> Result<(), StoreError>;
+    /// Forgets a failed or draining collection job and opens its window; of a finished one it keeps what
+    /// double collection is checked against, and forgets the answer. One that asks the helper stays: the helper
+    /// may have charged for the batch, and a window that opened again would never agree with the helper's.
+    fn delete_collection(&self, task: TaskId, id: CollectionJobId) -> Result<CollectionDeleted, StoreError>;
 }
 
 /// What a job will do if each verified report is claimed as `claims` says; made by the helper outside of

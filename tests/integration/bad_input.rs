@@ -1,18 +1,24 @@
 //! Bad input: a clear error, nothing lost, nothing else harmed.
 
+use std::sync::Arc;
+
+use arras::aggregator::ManualClock;
 use arras::net::problem::{DapError, ErrorType, OwnError};
+use arras::tasks::author::VdafChoice;
 use arras_client::upload::UploadError;
 use arras_protocol::codec::{Decode as _, Encode as _};
 use arras_protocol::hpke::PrivateKey;
 use arras_protocol::messages::{
-    AggregateShareReq, HpkeConfig, MediaType, Report, ReportError, ReportId, ReportUploadStatus, TaskId,
-    UploadErrors,
+    AggregateShareReq, HpkeCiphertextRef, HpkeConfig, MediaType, Report, ReportError, ReportId,
+    ReportUploadStatus, TaskId, UploadErrors,
 };
 use arras_protocol::report::ReportMaker;
 use arras_protocol::task::Task;
 use arras_protocol::vdaf::Measurement;
 
-use crate::harness::{Deployment, NOW, Options, PATIENCE, PRECISION, Role, WINDOW, read, task_file};
+use crate::harness::{
+    Deployment, NOW, Options, PATIENCE, PRECISION, Role, WINDOW, eventually, read, task_file,
+};
 
 async fn upload_raw(
     deployment: &Deployment,
@@ -54,6 +60,64 @@ async fn truncated_and_oversized_uploads() {
         deployment.http.post(url).header("content-type", "text/plain").body(whole).send().await.unwrap();
     assert_eq!(*read(wrong_type).await.unwrap_err().kind(), ErrorType::Own(OwnError::UnsupportedMediaType));
     still_works(&deployment).await;
+    deployment.stop().await;
+}
+
+/// The shortest things that decode as reports took many times their size in memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_of_too_many_reports_is_refused() {
+    let deployment = Deployment::start(Options::default()).await;
+    let mut shortest = deployment.report(0);
+    shortest.public_share.clear();
+    shortest.leader_share = HpkeCiphertextRef { config_id: 0, enc: &[0], payload: &[0] }.to_owned();
+    shortest.helper_share = shortest.leader_share.clone();
+    let body = shortest.to_bytes().repeat(10_001);
+    let problem = upload_raw(&deployment, deployment.task.id(), body).await.unwrap_err();
+    assert_eq!(*problem.kind(), ErrorType::Own(OwnError::TooLarge));
+    assert!(problem.detail().unwrap().contains("more than 10000 reports"), "{:?}", problem.detail());
+    still_works(&deployment).await;
+    deployment.stop().await;
+}
+
+/// The helper kept the answer "too early" to a job of which it counted nothing. The leader put the reports back and made
+/// the same job of them again, which got the kept answer however late it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_too_early_for_the_helper_are_counted_when_its_clock_is_right() {
+    let mut deployment = Deployment::start(Options::default()).await;
+    deployment.stop_role(Role::Helper).await;
+    deployment.helper_clock = Arc::new(ManualClock::new(NOW - 2 * PRECISION));
+    deployment.start_role(Role::Helper);
+    let reports: Vec<_> = (0..20).map(|bucket| deployment.report_at(bucket, NOW)).collect();
+    deployment.upload(&reports).await;
+    let leader = deployment.leader.as_ref().unwrap().leader().unwrap();
+    eventually("the helper found them too early", || leader.counters().put_back >= 40).await;
+    deployment.helper_clock.set(NOW);
+    deployment.settled(20).await;
+    deployment.clock.set(NOW + PRECISION);
+    deployment.helper_clock.set(NOW + PRECISION);
+    let collected = deployment.collect_window(&Deployment::query(NOW / PRECISION, 1)).await.unwrap();
+    assert_eq!(collected.report_count, 20);
+    deployment.stop().await;
+}
+
+/// Clients choose the times of their reports: a job could touch more buckets than one transaction can write, and was
+/// then tried for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_of_very_many_buckets_are_aggregated() {
+    let options = Options {
+        vdaf: VdafChoice::Histogram { length: 4096 },
+        extra: "limits = { job_size = 600, max_body_bytes = 67108864 }",
+        ..Options::default()
+    };
+    let deployment = Deployment::start(options).await;
+    let first = WINDOW - 600;
+    let reports: Vec<_> = (0..600).map(|hour| deployment.report_at(7, (first + hour) * PRECISION)).collect();
+    for reports in reports.chunks(100) {
+        deployment.upload(reports).await;
+    }
+    let collected = deployment.collect_window(&Deployment::query(first + 400, 100)).await.unwrap();
+    assert_eq!((collected.report_count, collected.sums[7]), (100, 100));
+    deployment.settled(600).await;
     deployment.stop().await;
 }
 

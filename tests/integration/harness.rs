@@ -83,6 +83,8 @@ pub struct Deployment {
     pub loopback: Loopback,
     pub task: Task,
     pub clock: Arc<ManualClock>,
+    /// The same, unless a test puts another one here before it starts the helper again.
+    pub helper_clock: Arc<ManualClock>,
     noise: NoiseFactory,
     pub leader: Option<Service>,
     pub helper: Option<Service>,
@@ -129,11 +131,13 @@ impl Deployment {
             .unwrap();
         // Replaced below, once the aggregators tell.
         let unknown = HpkeConfig::new(0, &PrivateKey::generate(&mut rand::rng()).public_key());
+        let clock = Arc::new(ManualClock::new(NOW));
         let mut deployment = Self {
             dir,
             loopback,
             task,
-            clock: Arc::new(ManualClock::new(NOW)),
+            helper_clock: Arc::clone(&clock),
+            clock,
             noise: options.noise,
             leader: None,
             helper: None,
@@ -173,7 +177,9 @@ impl Deployment {
             Role::Helper => Listeners { helper: listener, ..Listeners::default() },
             Role::Collector => Listeners { collector: listener, ..Listeners::default() },
         };
-        let environment = Environment { clock: self.clock.clone(), noise: Arc::clone(&self.noise) };
+        let clock = if matches!(role, Role::Helper) { &self.helper_clock } else { &self.clock };
+        let environment =
+            Environment { clock: Arc::<ManualClock>::clone(clock), noise: Arc::clone(&self.noise) };
         let service = Service::start(&config, &environment, listeners).unwrap();
         match role {
             Role::Leader => self.leader = Some(service),

@@ -4,7 +4,7 @@ use arras::collector::{Moment, Span};
 use arras::net::problem::{DapError, ErrorType, OwnError};
 use arras_protocol::messages::ReportError;
 
-use crate::harness::{Deployment, Options, PRECISION, Role, WINDOW};
+use crate::harness::{Deployment, Options, PRECISION, Role, WINDOW, read};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_below_its_size_is_refused_and_may_grow() {
@@ -84,6 +84,20 @@ async fn a_spent_budget_refuses_and_says_what_is_left() {
 }
 
 /// The collector's view: the threshold hides what is below it, and the release says what it cost.
+/// A query that the budget can never allow closed its whole window to uploads until it was refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_beyond_the_budget_closes_no_window() {
+    let deployment = Deployment::start(Options { cap: "0.5", ..Options::default() }).await;
+    for hours in [1, WINDOW] {
+        let answer = deployment.create_collection(&Deployment::query(WINDOW + 1 - hours, hours)).await;
+        assert!(answer.headers().get("location").is_none(), "no job is made");
+        let problem = read(answer).await.unwrap_err();
+        assert_eq!(*problem.kind(), ErrorType::Own(OwnError::BudgetExhausted), "{hours}");
+        deployment.upload(&deployment.one_hots(10)).await;
+    }
+    deployment.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_collector_publishes_and_suppresses() {
     let deployment = Deployment::start(Options { threshold: 5, ..Options::default() }).await;

@@ -81,7 +81,7 @@ fn an_aggregator_opens_under_each_of_its_configurations() {
     let with_newer = maker.make(&mut rng(51), NOW, &vector(&[0, 0, 0, 1]), None).unwrap();
     let with_older = parties.make(52, &vector(&[1, 0, 0, 0]));
     let body = [with_newer.to_bytes(), with_older.to_bytes(), with_newer.to_bytes()].concat();
-    let upload = UploadRequestRef::from_bytes(&body).unwrap();
+    let upload = UploadRequestRef::from_bytes(&body, usize::MAX).unwrap();
     let key = parties.secret.verify_key(parties.task.id());
     let opener =
         InputShareOpener::new(Role::Leader, [(LEADER_CONFIG, &parties.leader), (9, &newer)]).unwrap();

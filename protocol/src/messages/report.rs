@@ -143,11 +143,14 @@ pub struct UploadRequestRef<'a> {
 }
 
 impl<'a> UploadRequestRef<'a> {
-    /// Reads a whole body.
-    pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, CodecError> {
+    /// Reads a whole body; one of more than `max` reports is refused before they take memory.
+    pub fn from_bytes(bytes: &'a [u8], max: usize) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes);
         let mut reports = Vec::new();
         while !reader.is_empty() {
+            if reports.len() == max {
+                return Err(CodecError::TooMany { field: "reports", max });
+            }
             reports.push(ReportRef::decode(&mut reader)?);
         }
         Ok(Self { reports })

@@ -29,7 +29,7 @@ fn again<T: Decode + Encode>(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn upload_again(bytes: &[u8]) -> Option<Vec<u8>> {
-    let request = UploadRequestRef::from_bytes(bytes).ok()?;
+    let request = UploadRequestRef::from_bytes(bytes, usize::MAX).ok()?;
     let mut out = Vec::new();
     for report in &request.reports {
         fields_again(&report.header, &mut out);

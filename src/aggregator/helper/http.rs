@@ -13,7 +13,6 @@ use axum::routing::{get, post};
 
 use crate::aggregator::api::{
     ApiResult, Problem, expect_media_type, hpke_config_response, located, message, parse_task_id, preflight,
-    read_body,
 };
 use crate::aggregator::helper::Helper;
 use crate::aggregator::ids::Resource;
@@ -65,7 +64,7 @@ async fn create_job(
 ) -> ApiResult {
     let task = authorized_task(&helper, &headers, &task).await?;
     expect_media_type(&headers, MediaType::AggregationJobInitReq)?;
-    let body = read_body(body, helper.parts().limits.max_body).await?;
+    let body = helper.0.bodies.read(body).await?;
     let permit = permit(&helper)?;
     blocking(move || {
         let _permit = permit;
@@ -125,7 +124,7 @@ async fn create_share(
 ) -> ApiResult {
     let task = authorized_task(&helper, &headers, &task).await?;
     expect_media_type(&headers, MediaType::AggregateShareReq)?;
-    let body = read_body(body, helper.parts().limits.max_body).await?;
+    let body = helper.0.bodies.read(body).await?;
     let permit = permit(&helper)?;
     let result = blocking(move || {
         let _permit = permit;

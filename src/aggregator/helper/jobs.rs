@@ -8,10 +8,10 @@ use arras_protocol::messages::{
 };
 use arras_protocol::verification::{BatchBucket, HelperVerification, helper_verify};
 
-use crate::aggregator::ProvisionedTask;
 use crate::aggregator::api::Problem;
 use crate::aggregator::helper::Helper;
 use crate::aggregator::work::in_pieces;
+use crate::aggregator::{ProvisionedTask, buckets_per_job};
 use crate::net::problem::{DapError, OwnError};
 use crate::store::{JobSums, PreparedJob, ReportKey, RequestKey, StoreError};
 
@@ -46,6 +46,12 @@ impl Helper {
             .collect();
         let mut prepare =
             |claims: &[Result<(), ReportError>]| prepare(task, &request.verify_inits, &verified, claims);
+        if keys.is_empty() && verified.iter().any(|result| matches!(result, Err(ReportError::ReportTooEarly)))
+        {
+            // Nothing is claimed, so nothing has to be kept; and this answer will be another one in time. The leader puts
+            // such reports back, and a job of the same reports is the same request: kept, the answer would stay.
+            return Ok(prepare(&[])?.response);
+        }
         Ok(parts.store.commit_job(&task.task, key, &keys, &mut prepare)?)
     }
 }
@@ -83,6 +89,16 @@ fn check_request(
     if request.verify_inits.len() > job_size {
         let detail =
             format!("{} reports in one job, this helper takes {job_size}", request.verify_inits.len());
+        return Err(Problem::own(OwnError::TooLarge, detail).task(id));
+    }
+    let times: HashSet<Time> =
+        request.verify_inits.iter().map(|init| init.report_share.header.time).collect();
+    if times.len() > buckets_per_job(&task.task) {
+        let detail = format!(
+            "the reports of one job fall into {} batch buckets, this helper adds to {} at once",
+            times.len(),
+            buckets_per_job(&task.task)
+        );
         return Err(Problem::own(OwnError::TooLarge, detail).task(id));
     }
     let mut ids = HashSet::with_capacity(request.verify_inits.len());

@@ -10,6 +10,7 @@ use arras_protocol::messages::HpkeConfigList;
 use arras_protocol::verification::InputShareOpener;
 use tokio::sync::Semaphore;
 
+use crate::aggregator::bodies::Bodies;
 use crate::aggregator::{Clock, IdKey, Limits, NoiseFactory, ProvisionedTask, Registry};
 use crate::net::auth::TokenHash;
 use crate::net::endpoint::Endpoint;
@@ -50,12 +51,14 @@ pub struct Helper(Arc<Inner>);
 struct Inner {
     parts: HelperParts,
     at_once: Arc<Semaphore>,
+    bodies: Bodies,
 }
 
 impl Helper {
     /// Puts a helper together.
     pub fn new(parts: HelperParts) -> Self {
-        Self(Arc::new(Inner { parts, at_once: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)) }))
+        let bodies = Bodies::new(parts.limits.max_body);
+        Self(Arc::new(Inner { parts, at_once: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)), bodies }))
     }
 
     /// The HTTP interface.

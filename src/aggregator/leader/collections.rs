@@ -3,14 +3,17 @@
 //! Each step is durable before the next begins, and each can be taken again: the driver starts from the
 //! state in the store, whether it is the first time or after a restart.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arras_protocol::codec::{Decode as _, Encode as _};
+use arras_protocol::hpke::{ENC_LEN, TAG_LEN};
 use arras_protocol::messages::{
     AggregateShareMessage, AggregateShareReq, CollectionJobReq, CollectionJobResp, HpkeCiphertext, Interval,
     MediaType, Role,
 };
+use arras_protocol::vdaf::AggregateShare;
 use tokio::task::JoinSet;
 
 use crate::aggregator::api::Problem;
@@ -20,7 +23,7 @@ use crate::aggregator::{ProvisionedTask, next_tick};
 use crate::net::client::Reply;
 use crate::net::problem::{DapError, ErrorType, OwnError, ProblemDocument};
 use crate::privacy::gate::{self, BatchFacts, Envelope};
-use crate::store::{CollectionJob, CollectionState, RequestKey};
+use crate::store::{CollectionJob, CollectionState, RequestKey, StoreError};
 
 /// Longest wait for news while a window drains; news normally wakes the driver.
 const DRAIN_POLL: Duration = Duration::from_millis(200);
@@ -33,26 +36,36 @@ impl Leader {
     /// Resumes the collection jobs of the last run, then drives new ones as they are created.
     pub(super) async fn drive_collections(&self) {
         let mut driven = JoinSet::new();
-        let mut under_way = std::collections::HashSet::new();
+        // Which job each is, also of one that panicked.
+        let mut keys = HashMap::new();
+        let mut under_way = HashSet::new();
         loop {
             for task in self.parts().registry.all() {
                 for job in self.open_collections(&task).await {
                     let key = (task.task.id(), job.id);
                     if under_way.insert(key) {
                         let (leader, task) = (self.clone(), Arc::clone(&task));
-                        driven.spawn(async move {
-                            leader.see_collection_through(&task, job).await;
-                            key
-                        });
+                        let handle =
+                            driven.spawn(async move { leader.see_collection_through(&task, job).await });
+                        keys.insert(handle.id(), key);
                     }
                 }
             }
             // A job that ended may have to be taken up again, so the store is asked anew in either case.
             tokio::select! {
-                Some(ended) = driven.join_next() => match ended {
-                    Ok(key) => { under_way.remove(&key); }
-                    Err(error) => tracing::error!(%error, "a collection job stopped; restart the process"),
-                },
+                Some(ended) = driven.join_next_with_id() => {
+                    let id = match ended {
+                        Ok((id, ())) => id,
+                        Err(error) => {
+                            tracing::error!(%error, "a collection job stopped; it is tried again");
+                            tokio::time::sleep(RETRY_FIRST).await;
+                            error.id()
+                        }
+                    };
+                    if let Some(key) = keys.remove(&id) {
+                        under_way.remove(&key);
+                    }
+                }
                 () = self.0.created.notified() => {}
             }
         }
@@ -82,6 +95,7 @@ impl Leader {
                 tokio::time::sleep(RETRY_LONGEST / 60).await;
                 return;
             }
+            Err(Stopped::Deleted) => return,
         };
         let leader = self.clone();
         let id = task.task.id();
@@ -103,8 +117,10 @@ impl Leader {
             self.drain(task, job).await?;
             self.prepare_request(task, job).await?
         };
+        let asked = AggregateShareReq::from_bytes(&request)
+            .map_err(|_| Stopped::NotNow("a stored request does not decode".to_owned()))?;
         let helper_share = self.ask_helper(task, request.into()).await?;
-        self.release(task, job, helper_share).await
+        self.release(task, job, (asked.report_count, asked.checksum), helper_share).await
     }
 
     async fn answered(&self, task: &ProvisionedTask, key: RequestKey) -> Result<bool, Stopped> {
@@ -118,9 +134,11 @@ impl Leader {
         let (id, job_id) = (task.task.id(), job.id);
         loop {
             let leader = self.clone();
-            let drained = blocking(move || leader.store().drained(id, job_id)).await;
-            if drained.map_err(|error| Stopped::NotNow(error.to_string()))? {
-                return Ok(());
+            match blocking(move || leader.store().drained(id, job_id)).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(StoreError::Invalid(_)) => return Err(Stopped::Deleted),
+                Err(error) => return Err(Stopped::NotNow(error.to_string())),
             }
             self.0.work.notify_one();
             tokio::select! {
@@ -181,13 +199,8 @@ impl Leader {
             let reply = self.parts().helper.post(&path, media_type, request.clone(), &[]).await;
             let reason = match reply {
                 Ok(reply) if reply.status.is_success() && !reply.body.is_empty() => {
-                    return AggregateShareMessage::from_bytes(&reply.body)
-                        .map(|message| message.encrypted_aggregate_share)
-                        .map_err(|error| {
-                            Stopped::Refused(Box::new(peer_failed(&format!(
-                                "its share does not decode: {error}"
-                            ))))
-                        });
+                    return helper_share(task, &reply.body)
+                        .map_err(|error| Stopped::Refused(Box::new(peer_failed(&error))));
                 }
                 Ok(reply) => match refusal(&reply) {
                     Some(problem) => return Err(Stopped::Refused(Box::new(problem))),
@@ -206,6 +219,7 @@ impl Leader {
         &self,
         task: &Arc<ProvisionedTask>,
         job: &CollectionJob,
+        asked: (u64, [u8; 32]),
         helper_share: HpkeCiphertext,
     ) -> Result<u64, Stopped> {
         let (leader, task, job) = (self.clone(), Arc::clone(task), job.clone());
@@ -214,7 +228,7 @@ impl Leader {
             let request = CollectionJobReq::from_bytes(&job.request).map_err(Problem::invalid)?;
             let batch = leader
                 .store()
-                .collect(&task.task, &task.terms, job.interval, key, None)
+                .collect(&task.task, &task.terms, job.interval, key, Some(asked))
                 .map_err(Problem::from)?;
             let proofs = batch.admission.committed(batch.receipt);
             let envelope = Envelope {
@@ -255,6 +269,8 @@ enum Stopped {
     Refused(Box<ProblemDocument>),
     /// For now.
     NotNow(String),
+    /// The collector deleted it; its window is open again.
+    Deleted,
 }
 
 impl From<Problem> for Stopped {
@@ -281,6 +297,26 @@ fn refusal(reply: &Reply) -> Option<ProblemDocument> {
         }
         _ => None,
     }
+}
+
+/// The helper's share out of its answer. It cannot be opened here, but whether it can be what it should be shows before
+/// the leader spends its own budget on the batch.
+fn helper_share(task: &ProvisionedTask, answer: &[u8]) -> Result<HpkeCiphertext, String> {
+    let share = AggregateShareMessage::from_bytes(answer)
+        .map_err(|error| format!("its share does not decode: {error}"))?
+        .encrypted_aggregate_share;
+    let expected = AggregateShare::zero(task.task.vdaf().config()).encode().len() + TAG_LEN;
+    let found = share.as_ref();
+    if found.enc.len() != ENC_LEN || found.payload.len() != expected {
+        return Err(format!("its share has {} bytes, the task's has {expected}", found.payload.len()));
+    }
+    let (key, configured) = (found.config_id, task.collector.hpke_config.id);
+    if key != configured {
+        return Err(format!(
+            "its share is sealed to HPKE configuration {key}, the collector's is {configured}"
+        ));
+    }
+    Ok(share)
 }
 
 fn peer_failed(detail: &str) -> ProblemDocument {

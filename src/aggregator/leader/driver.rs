@@ -14,7 +14,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::aggregator::ProvisionedTask;
 use crate::aggregator::leader::Leader;
-use crate::aggregator::leader::jobs::{Made, ReadyJob};
+use crate::aggregator::leader::jobs::{Attempt, Made, ReadyJob};
 use crate::aggregator::work::blocking;
 use crate::store::JobNumber;
 
@@ -62,8 +62,8 @@ impl Waiting {
 /// The driver of one leader. All of it is forgotten at a restart and made again from the store.
 pub(super) struct Driver {
     leader: Leader,
-    /// Whether each has been committed; dropped, and with it stopped, with the driver.
-    under_way: JoinSet<(JobKey, bool)>,
+    /// Dropped, and with it stopped, with the driver.
+    under_way: JoinSet<(JobKey, Attempt)>,
     keys: HashMap<Id, JobKey>,
     /// Open jobs that are not under way, by when they are due.
     waiting: HashMap<JobKey, Waiting>,
@@ -71,8 +71,10 @@ pub(super) struct Driver {
     tried: HashMap<JobKey, Waiting>,
     /// Tasks whose open jobs of an earlier run were entered.
     entered: HashSet<TaskId>,
-    /// Tasks of which no job could be made.
+    /// Tasks of which no job could be made, or none that got on.
     resting: HashMap<TaskId, Waiting>,
+    /// What is known of tasks that rested before, until a job of theirs gets on.
+    rested: HashMap<TaskId, Waiting>,
 }
 
 impl Driver {
@@ -85,6 +87,7 @@ impl Driver {
             tried: HashMap::new(),
             entered: HashSet::new(),
             resting: HashMap::new(),
+            rested: HashMap::new(),
         }
     }
 
@@ -148,9 +151,10 @@ impl Driver {
         self.resting.get(&id).is_some_and(|resting| resting.due > Instant::now())
     }
 
-    fn rest(&mut self, id: TaskId, error: &str) {
-        tracing::error!(error, task = %id, "no aggregation job can be made; it is tried again");
-        let resting = Waiting::again(self.resting.get(&id));
+    fn rest(&mut self, id: TaskId, reason: &str) {
+        tracing::error!(reason, task = %id, "a task's reports are not aggregated; it is tried again");
+        let earlier = self.resting.remove(&id).or_else(|| self.rested.remove(&id));
+        let resting = Waiting::again(earlier.as_ref());
         self.resting.insert(id, resting);
     }
 
@@ -172,7 +176,7 @@ impl Driver {
                 Ok(job) => leader.attempt(job).await,
                 Err(error) => {
                     tracing::error!(%error, job = key.1.0, "an open job cannot be read; it is tried again");
-                    false
+                    Attempt::Open
                 }
             }
         });
@@ -189,8 +193,10 @@ impl Driver {
         }
         let (leader, of_task) = (self.leader.clone(), Arc::clone(task));
         let made = blocking(move || leader.make_job(&of_task)).await;
-        if made.is_ok() {
-            self.resting.remove(&id);
+        if made.is_ok()
+            && let Some(resting) = self.resting.remove(&id)
+        {
+            self.rested.insert(id, resting);
         }
         match made {
             Ok(Made::Job(job)) => self.start(id, job),
@@ -209,26 +215,33 @@ impl Driver {
         self.spawn((id, job.number()), async move { leader.attempt(job).await });
     }
 
-    fn spawn(&mut self, key: JobKey, job: impl Future<Output = bool> + Send + 'static) {
+    fn spawn(&mut self, key: JobKey, job: impl Future<Output = Attempt> + Send + 'static) {
         let handle = self.under_way.spawn(async move { (key, job.await) });
         self.keys.insert(handle.id(), key);
     }
 
-    fn ended(&mut self, ended: Result<(Id, (JobKey, bool)), JoinError>) {
-        let (id, committed) = match ended {
-            Ok((id, (_, committed))) => (id, committed),
+    fn ended(&mut self, ended: Result<(Id, (JobKey, Attempt)), JoinError>) {
+        let (id, attempt) = match ended {
+            Ok((id, (_, attempt))) => (id, attempt),
             Err(error) => {
                 tracing::error!(%error, "a job stopped; it is tried again");
-                (error.id(), false)
+                (error.id(), Attempt::Open)
             }
         };
         // Every job that was started is in the map.
         let Some(key) = self.keys.remove(&id) else { return };
         let tried = self.tried.remove(&key);
-        if committed {
-            self.leader.0.progress.notify_one();
-        } else {
-            self.waiting.insert(key, Waiting::again(tried.as_ref()));
+        match attempt {
+            Attempt::Committed => {
+                self.rested.remove(&key.0);
+                self.leader.0.progress.notify_one();
+            }
+            Attempt::PutBack => {
+                self.rest(key.0, "its reports are too early for the helper: check both clocks");
+            }
+            Attempt::Open => {
+                self.waiting.insert(key, Waiting::again(tried.as_ref()));
+            }
         }
     }
 }

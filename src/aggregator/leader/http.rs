@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arras_protocol::codec::{Decode as _, Encode as _};
-use arras_protocol::messages::{CollectionJobId, CollectionJobReq, MediaType};
+use arras_protocol::messages::{CollectionJobId, CollectionJobReq, Interval, MediaType};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -15,13 +15,13 @@ use super::collections::{check_window, decode_problem};
 use crate::aggregator::ProvisionedTask;
 use crate::aggregator::api::{
     ApiResult, Problem, allow_any_origin, expect_media_type, hpke_config_response, located, message,
-    parse_task_id, preflight, query_problem, read_body,
+    parse_task_id, preflight, query_problem,
 };
 use crate::aggregator::ids::Resource;
 use crate::aggregator::leader::Leader;
 use crate::aggregator::work::blocking;
 use crate::net::problem::{DapError, OwnError};
-use crate::store::{CollectionCreated, CollectionJob, CollectionState};
+use crate::store::{CollectRefusal, CollectionCreated, CollectionDeleted, CollectionJob, CollectionState};
 
 /// After how many seconds a collector should ask again.
 const COLLECTION_RETRY_AFTER: u32 = 1;
@@ -48,9 +48,15 @@ async fn upload(
     let result = async {
         expect_media_type(&headers, MediaType::UploadRequest)?;
         let task = known_task(&leader, &task).await?;
-        let body = read_body(body, leader.parts().limits.max_body).await?;
+        let body = leader.0.bodies.read(body).await?;
+        // It is never closed.
+        let turn = Arc::clone(&leader.0.uploads).acquire_owned().await.ok();
         let worker = leader.clone();
-        blocking(move || worker.upload(&task, &body)).await
+        blocking(move || {
+            let _turn = turn;
+            worker.upload(&task, &body)
+        })
+        .await
     };
     allow_any_origin(result.await.into_response())
 }
@@ -64,7 +70,7 @@ async fn create_collection(
     let task = known_task(&leader, &task).await?;
     authorize(&task, &headers)?;
     expect_media_type(&headers, MediaType::CollectionJobReq)?;
-    let body = read_body(body, leader.parts().limits.max_body).await?;
+    let body = leader.0.bodies.read(body).await?;
     blocking(move || create(&leader, &task, &body)).await
 }
 
@@ -84,6 +90,7 @@ fn create(leader: &Leader, task: &ProvisionedTask, body: &[u8]) -> ApiResult {
     // The encoding, not the body: they are the same bytes, since decoding is strict.
     let content = request.to_bytes();
     let job = CollectionJobId::new(leader.parts().id_key.derive(Resource::CollectionJob, id, &content));
+    refuse_unaffordable(leader, task, job, interval)?;
     let (status, job) = match leader.store().create_collection(id, job, &content, interval)? {
         CollectionCreated::New(job) => {
             leader.0.created.notify_one();
@@ -101,6 +108,27 @@ fn create(leader: &Leader, task: &ProvisionedTask, body: &[u8]) -> ApiResult {
         job.id
     );
     Ok(located(represent(leader, task, &job, status)?, &location))
+}
+
+/// Refuses what the budget will not allow before the window is closed to reports. A job that was created before is
+/// not judged here: it may have been charged for.
+fn refuse_unaffordable(
+    leader: &Leader,
+    task: &ProvisionedTask,
+    job: CollectionJobId,
+    interval: Interval,
+) -> Result<(), Problem> {
+    let id = task.task.id();
+    let existing = leader.store().collection(id, job)?;
+    if existing.is_some_and(|job| !matches!(job.state, CollectionState::Failed { .. })) {
+        return Ok(());
+    }
+    // An unreadable ledger must refuse, so it counts as spent to the last.
+    let spent = |source: &_, epoch| leader.store().spent(source, epoch).unwrap_or(u64::MAX);
+    match task.terms.charges(interval, spent) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Problem::from(CollectRefusal::Refused(error.into())).task(id)),
+    }
 }
 
 async fn poll_collection(
@@ -127,9 +155,13 @@ async fn delete_collection(
     let task = known_task(&leader, &task).await?;
     authorize(&task, &headers)?;
     let job_id: CollectionJobId = job.parse().map_err(Problem::invalid)?;
-    blocking(move || {
-        leader.store().delete_collection(task.task.id(), job_id)?;
-        Ok(StatusCode::OK.into_response())
+    blocking(move || match leader.store().delete_collection(task.task.id(), job_id)? {
+        CollectionDeleted::Gone => Ok(StatusCode::OK.into_response()),
+        CollectionDeleted::Busy => {
+            let detail = "the helper is being asked, and the batch may have been charged for: wait for the \
+                              answer, then delete it";
+            Err(Problem::own(OwnError::Conflict, detail).task(task.task.id()))
+        }
     })
     .await
 }

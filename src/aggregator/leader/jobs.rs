@@ -5,7 +5,7 @@
 //! leader's states are computed again from the same reports. Rebuilt, it could differ (clock, keys,
 //! version), and the helper would call every report replayed and the batch mismatched for ever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,13 +23,10 @@ use arras_protocol::verification::{
 
 use crate::aggregator::leader::{Counters, Leader};
 use crate::aggregator::work::{blocking, in_pieces};
-use crate::aggregator::{ANY_TIME, Limits, ProvisionedTask};
+use crate::aggregator::{ANY_TIME, Limits, ProvisionedTask, buckets_per_job, report_len};
 use crate::net::client::{ClientError, Reply};
 use crate::net::problem::{DapError, ErrorType, ProblemDocument};
 use crate::store::{JobDraft, JobNumber, JobSums, OpenJob, Position, QueuedReport, ReportKey, StoreError};
-
-/// What a report adds to a request beside its shares: id, time, lengths, key and tag; generously.
-const REPORT_OVERHEAD: usize = 256;
 
 /// Shortest and longest pause between two polls of a job that the helper puts off.
 const POLL_SHORTEST: Duration = Duration::from_millis(250);
@@ -43,6 +40,18 @@ pub(super) struct ReadyJob {
     pending: Vec<PendingReport>,
     /// Where each report is kept, to put it back if the helper finds it too early.
     positions: Vec<Position>,
+}
+
+/// What came of sending a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// It is done.
+    Committed,
+    /// It is done, and all its reports are in the queue again: the helper's clock is behind. To make the next job of
+    /// them at once would go round and round.
+    PutBack,
+    /// It stays open, and the same bytes are sent again.
+    Open,
 }
 
 /// Why a job cannot go on now.
@@ -106,12 +115,25 @@ impl Leader {
     fn verify(&self, task: &ProvisionedTask, draft: &JobDraft, now: u64) -> Result<Verified, JobError> {
         let parts = self.parts();
         let reports = decode(&draft.reports)?;
+        let mut verified = Verified::default();
+        // Reports of more buckets than a commit can write wait for the next job.
+        let mut times = BTreeSet::new();
+        let max_times = buckets_per_job(&task.task);
+        let (mut taken, mut indices) = (Vec::with_capacity(reports.len()), Vec::with_capacity(reports.len()));
+        for (index, report) in reports.into_iter().enumerate() {
+            if times.len() == max_times && !times.contains(&report.header.time) {
+                verified.put_back.push(index);
+                continue;
+            }
+            times.insert(report.header.time);
+            taken.push(report);
+            indices.push(index);
+        }
         let window = parts.limits.time_window(&task.task, now);
-        let results = in_pieces(&reports, |piece| {
+        let results = in_pieces(&taken, |piece| {
             leader_init(&task.task, &task.verify_key, &parts.opener, window, piece)
         });
-        let mut verified = Verified::default();
-        for (index, result) in results.into_iter().enumerate() {
+        for (index, result) in indices.into_iter().zip(results) {
             match result {
                 Ok(verification) => verified.initialised.push((index, verification)),
                 Err(ReportError::ReportTooEarly) => verified.put_back.push(index),
@@ -140,14 +162,13 @@ impl Leader {
         Ok(ReadyJob { task: Arc::clone(task), number, request: request.into(), pending, positions })
     }
 
-    /// Sends a job once and commits what comes of it; whether it is committed. If not it stays open, and the same
-    /// bytes are sent again.
-    pub(super) async fn attempt(&self, job: ReadyJob) -> bool {
+    /// Sends a job once and commits what comes of it.
+    pub(super) async fn attempt(&self, job: ReadyJob) -> Attempt {
         let number = job.number;
         let answer = match self.send(&job).await {
             Answer::Later(reason) => {
                 tracing::warn!(reason, job = number.0, "the helper did not take a job; it is sent again");
-                return false;
+                return Attempt::Open;
             }
             answer => answer,
         };
@@ -156,13 +177,10 @@ impl Leader {
             Answer::Response(response) => leader.finish(job, &response),
             Answer::Refused(reason) | Answer::Later(reason) => leader.lose(&job, &reason),
         });
-        match committed.await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::error!(%error, job = number.0, "a job cannot be committed; it is tried again");
-                false
-            }
-        }
+        committed.await.unwrap_or_else(|error| {
+            tracing::error!(%error, job = number.0, "a job cannot be committed; it is tried again");
+            Attempt::Open
+        })
     }
 
     async fn send(&self, job: &ReadyJob) -> Answer {
@@ -193,7 +211,7 @@ impl Leader {
     }
 
     /// Finishes verification and commits. Blocks.
-    fn finish(&self, job: ReadyJob, response: &AggregationJobResp) -> Result<(), JobError> {
+    fn finish(&self, job: ReadyJob, response: &AggregationJobResp) -> Result<Attempt, JobError> {
         let ids: Vec<ReportId> = job.pending.iter().map(|report| report.report_id).collect();
         if let Err(mismatch) = check_response(&ids, response) {
             return self.lose(&job, &mismatch.to_string());
@@ -220,14 +238,16 @@ impl Leader {
         self.store().commit_job(&job.task.task, job.number, &sums, &put_back)?;
         // Counted once, however often the commit was tried.
         self.0.counters.aggregated.fetch_add(aggregated, Ordering::Relaxed);
+        self.0.counters.put_back.fetch_add(put_back.len() as u64, Ordering::Relaxed);
+        let fruitless = aggregated == 0 && rejected.is_empty();
         for error in rejected {
             Counters::count(&self.0.counters.rejected, error);
         }
-        Ok(())
+        Ok(if fruitless { Attempt::PutBack } else { Attempt::Committed })
     }
 
     /// Ends a job that the helper will never take. Its reports are lost; that is counted and said.
-    fn lose(&self, job: &ReadyJob, reason: &str) -> Result<(), JobError> {
+    fn lose(&self, job: &ReadyJob, reason: &str) -> Result<Attempt, JobError> {
         let reports = job.pending.len();
         tracing::error!(
             reason,
@@ -237,17 +257,13 @@ impl Leader {
         );
         self.store().commit_job(&job.task.task, job.number, &JobSums::default(), &[])?;
         self.0.counters.lost.fetch_add(reports as u64, Ordering::Relaxed);
-        Ok(())
+        Ok(Attempt::Committed)
     }
 }
 
-/// Reports in a job of a task: the operator's number, or as many as surely fit a request. The leader's share is
-/// longer than the message that verification makes of it, so it stands for that here.
+/// Reports in a job of a task: the operator's number, or as many as surely fit a request.
 fn job_size(task: &Task, limits: Limits) -> usize {
-    let vdaf = task.vdaf();
-    let report =
-        REPORT_OVERHEAD + vdaf.public_share_len() + vdaf.helper_share_len() + vdaf.leader_share_len();
-    limits.job_size.min(limits.max_body / report).max(1)
+    limits.job_size.min(limits.max_body / report_len(task)).max(1)
 }
 
 pub(super) enum Made {

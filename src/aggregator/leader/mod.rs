@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arras_protocol::messages::{HpkeConfigList, ReportError};
 use arras_protocol::verification::InputShareOpener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
+use crate::aggregator::bodies::Bodies;
 use crate::aggregator::{Clock, IdKey, Limits, NoiseFactory, ProvisionedTask, Registry};
 use crate::net::client::PeerClient;
 use crate::net::endpoint::Endpoint;
@@ -44,6 +45,10 @@ pub struct LeaderParts {
     pub noise: NoiseFactory,
 }
 
+/// Uploads that are judged and stored at once; more wait for their turn, as many as there may be connections. Each takes
+/// a thread while the disk syncs, and what comes meanwhile goes into the next sync together.
+const UPLOADS_AT_ONCE: usize = 128;
+
 /// A leader. Cheap to clone; all clones are the same leader.
 #[derive(Clone)]
 pub struct Leader(Arc<Inner>);
@@ -51,6 +56,9 @@ pub struct Leader(Arc<Inner>);
 struct Inner {
     parts: LeaderParts,
     counters: Counters,
+    /// One permit for each upload that is worked on.
+    uploads: Arc<Semaphore>,
+    bodies: Bodies,
     /// Wakes the driver of jobs: reports have come, or a collection waits for them.
     work: Notify,
     /// Wakes the driver of collections: one was created.
@@ -66,6 +74,7 @@ pub struct Counters {
     refused: [AtomicU64; ReportError::ALL.len()],
     aggregated: AtomicU64,
     rejected: [AtomicU64; ReportError::ALL.len()],
+    put_back: AtomicU64,
     lost: AtomicU64,
 }
 
@@ -80,6 +89,8 @@ pub struct CounterValues {
     pub aggregated: u64,
     /// Reports that did not verify or came too late, by reason.
     pub rejected: Vec<(ReportError, u64)>,
+    /// How often a report went back into the queue because it came too early for the helper, whose clock differs.
+    pub put_back: u64,
     /// Reports of jobs that the helper refused as a whole.
     pub lost: u64,
 }
@@ -101,6 +112,7 @@ impl Counters {
             refused: by_reason(&self.refused),
             aggregated: self.aggregated.load(Ordering::Relaxed),
             rejected: by_reason(&self.rejected),
+            put_back: self.put_back.load(Ordering::Relaxed),
             lost: self.lost.load(Ordering::Relaxed),
         }
     }
@@ -109,9 +121,12 @@ impl Counters {
 impl Leader {
     /// Puts a leader together; [`Self::run`] starts its work.
     pub fn new(parts: LeaderParts) -> Self {
+        let bodies = Bodies::new(parts.limits.max_body);
         Self(Arc::new(Inner {
             parts,
             counters: Counters::default(),
+            uploads: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)),
+            bodies,
             work: Notify::new(),
             created: Notify::new(),
             progress: Notify::new(),

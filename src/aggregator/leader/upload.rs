@@ -1,30 +1,36 @@
 //! Uploads (DAP-18 section 4.4.2.2): each report is judged alone, those that are accepted are durable before
 //! the answer.
 
-use arras_protocol::codec::Encode as _;
+use arras_protocol::codec::{CodecError, Encode as _};
 use arras_protocol::hpke::{ENC_LEN, TAG_LEN};
 use arras_protocol::messages::{
     MediaType, ReportError, ReportRef, ReportUploadStatus, UploadErrors, UploadRequestRef,
 };
 use arras_protocol::verification::check_header;
-use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 
 use crate::aggregator::ProvisionedTask;
 use crate::aggregator::api::{Problem, message};
 use crate::aggregator::leader::{Counters, Leader};
+use crate::net::problem::OwnError;
 use crate::store::{NewReport, ReportKey};
+
+/// Reports in one upload. Each takes some 200 bytes beside the body while it is judged, which for the shortest things
+/// that decode as a report would be many times the body.
+const REPORTS_PER_UPLOAD: usize = 10_000;
 
 /// Length of the two empty-or-not prefixes of a `PlaintextInputShare`.
 const PLAINTEXT_OVERHEAD: usize = 6;
 
 impl Leader {
     /// Judges and stores the reports of an upload. Blocks until they are durable.
-    pub(super) fn upload(&self, task: &ProvisionedTask, body: &Bytes) -> Result<Response, Problem> {
-        let request = UploadRequestRef::from_bytes(body).map_err(|error| {
-            Problem::invalid(format!("the upload does not decode: {error}")).task(task.task.id())
-        })?;
+    pub(super) fn upload(&self, task: &ProvisionedTask, body: &[u8]) -> Result<Response, Problem> {
+        let request = UploadRequestRef::from_bytes(body, REPORTS_PER_UPLOAD).map_err(|error| match error {
+            CodecError::TooMany { .. } => Problem::own(OwnError::TooLarge, error.to_string()),
+            _ => Problem::invalid(format!("the upload does not decode: {error}")),
+        });
+        let request = request.map_err(|problem| problem.task(task.task.id()))?;
         let now = self.parts().clock.now();
         let verdicts: Vec<_> = request.reports.iter().map(|report| self.judge(task, report, now)).collect();
         let acceptable: Vec<_> = request

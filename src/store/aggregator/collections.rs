@@ -6,7 +6,8 @@ use super::keys::{self, Fields, Kind};
 use super::leader::{LeaderDisk, LeaderMemory, LeaderTask};
 use super::seen::Collected;
 use crate::store::{
-    CollectionCreated, CollectionJob, CollectionState, MAX_VALUE_BYTES, Position, StateBatch, StoreError,
+    CollectionCreated, CollectionDeleted, CollectionJob, CollectionState, MAX_VALUE_BYTES, Position,
+    StateBatch, StoreError,
 };
 
 /// A window that is closed by an open collection job.
@@ -251,11 +252,17 @@ impl LeaderDisk {
         ids.into_iter().filter_map(read).collect()
     }
 
-    pub(super) fn forget_collection(&self, task: TaskId, id: CollectionJobId) -> Result<(), StoreError> {
+    pub(super) fn forget_collection(
+        &self,
+        task: TaskId,
+        id: CollectionJobId,
+    ) -> Result<CollectionDeleted, StoreError> {
         let entry = self.core.entry(task)?;
         let _turn = entry.turn();
-        if self.collection_row(task, id)?.is_none() {
-            return Ok(());
+        match self.collection_row(task, id)? {
+            None => return Ok(CollectionDeleted::Gone),
+            Some(row) if row.tag == ASKING_HELPER => return Ok(CollectionDeleted::Busy),
+            Some(_) => {}
         }
         let answer_key = keys::of_request(Kind::Answer, task, id.as_bytes());
         let answer = self.core.state.get(&answer_key)?;
@@ -267,6 +274,6 @@ impl LeaderDisk {
         let _ = self.core.commit(batch)?;
         entry.memory().windows.remove(&id);
         self.core.answers.release(answer);
-        Ok(())
+        Ok(CollectionDeleted::Gone)
     }
 }

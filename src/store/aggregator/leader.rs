@@ -18,9 +18,9 @@ use super::{Setup, StoreOptions};
 use crate::privacy::gate::Terms;
 use crate::privacy::ledger::{BudgetSource, Epoch};
 use crate::store::{
-    AggregatorStore, BatchSummary, CollectRefusal, CollectedBatch, CollectionCreated, CollectionJob,
-    CollectionState, JobDraft, JobNumber, JobSums, LeaderStore, NewReport, OpenJob, Position, ReportKey,
-    RequestKey, Spool, SpoolOptions, StoreError, TaskRecord,
+    AggregatorStore, BatchSummary, CollectRefusal, CollectedBatch, CollectionCreated, CollectionDeleted,
+    CollectionJob, CollectionState, JobDraft, JobNumber, JobSums, LeaderStore, NewReport, OpenJob, Position,
+    ReportKey, RequestKey, Spool, SpoolOptions, StoreError, TaskRecord,
 };
 
 /// What the leader keeps of a task in memory.
@@ -278,7 +278,7 @@ impl LeaderStore for LeaderDisk {
         self.open_collection_jobs(task)
     }
 
-    fn delete_collection(&self, task: TaskId, id: CollectionJobId) -> Result<(), StoreError> {
+    fn delete_collection(&self, task: TaskId, id: CollectionJobId) -> Result<CollectionDeleted, StoreError> {
         self.forget_collection(task, id)
     }
 }

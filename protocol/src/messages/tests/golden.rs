@@ -62,7 +62,7 @@ fn reports_and_uploads() {
     same(&report(), &bytes);
 
     let two = hex(&format!("{bytes}{bytes}"));
-    let upload = UploadRequestRef::from_bytes(&two).unwrap();
+    let upload = UploadRequestRef::from_bytes(&two, usize::MAX).unwrap();
     assert_eq!(upload.reports.len(), 2);
     let [first, second] = upload.reports.as_slice() else { panic!("two reports") };
     assert_eq!((first.encoded, second.encoded), two.split_at(two.len() / 2));

@@ -22,10 +22,20 @@ fn extensions_come_in_strictly_increasing_order() {
 }
 
 #[test]
+fn an_upload_of_too_many_reports_is_refused() {
+    let one = hex("000102030405060708090a0b0c0d0e0f 0000000000000001 0000 00000000
+                   01 0001 aa 00000001 bb 01 0001 aa 00000001 bb");
+    let three = one.repeat(3);
+    assert_eq!(UploadRequestRef::from_bytes(&three, 3).unwrap().reports.len(), 3);
+    let refused = UploadRequestRef::from_bytes(&three, 2);
+    assert_eq!(refused.unwrap_err(), CodecError::TooMany { field: "reports", max: 2 });
+}
+
+#[test]
 fn a_bad_list_of_extensions_fails_its_report_and_not_the_upload() {
     let bytes = hex("000102030405060708090a0b0c0d0e0f 0000000000000001 0008 00020000 00010000 00000000
                      01 0001 aa 00000001 bb 01 0001 aa 00000001 bb");
-    let upload = UploadRequestRef::from_bytes(&bytes).unwrap();
+    let upload = UploadRequestRef::from_bytes(&bytes, usize::MAX).unwrap();
     assert_eq!(
         upload.reports[0].header.check_extensions(|_, _| ()),
         Err(CodecError::ExtensionOrder { previous: 2, found: 1 })

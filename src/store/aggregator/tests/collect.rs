@@ -3,7 +3,9 @@
 use super::*;
 use crate::privacy::gate::Refusal;
 use crate::privacy::ledger::{Epoch, LedgerError};
-use crate::store::{AggregatorStore, CollectRefusal, CollectedBatch, CollectionCreated, CollectionState};
+use crate::store::{
+    AggregatorStore, CollectRefusal, CollectedBatch, CollectionCreated, CollectionDeleted, CollectionState,
+};
 
 /// Twelve reports in the hours 0 and 1, six each.
 fn all() -> Vec<ReportKey> {
@@ -360,6 +362,25 @@ fn deleting_an_open_collection_job_opens_its_window() {
     let batch = leader.collect(&task, &terms(&task), hours(0, 2), request_key(2), None).unwrap();
     assert_batch(&batch, &task, &all());
     assert_eq!(spent(&leader), COST);
+}
+
+/// A job was deleted while the helper was being asked: its window opened again, took new reports, and the batch that
+/// the helper had charged for could never be agreed upon.
+#[test]
+fn a_collection_job_that_asks_the_helper_is_not_deleted() {
+    let (place, task) = (Place::new(), histogram());
+    let leader = leader_with(&place, &task, &all());
+    let id = collection_id(1);
+    leader.create_collection(task.id(), id, b"query", hours(0, 2)).unwrap();
+    let asking = CollectionState::AskingHelper { request: b"request".to_vec() };
+    leader.set_collection_state(task.id(), id, &asking).unwrap();
+    assert_eq!(leader.delete_collection(task.id(), id).unwrap(), CollectionDeleted::Busy);
+    assert_eq!(leader.collection(task.id(), id).unwrap().unwrap().state, asking);
+    assert_eq!(upload(&leader, &task, &[key(60, 0)]).unwrap(), [Err(ReportError::BatchCollected)]);
+    let failed = CollectionState::Failed { problem: b"problem".to_vec() };
+    leader.set_collection_state(task.id(), id, &failed).unwrap();
+    assert_eq!(leader.delete_collection(task.id(), id).unwrap(), CollectionDeleted::Gone);
+    upload_ok(&leader, &task, &[key(60, 0)]);
 }
 
 /// Many requests for overlapping windows at once: one is charged.

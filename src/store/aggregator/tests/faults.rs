@@ -228,7 +228,7 @@ fn moving_a_collection_on_opening_its_window_and_deleting_it() {
     ] {
         fail_leader(create, |leader, task| leader.set_collection_state(task.id(), collection_id(1), &state));
     }
-    fail_leader(create, |leader, task| leader.delete_collection(task.id(), collection_id(1)));
+    fail_leader(create, |leader, task| leader.delete_collection(task.id(), collection_id(1)).map(|_| ()));
 }
 
 fn collect(store: &impl AggregatorStore, task: &Task) -> Result<(), StoreError> {
@@ -266,7 +266,7 @@ fn collecting_finishing_and_deleting() {
         let ready = CollectionState::Ready { readable_from: 7 };
         leader.set_collection_state(task.id(), collection_id(1), &ready)
     });
-    fail_leader(finished, |leader, task| leader.delete_collection(task.id(), collection_id(1)));
+    fail_leader(finished, |leader, task| leader.delete_collection(task.id(), collection_id(1)).map(|_| ()));
 }
 
 #[test]
