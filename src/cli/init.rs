@@ -24,6 +24,7 @@ use crate::config::secret::{NoRandomness, Secret};
 use crate::config::values::EpochStart;
 use crate::net::auth::BearerToken;
 use crate::net::endpoint::{Endpoint, EndpointError};
+use crate::privacy::ledger::{BudgetSource, LedgerError};
 use arras_protocol::epsilon::MicroEpsilon;
 
 /// The HpkeConfigId of each role's first key.
@@ -78,8 +79,8 @@ pub enum InitError {
     #[error("--ports: give three different ports above 0: leader, helper, collector")]
     Ports,
     /// An unusable name.
-    #[error("--budget-source: give 1 to 255 visible ASCII characters without spaces")]
-    BudgetSource,
+    #[error("--budget-source: {0}")]
+    BudgetSource(LedgerError),
     /// No randomness.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
@@ -125,9 +126,7 @@ fn material(
 ) -> Result<Material, InitError> {
     let [leader, helper, collector] = ports(&args.ports)?;
     let source = &args.budget_source;
-    if source.is_empty() || source.len() > 255 || !source.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(InitError::BudgetSource);
-    }
+    BudgetSource::new(source).map_err(InitError::BudgetSource)?;
     let role = |name: &str, port: u16| -> Result<Role, InitError> {
         let (endpoint, listen) = address(&args.host, port)?;
         Ok(Role {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::SystemTime;
 
+use arras_protocol::task::NAME_BYTES_MAX;
 use ring::rand::SystemRandom;
 use tempfile::TempDir;
 
@@ -275,6 +276,20 @@ fn collectors_and_sources() {
     fixture.one("helper", "error: helper.collector (\"\")", "visible ASCII", |helper| {
         set(entry(helper, "collector"), "name", "");
     });
+    // 254 bytes passed here and at `arras init`, and the roles then did not start.
+    let (longest, longer) = ("x".repeat(NAME_BYTES_MAX), "x".repeat(NAME_BYTES_MAX + 1));
+    for (role, source) in [("leader", true), ("helper", true), ("helper", false), ("collector", true)] {
+        let named = |name: &str| {
+            fixture.problems(role, |table| {
+                let collector = if role == "collector" { table } else { entry(table, "collector") };
+                let renamed = if source { entry(collector, "budget_source") } else { collector };
+                set(renamed, "name", name);
+            })
+        };
+        assert_eq!(named(&longest), [""; 0]);
+        let found = named(&longer);
+        assert!(found.len() == 1 && found[0].contains("1 to 253 visible ASCII"), "{found:?}");
+    }
     fixture.one("helper", "error: helper.collector (\"advertiser\").hpke_config", "zero", |helper| {
         set(entry(helper, "collector"), "hpke_config", key(0));
     });

@@ -18,16 +18,13 @@ use std::{
 };
 
 use arras_protocol::epsilon::DisplayMicro;
+use arras_protocol::task::{NAME_BYTES_MAX, is_name};
 
 use super::noise::MicroEpsilon;
 
 /// The length of an epoch: 7 days, the rhythm in which devices and operators
 /// think of a budget.
 pub const EPOCH_SECONDS: u64 = 7 * 24 * 60 * 60;
-
-/// The longest name of a budget source, that of a DNS name: sources are
-/// typically sites or apps, and a name is part of every ledger key.
-pub const MAX_BUDGET_SOURCE_BYTES: usize = 253;
 
 /// The most epochs that one query may touch: any interval of a leap year fits,
 /// however it lies. It bounds the writes of one collection transaction.
@@ -71,9 +68,9 @@ pub enum LedgerError {
         /// Whose epochs.
         r#source: BudgetSource,
     },
-    /// A name that is not 1 to 253 printable ASCII bytes without spaces.
+    /// A name that is none, see [`is_name`].
     #[error(
-        "a budget source is named by 1 to 253 printable ASCII characters without spaces, such as \
+        "a budget source is named by 1 to {NAME_BYTES_MAX} visible ASCII characters without spaces, such as \
          shop.example; this name has {length} bytes or another character"
     )]
     Name {
@@ -123,17 +120,16 @@ pub enum LedgerError {
 
 /// The name of a budget: whoever shares it shares one budget.
 ///
-/// 1 to 253 printable ASCII bytes without spaces. That the name is registered
-/// with the operator is for the caller to check; an unregistered one would be a
-/// fresh budget.
+/// A name as tasks carry it, see [`is_name`]. That it is registered with the
+/// operator is for the caller to check; an unregistered one would be a fresh
+/// budget.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BudgetSource(String);
 
 impl BudgetSource {
     /// Checks a name as it came in configuration or a message.
     pub fn new(name: &str) -> Result<Self, LedgerError> {
-        let length_fits = (1..=MAX_BUDGET_SOURCE_BYTES).contains(&name.len());
-        if length_fits && name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if is_name(name.as_bytes()) {
             Ok(Self(name.to_owned()))
         } else {
             Err(LedgerError::Name { length: name.len() })

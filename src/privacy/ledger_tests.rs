@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 
+use arras_protocol::task::NAME_BYTES_MAX;
 use proptest::prelude::*;
 
 use super::{
@@ -31,10 +32,10 @@ fn touched(start: u64, end: u64) -> Result<(u64, u64), LedgerError> {
 
 #[test]
 fn names_are_short_printable_ascii() {
-    for name in ["a", "shop.example", "!~", &"x".repeat(253)] {
+    for name in ["a", "shop.example", "!~", &"x".repeat(NAME_BYTES_MAX)] {
         assert_eq!(BudgetSource::new(name).unwrap().as_str(), name);
     }
-    for name in ["", " ", "a b", "tab\t", "line\n", "nul\0", "caf\u{e9}", &"x".repeat(254)] {
+    for name in ["", " ", "a b", "tab\t", "line\n", "nul\0", "caf\u{e9}", &"x".repeat(NAME_BYTES_MAX + 1)] {
         let error = BudgetSource::new(name).unwrap_err();
         assert_eq!(error, LedgerError::Name { length: name.len() });
         assert_eq!(name.parse::<BudgetSource>().unwrap_err(), error);

@@ -13,6 +13,7 @@ use arras_protocol::task::{Profile, Task, TaskError};
 use arras_protocol::vdaf::{VdafConfig, VdafError};
 use serde::Deserialize;
 
+use crate::privacy::ledger::{BudgetSource, LedgerError};
 use crate::tasks::provisioned::{PlainTerms, ProvisionedFile};
 
 /// Why a task file makes no task. Its author is at fault.
@@ -31,6 +32,9 @@ pub enum TaskFileError {
     /// The task is refused.
     #[error("{0}")]
     Task(#[from] TaskError),
+    /// The budget source has no name that a ledger takes.
+    #[error("budget_source: {0}")]
+    BudgetSource(LedgerError),
     /// More campaigns than the histogram has room for.
     #[error(
         "{campaigns} campaigns do not fit {length} buckets: bucket 0 is \"not attributed\", each campaign takes one more"
@@ -128,6 +132,7 @@ impl TaskFile {
     pub fn build(&self) -> Result<(Task, ProvisionedFile), TaskFileError> {
         let vdaf = self.vdaf_config()?;
         self.check_campaigns(vdaf.output_len())?;
+        BudgetSource::new(&self.budget_source).map_err(TaskFileError::BudgetSource)?;
         let policy = PrivacyPolicy {
             mechanism: Mechanism::DiscreteLaplace,
             epsilon: self.epsilon,

@@ -17,6 +17,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
+use crate::privacy::ledger::BudgetSource;
+
 /// Why a provisioned task cannot be used. The file was made by another version, or by hand.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -196,7 +198,11 @@ impl TaskFolder {
             (Profile::Arras, Some(policy), None) => {
                 (*policy, task.budget_source().unwrap_or_default().to_owned())
             }
-            (Profile::Plain, None, Some(terms)) => (plain_policy(&task, terms), terms.budget_source.clone()),
+            (Profile::Plain, None, Some(terms)) => {
+                let source =
+                    BudgetSource::new(&terms.budget_source).map_err(|error| malformed(error.to_string()))?;
+                (plain_policy(&task, terms), source.as_str().to_owned())
+            }
             (Profile::Attribution, ..) => {
                 return Err(malformed(
                     "tasks of the attribution profile need collector-selected batches, which this version \

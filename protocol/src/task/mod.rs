@@ -8,7 +8,7 @@ mod safety;
 pub(crate) mod tests;
 
 pub use keys::{VerifyKey, VerifySecret};
-pub use profile::{Profile, TaskError};
+pub use profile::{NAME_BYTES_MAX, Profile, TaskError, is_name};
 pub use safety::{
     MAX_BATCH_REPORTS, MAX_CONTRIBUTIONS, MAX_EPSILON, MAX_TIME_PRECISION_SECONDS, MIN_MIN_BATCH_SIZE,
     MIN_TIME_PRECISION_SECONDS, check_policy,

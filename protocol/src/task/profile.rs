@@ -100,14 +100,19 @@ pub(super) fn classify(configuration: &TaskConfiguration) -> Result<Fields, Task
     Ok(Fields { profile, policy, budget_source, collector_identity, interval })
 }
 
-/// Longest name of a budget source or collector: that of a domain (RFC 1035 section 2.3.4).
-const MAX_NAME_LEN: usize = 253;
+/// Longest name of a budget source or collector, in bytes: that of a domain (RFC 1035 section 2.3.4), as
+/// sources are typically sites or apps.
+pub const NAME_BYTES_MAX: usize = 253;
 
-/// Names of budget sources and collectors are printable ASCII, so that two that look the same are.
+/// Whether this can name a budget source or collector: 1 to [`NAME_BYTES_MAX`] bytes of visible ASCII
+/// without spaces, so that two names that look the same are.
+pub fn is_name(data: &[u8]) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&data.len()) && data.iter().all(u8::is_ascii_graphic)
+}
+
 fn name(data: &[u8]) -> Result<String, CodecError> {
-    let well_formed = (1..=MAX_NAME_LEN).contains(&data.len()) && data.iter().all(u8::is_ascii_graphic);
     match std::str::from_utf8(data) {
-        Ok(text) if well_formed => Ok(text.to_owned()),
+        Ok(text) if is_name(data) => Ok(text.to_owned()),
         _ => Err(CodecError::Invalid {
             field: "budget_source or collector_identity",
             reason: "must be 1 to 253 bytes of printable ASCII",

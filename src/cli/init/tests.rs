@@ -8,6 +8,8 @@ use ring::rand::SystemRandom;
 use tempfile::TempDir;
 
 use super::*;
+use arras_protocol::task::NAME_BYTES_MAX;
+
 use crate::config::{Config, Severity};
 
 fn args(dir: &Path) -> Args {
@@ -155,8 +157,10 @@ fn refuses_what_it_cannot_do() {
         let error = initialised(|args| host.clone_into(&mut args.host)).unwrap_err();
         assert!(matches!(error, InitError::Host(_)), "{host:?}: {error}");
     }
-    let error = initialised(|args| args.budget_source = "a b".to_owned()).unwrap_err();
-    assert!(matches!(error, InitError::BudgetSource));
+    for source in ["a b".to_owned(), "x".repeat(NAME_BYTES_MAX + 1)] {
+        let error = initialised(|args| args.budget_source = source).unwrap_err();
+        assert!(matches!(error, InitError::BudgetSource(_)));
+    }
 }
 
 #[test]

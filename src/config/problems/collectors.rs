@@ -2,13 +2,23 @@
 
 use std::collections::HashMap;
 
+use arras_protocol::task::{NAME_BYTES_MAX, is_name};
+
 use super::Findings;
 use crate::config::keys::HpkeConfig;
 use crate::config::roles::{BudgetSource, HelperCollector, LeaderCollector};
 use crate::net::auth::TokenHash;
 
-/// A name travels in task configurations, where it has a length of one byte.
-const NAME_BYTES_MAX: usize = 255;
+/// Reports a name that is none: of a budget source it would be refused when the role starts; that of a collector is
+/// held to the same rule.
+pub(super) fn check_name(key: &str, name: &str, findings: &mut Findings) {
+    if !is_name(name.as_bytes()) {
+        findings.error(
+            key,
+            format_args!("a name is 1 to {NAME_BYTES_MAX} visible ASCII characters without spaces"),
+        );
+    }
+}
 
 /// What leader and helper know alike.
 pub(super) struct View<'a> {
@@ -38,10 +48,6 @@ impl<'a> From<&'a HelperCollector> for View<'a> {
             sources: &collector.budget_source,
         }
     }
-}
-
-fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.len() <= NAME_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 pub(super) fn check<'a>(role: &str, collectors: impl Iterator<Item = View<'a>>, findings: &mut Findings) {
@@ -82,9 +88,7 @@ pub(super) fn check<'a>(role: &str, collectors: impl Iterator<Item = View<'a>>, 
 }
 
 fn one(key: &str, collector: &View<'_>, findings: &mut Findings) {
-    if !is_name(collector.name) {
-        findings.error(key, "a name is 1 to 255 visible ASCII characters without spaces");
-    }
+    check_name(key, collector.name, findings);
     if collector.hpke.public_key.as_bytes() == &[0; 32] {
         findings.error(
             format!("{key}.hpke_config"),
@@ -101,11 +105,6 @@ fn one(key: &str, collector: &View<'_>, findings: &mut Findings) {
         );
     }
     for source in collector.sources {
-        if !is_name(&source.name) {
-            findings.error(
-                format!("{key}.budget_source ({:?})", source.name),
-                "a name is 1 to 255 visible ASCII characters without spaces",
-            );
-        }
+        check_name(&format!("{key}.budget_source ({:?})", source.name), &source.name, findings);
     }
 }
