@@ -11,58 +11,73 @@ use super::secret::Secret;
 use super::values::{EpochStart, Pem, resolve};
 use crate::net::auth::{BearerToken, TokenHash};
 use crate::net::endpoint::Endpoint;
+use crate::store::MAX_RECORD_BYTES;
 
-/// Reports older than this are refused. Phones are offline for days, hardly for a
-/// month; the ids of reports have to be kept for as long.
-pub const REPORT_AGE_SECONDS_MAX: u64 = 30 * 86_400;
+/// Reports older than this are refused unless configured otherwise. Phones are
+/// offline for days, hardly for a month; the ids of reports have to be kept for as
+/// long.
+pub const REPORT_AGE_SECONDS_DEFAULT: u64 = 30 * 86_400;
 
-/// How far ahead of our clock a report may be dated. Devices that keep time by
-/// network are within a minute; five leave room.
-pub const CLOCK_SKEW_SECONDS_MAX: u64 = 300;
+/// How far ahead of our clock a report may be dated unless configured otherwise.
+/// Devices that keep time by network are within a minute; five leave room.
+pub const CLOCK_SKEW_SECONDS_DEFAULT: u64 = 300;
+
+/// The most that can be configured: an hour, the usual window. A device whose clock
+/// is further off is wrong about the window itself, and would fill windows that
+/// have not begun.
+pub const CLOCK_SKEW_SECONDS_MAX: u64 = 3_600;
 
 /// Reports in an aggregation job. Large enough that a round trip and two syncs
 /// cost less than opening the reports; small enough that the request stays below
-/// [`BODY_BYTES_MAX`] for shares of 18 kB and a failed job costs little to repeat.
+/// [`BODY_BYTES_DEFAULT`] for shares of 18 kB and a failed job costs little to repeat.
 pub const JOB_SIZE: u32 = 500;
 
 /// A job beyond this would hold a worker for seconds and its memory for as long.
 pub const JOB_SIZE_MAX: u32 = 10_000;
 
-/// A request's body: 500 reports of a histogram with 1024 buckets, or a whole
-/// aggregation job; read into memory as one piece.
-pub const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// A request's body unless configured otherwise: 500 reports of a histogram with
+/// 1024 buckets, or a whole aggregation job; read into memory as one piece.
+pub const BODY_BYTES_DEFAULT: u64 = 16 * 1024 * 1024;
 
-/// A single report of the largest task has to fit.
+/// The most that can be configured: jobs are made as large as a request may be, and
+/// the spool keeps the request of a job as one record. A larger one could not be
+/// kept, however often it is tried.
+pub const BODY_BYTES_MAX: u64 = MAX_RECORD_BYTES as u64;
+
+/// The least that can be configured: three reports of a histogram with 1024 buckets.
+/// Tasks of longer reports need more (the leader's share alone may have 1 MiB): an
+/// aggregator leaves out a task of which not even one report fits.
 pub const BODY_BYTES_MIN: u64 = 64 * 1024;
 
-/// What the store may occupy before uploads are refused: about two million
-/// reports of 2 kB waiting, with room for state; less than the smallest disks.
-pub const STORE_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
+/// What the store may occupy before uploads are refused, unless configured
+/// otherwise: about two million reports of 2 kB waiting, with room for state; less
+/// than the smallest disks.
+pub const STORE_BYTES_DEFAULT: u64 = 8 * 1024 * 1024 * 1024;
 
 /// Limits of an aggregator; each key may be left out.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// See [`REPORT_AGE_SECONDS_MAX`].
+    /// See [`REPORT_AGE_SECONDS_DEFAULT`].
     pub max_report_age_seconds: u64,
-    /// See [`CLOCK_SKEW_SECONDS_MAX`].
+    /// See [`CLOCK_SKEW_SECONDS_DEFAULT`]; at most [`CLOCK_SKEW_SECONDS_MAX`].
     pub max_clock_skew_seconds: u64,
     /// See [`JOB_SIZE`]; the leader makes jobs of this size, the helper refuses larger ones.
     pub job_size: u32,
-    /// See [`BODY_BYTES_MAX`].
+    /// See [`BODY_BYTES_DEFAULT`]; [`BODY_BYTES_MIN`] to [`BODY_BYTES_MAX`].
     pub max_body_bytes: u64,
-    /// See [`STORE_BYTES_MAX`].
+    /// See [`STORE_BYTES_DEFAULT`].
     pub max_store_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            max_report_age_seconds: REPORT_AGE_SECONDS_MAX,
-            max_clock_skew_seconds: CLOCK_SKEW_SECONDS_MAX,
+            max_report_age_seconds: REPORT_AGE_SECONDS_DEFAULT,
+            max_clock_skew_seconds: CLOCK_SKEW_SECONDS_DEFAULT,
             job_size: JOB_SIZE,
-            max_body_bytes: BODY_BYTES_MAX,
-            max_store_bytes: STORE_BYTES_MAX,
+            max_body_bytes: BODY_BYTES_DEFAULT,
+            max_store_bytes: STORE_BYTES_DEFAULT,
         }
     }
 }

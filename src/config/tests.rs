@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::cli::init;
+use crate::config::roles::{BODY_BYTES_MAX, BODY_BYTES_MIN, CLOCK_SKEW_SECONDS_MAX};
 use crate::net::auth::TokenHash;
 
 /// A fresh set of configurations; each test spoils something in one of them.
@@ -321,6 +322,8 @@ fn limits() {
         ("job_size", 0),
         ("job_size", 10_001),
         ("max_body_bytes", 1000),
+        // Uploads and jobs that the store cannot take got 500, however often they were tried.
+        ("max_body_bytes", i64::try_from(BODY_BYTES_MAX).unwrap() + 1),
         ("max_store_bytes", 1000),
         ("max_report_age_seconds", 0),
         ("max_clock_skew_seconds", 3601),
@@ -328,6 +331,17 @@ fn limits() {
         fixture.one("leader", &format!("error: leader.limits.{key}"), "", |leader| {
             set(leader, "limits", toml::Table::from_iter([(key.to_owned(), value.into())]));
         });
+    }
+    for (key, value) in [
+        ("max_body_bytes", BODY_BYTES_MIN),
+        ("max_body_bytes", BODY_BYTES_MAX),
+        ("max_clock_skew_seconds", CLOCK_SKEW_SECONDS_MAX),
+    ] {
+        let found = fixture.problems("leader", |leader| {
+            let value = i64::try_from(value).unwrap();
+            set(leader, "limits", toml::Table::from_iter([(key.to_owned(), value.into())]));
+        });
+        assert_eq!(found, [""; 0], "{key} = {value}");
     }
 }
 

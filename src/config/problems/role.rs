@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::{Findings, OTHERS};
 use crate::config::keys::HpkeKey;
 use crate::config::roles::{
-    BODY_BYTES_MIN, CLOCK_SKEW_SECONDS_MAX, JOB_SIZE_MAX, Limits, Peer, Tls, VerifySecret,
+    BODY_BYTES_MAX, BODY_BYTES_MIN, CLOCK_SKEW_SECONDS_MAX, JOB_SIZE_MAX, Limits, Peer, Tls, VerifySecret,
 };
 use crate::config::secret::Secret;
 use crate::config::values::Pem;
@@ -289,10 +289,13 @@ fn check_limits(role: &str, limits: &Limits, findings: &mut Findings) {
     if limits.job_size == 0 || limits.job_size > JOB_SIZE_MAX {
         findings.error(key("job_size"), format_args!("choose 1 to {JOB_SIZE_MAX} reports"));
     }
-    if limits.max_body_bytes < BODY_BYTES_MIN {
+    if !(BODY_BYTES_MIN..=BODY_BYTES_MAX).contains(&limits.max_body_bytes) {
         findings.error(
             key("max_body_bytes"),
-            format_args!("a report of a large task would not fit; choose at least {BODY_BYTES_MIN}"),
+            format_args!(
+                "with less, few reports would fit a request, with more, the store could not keep an aggregation \
+                 job; choose {BODY_BYTES_MIN} to {BODY_BYTES_MAX}"
+            ),
         );
     }
     if limits.max_store_bytes < limits.max_body_bytes {
@@ -302,10 +305,12 @@ fn check_limits(role: &str, limits: &Limits, findings: &mut Findings) {
     if limits.max_report_age_seconds == 0 {
         findings.error(key("max_report_age_seconds"), "every report would be too old; choose days, not 0");
     }
-    if limits.max_clock_skew_seconds > CLOCK_SKEW_SECONDS_MAX * 12 {
+    if limits.max_clock_skew_seconds > CLOCK_SKEW_SECONDS_MAX {
         findings.error(
             key("max_clock_skew_seconds"),
-            "more than an hour would let reports into windows that have not begun; choose at most 3600",
+            format_args!(
+                "reports would get into windows that have not begun; choose at most {CLOCK_SKEW_SECONDS_MAX}"
+            ),
         );
     }
 }
