@@ -25,6 +25,7 @@ use crate::config::values::EpochStart;
 use crate::net::auth::BearerToken;
 use crate::net::endpoint::{Endpoint, EndpointError};
 use crate::privacy::ledger::{BudgetSource, LedgerError};
+use crate::store::sync_parent;
 use arras_protocol::epsilon::MicroEpsilon;
 
 /// The HpkeConfigId of each role's first key.
@@ -216,16 +217,22 @@ fn write_all(dir: &Path, material: &Material, ca: &str) -> Result<(), InitError>
     write(&examples.join(EXAMPLE), &task, PUBLIC_MODE)
 }
 
+/// Makes a folder and those above it that are missing; on disk before this returns.
 fn make_folder(path: &Path) -> Result<(), InitError> {
+    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(|source| InitError::Write { path: path.to_owned(), source })
+    builder
+        .create(path)
+        .and_then(|()| missing.into_iter().try_for_each(sync_parent))
+        .map_err(|source| InitError::Write { path: path.to_owned(), source })
 }
 
 /// Makes a file with its mode at once: a mode set afterwards would leave a moment
-/// in which others can open it. On disk before this returns.
+/// in which others can open it. On disk before this returns, under its name.
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), InitError> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -235,7 +242,8 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), InitError> {
     let _ = mode;
     let written = options.open(path).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
-        file.sync_all()
+        file.sync_all()?;
+        sync_parent(path)
     });
     written.map_err(|source| InitError::Write { path: path.to_owned(), source })
 }

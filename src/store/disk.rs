@@ -159,6 +159,12 @@ pub(super) fn parent_of(path: &Path) -> &Path {
     }
 }
 
+/// When it returns, a file or directory that was made at `path`, or renamed to it, is still there after a loss of
+/// power. For what no store keeps: configurations and tasks.
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
+    File::open(parent_of(path))?.sync_all()
+}
+
 /// Takes the lock of an open file, which lives as long as the file is open.
 pub(super) fn lock(file: &File, path: &Path) -> Result<(), StoreError> {
     file.try_lock().map_err(|e| match e {

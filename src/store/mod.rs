@@ -21,6 +21,7 @@ mod state;
 mod watermark;
 
 pub use aggregator::{HelperDisk, LeaderDisk, StoreOptions};
+pub(crate) use disk::sync_parent;
 #[cfg(any(test, feature = "test-noise"))]
 pub use disk::{Fault, Faults, FileOp};
 pub use error::StoreError;

@@ -18,6 +18,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use crate::privacy::ledger::BudgetSource;
+use crate::store::sync_parent;
 
 /// Why a provisioned task cannot be used. The file was made by another version, or by hand.
 #[derive(Debug, thiserror::Error)]
@@ -132,10 +133,19 @@ impl TaskFolder {
     /// Adds a task, durably and at once: a reader sees the whole file or none. A task that is there already
     /// stays as it is, and is refused if `file` says something else; returns whether it is new.
     pub fn add(&self, id: TaskId, file: &ProvisionedFile) -> Result<bool, ProvisionError> {
+        let new_folder = !self.path.exists();
         fs::create_dir_all(&self.path).map_err(|error| self.io(&self.path, error))?;
+        if new_folder {
+            sync_parent(&self.path).map_err(|error| self.io(&self.path, error))?;
+        }
         let target = self.file(id);
+        // Until the folder is synced the name is in memory only; whoever added the file may have come no further.
+        let sync = || sync_parent(&target).map_err(|error| self.io(&target, error));
         match fs::read_to_string(&target) {
-            Ok(text) => return Self::same(&target, &text, file).map(|()| false),
+            Ok(text) => {
+                Self::same(&target, &text, file)?;
+                return sync().map(|()| false);
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(self.io(&target, error)),
         }
@@ -146,7 +156,7 @@ impl TaskFolder {
         temporary.write_all(text.as_bytes()).map_err(|error| self.io(&target, error))?;
         temporary.as_file().sync_all().map_err(|error| self.io(&target, error))?;
         temporary.persist(&target).map_err(|error| self.io(&target, error.error))?;
-        Ok(true)
+        sync().map(|()| true)
     }
 
     fn same(path: &Path, text: &str, file: &ProvisionedFile) -> Result<(), ProvisionError> {
