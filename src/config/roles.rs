@@ -11,7 +11,7 @@ use super::secret::Secret;
 use super::values::{EpochStart, Pem, resolve};
 use crate::net::auth::{BearerToken, TokenHash};
 use crate::net::endpoint::Endpoint;
-use crate::store::MAX_RECORD_BYTES;
+use crate::store::MAX_GROUP_BYTES;
 
 /// Reports older than this are refused unless configured otherwise. Phones are
 /// offline for days, hardly for a month; the ids of reports have to be kept for as
@@ -39,10 +39,10 @@ pub const JOB_SIZE_MAX: u32 = 10_000;
 /// 1024 buckets, or a whole aggregation job; read into memory as one piece.
 pub const BODY_BYTES_DEFAULT: u64 = 16 * 1024 * 1024;
 
-/// The most that can be configured: jobs are made as large as a request may be, and
-/// the spool keeps the request of a job as one record. A larger one could not be
-/// kept, however often it is tried.
-pub const BODY_BYTES_MAX: u64 = MAX_RECORD_BYTES as u64;
+/// The most that can be configured: the reports of an upload are kept as one group
+/// of records, in which none takes twice what it takes in the request. A larger
+/// upload could not be kept, however often it is tried.
+pub const BODY_BYTES_MAX: u64 = MAX_GROUP_BYTES / 2;
 
 /// The least that can be configured: three reports of a histogram with 1024 buckets.
 /// Tasks of longer reports need more (the leader's share alone may have 1 MiB): an

@@ -322,7 +322,7 @@ fn limits() {
         ("job_size", 0),
         ("job_size", 10_001),
         ("max_body_bytes", 1000),
-        // Uploads and jobs that the store cannot take got 500, however often they were tried.
+        // Uploads that the store cannot take got 500, however often they were tried.
         ("max_body_bytes", i64::try_from(BODY_BYTES_MAX).unwrap() + 1),
         ("max_store_bytes", 1000),
         ("max_report_age_seconds", 0),

@@ -106,7 +106,7 @@ async fn reports_too_early_for_the_helper_are_counted_when_its_clock_is_right() 
 async fn reports_of_very_many_buckets_are_aggregated() {
     let options = Options {
         vdaf: VdafChoice::Histogram { length: 4096 },
-        extra: "limits = { job_size = 600, max_body_bytes = 67108864 }",
+        extra: "limits = { job_size = 600, max_body_bytes = 33554432 }",
         ..Options::default()
     };
     let deployment = Deployment::start(options).await;

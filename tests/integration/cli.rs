@@ -409,8 +409,11 @@ fn the_demo_names_what_is_wrong() {
     let header = "path,total_conversions,total_conversion_value,total_null\n";
     let wrong_header = file("header.csv", "a,b\n1,2\n");
     let wrong_line = file("line.csv", &format!("{header}a > b,1,1,1\na,many,1,1\n"));
+    // Ran all stages before its collection was refused, with advice to ask again when more have come.
+    let too_few = file("few.csv", &format!("{header}a > b,98,1,1\na,1,1,1\n"));
     for (arguments, named) in [
         (vec!["--journeys", "/does/not/exist.csv"], "--journeys"),
+        (vec!["--journeys", &too_few], "few.csv: 99 conversions"),
         (vec!["--journeys", &wrong_header], "line 1"),
         (vec!["--journeys", &wrong_line], "line 3"),
         (vec!["--epsilon", "0"], "--epsilon"),

@@ -106,7 +106,15 @@ fn read_journeys(path: Option<&Path>) -> Result<Journeys, String> {
         return Err(named(&format!("larger than {MAX_FILE_BYTES} bytes")));
     }
     let text = fs::read(path).map_err(|error| named(&error))?;
-    Journeys::parse(&text).map_err(|error| named(&error))
+    let journeys = Journeys::parse(&text).map_err(|error| named(&error))?;
+    let conversions = journeys.conversions();
+    if conversions < setup::MIN_BATCH_SIZE {
+        return Err(named(&format!(
+            "{conversions} conversions, and nothing is released about fewer than {}; use a longer file",
+            setup::MIN_BATCH_SIZE
+        )));
+    }
+    Ok(journeys)
 }
 
 /// Where the roles keep their things: a temporary folder, or one that stays.
@@ -196,26 +204,32 @@ async fn replay(
     let quiet = args.json || !std::io::stderr().is_terminal();
 
     let clients = clients::Clients::connect(task).await?;
-    let bar = progress(quiet, "attribute, shard and seal", total);
-    let reports = clients.make_reports(task, journeys, day, &bar)?;
-    bar.finish_and_clear();
-    stages.end_of("clients: attribute, shard and seal", total);
-
-    let bar = progress(quiet, "upload and aggregate", total);
-    clients.upload(task.id(), reports).await?;
     let leader = service.leader().ok_or("the demo's configuration has a leader")?;
-    loop {
-        let counters = leader.counters();
-        let rejected: u64 = counters.rejected.iter().map(|(_, count)| count).sum();
-        let done = counters.aggregated + rejected + counters.lost;
-        bar.set_position(done);
-        if done >= total {
-            break;
+    let mut sent = 0;
+    // In parts, each of them through before the next is made, so that the stages do not mix.
+    for part in clients::over_the_day(journeys, day).chunks(clients::REPORTS_AT_ONCE) {
+        let bar = progress(quiet, "attribute, shard and seal", total);
+        bar.set_position(sent);
+        let reports = clients.make_reports(task, part, &bar)?;
+        bar.finish_and_clear();
+        stages.end_of("clients: attribute, shard and seal", part.len() as u64);
+
+        let bar = progress(quiet, "upload and aggregate", total);
+        clients.upload(task.id(), reports).await?;
+        sent += part.len() as u64;
+        loop {
+            let counters = leader.counters();
+            let rejected: u64 = counters.rejected.iter().map(|(_, count)| count).sum();
+            let done = counters.aggregated + rejected + counters.lost;
+            bar.set_position(done);
+            if done >= sent {
+                break;
+            }
+            tokio::time::sleep(WATCH).await;
         }
-        tokio::time::sleep(WATCH).await;
+        bar.finish_and_clear();
+        stages.end_of("aggregators: store, open, verify and sum", part.len() as u64);
     }
-    bar.finish_and_clear();
-    stages.end_of("aggregators: store, open, verify and sum", total);
 
     let window = Span::new(Moment::from_seconds(day)?, Moment::from_seconds(day + DAY)?)?;
     let collector = service.collector().ok_or("the demo's configuration has a collector")?;

@@ -17,7 +17,7 @@ pub(super) const CAP: &str = "10";
 pub(super) const TIME_PRECISION: u64 = 3_600;
 
 /// Fewest reports of a release in the demo.
-const MIN_BATCH_SIZE: u64 = 100;
+pub(super) const MIN_BATCH_SIZE: u64 = 100;
 
 /// Sizes of histograms, so that a task's size does not tell how many campaigns there are.
 const LENGTHS: [u32; 3] = [16, 64, 256];

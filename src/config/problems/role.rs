@@ -293,8 +293,8 @@ fn check_limits(role: &str, limits: &Limits, findings: &mut Findings) {
         findings.error(
             key("max_body_bytes"),
             format_args!(
-                "with less, few reports would fit a request, with more, the store could not keep an aggregation \
-                 job; choose {BODY_BYTES_MIN} to {BODY_BYTES_MAX}"
+                "with less, few reports would fit a request, with more, the store could not keep an upload; \
+                 choose {BODY_BYTES_MIN} to {BODY_BYTES_MAX}"
             ),
         );
     }
