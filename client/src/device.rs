@@ -9,7 +9,7 @@ use arras_protocol::task::Task;
 use arras_protocol::vdaf::Measurement;
 use rand::CryptoRng;
 
-use crate::attribution::{Impressions, NOT_ATTRIBUTED};
+use crate::attribution::{Bucket, Impressions, NOT_ATTRIBUTED};
 
 /// For how long a report counts towards a task's `contributions`, in seconds: 7 days, the length of a
 /// budget epoch. A device does not know which windows a collector will ask for; at most k reports in
@@ -36,6 +36,18 @@ pub enum ConversionError {
     /// The task counts something else than buckets.
     #[error("the task does not count conversions by bucket")]
     NotAHistogram,
+    /// The campaign of the last impression has a bucket that the task does not have: a wrong setup of the app. To
+    /// count the conversion as not attributed would hide it.
+    #[error("the last impression has bucket {bucket}, and the task has buckets 0 to {}", .length - 1)]
+    NoSuchBucket {
+        /// The impression's.
+        bucket: Bucket,
+        /// How many the task has; at least 1.
+        length: u32,
+    },
+    /// Nobody says how many reports the device may send.
+    #[error("the task has no policy of its own; give the contributions that its operators allow a device")]
+    NoContributions,
     /// The report could not be made.
     #[error("{0}")]
     Report(#[from] ReportMakingError),
@@ -52,17 +64,22 @@ pub struct Device {
 impl Device {
     /// Attributes a conversion and makes the report of it.
     ///
-    /// `contributions` is the k of the task's policy. The report counts towards it from the moment it
-    /// is made, whether or not its upload succeeds.
+    /// A device sends at most k reports to a task in any 7 days, k being the contributions of the policy
+    /// that the task is bound to. `contributions` is for tasks without one, whose operators say it (plain
+    /// profile); if both are there the smaller counts. A report counts from the moment it is made, whether
+    /// or not its upload succeeds.
     pub fn convert(
         &mut self,
         rng: &mut impl CryptoRng,
         task: &Task,
         maker: &ReportMaker<'_>,
-        contributions: NonZeroU32,
+        contributions: Option<NonZeroU32>,
         conversion: Conversion,
     ) -> Result<Report, ConversionError> {
         let now = conversion.posix_seconds;
+        let bound = task.policy().map(|policy| policy.contributions);
+        let contributions =
+            bound.into_iter().chain(contributions).min().ok_or(ConversionError::NoContributions)?;
         let measurement = self.measure(task, conversion)?;
         let sent = self.sent.entry(task.id()).or_default();
         sent.retain(|at| now.abs_diff(*at) < CONTRIBUTION_SECONDS);
@@ -82,14 +99,16 @@ impl Device {
             NOT_ATTRIBUTED
         };
         match *task.vdaf().config() {
+            VdafConfig::Histogram { length, .. } if bucket >= length => {
+                Err(ConversionError::NoSuchBucket { bucket, length })
+            }
             VdafConfig::Histogram { .. } => Ok(Measurement::Bucket(bucket)),
             // A sum has no cell for "not attributed": it says so by being all zero.
             VdafConfig::L1BoundSum { length, .. } => {
+                let beyond = ConversionError::NoSuchBucket { bucket, length };
                 let mut cells = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
                 let cell = usize::try_from(bucket).ok().and_then(|index| cells.get_mut(index));
-                if let (false, Some(cell)) = (bucket == NOT_ATTRIBUTED, cell) {
-                    *cell = 1;
-                }
+                *cell.ok_or(beyond)? = u64::from(bucket != NOT_ATTRIBUTED);
                 Ok(Measurement::Vector(cells))
             }
             _ => Err(ConversionError::NotAHistogram),
@@ -100,9 +119,15 @@ impl Device {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use arras_protocol::codepoints::BATCH_MODE_TIME_INTERVAL;
+    use arras_protocol::codec::Encode as _;
+    use arras_protocol::codepoints::{
+        BATCH_MODE_TIME_INTERVAL, TASK_EXTENSION_BUDGET_SOURCE, TASK_EXTENSION_PRIVACY_POLICY,
+    };
     use arras_protocol::hpke::PrivateKey;
-    use arras_protocol::messages::{Extensions, HpkeConfig, TaskConfiguration, TimePrecision, Url};
+    use arras_protocol::messages::{
+        Extension, Extensions, HpkeConfig, TaskConfiguration, TimePrecision, Url,
+    };
+    use arras_protocol::policy::{Mechanism, PrivacyPolicy};
     use arras_protocol::vdaf::VdafConfig;
 
     use super::*;
@@ -111,6 +136,27 @@ mod tests {
     const K: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
     fn task(vdaf: &VdafConfig) -> Task {
+        task_with(vdaf, Extensions::none())
+    }
+
+    /// A task that is bound to a policy of one contribution.
+    fn bound_task() -> Task {
+        let vdaf = VdafConfig::histogram(16).unwrap();
+        let policy = PrivacyPolicy {
+            mechanism: Mechanism::DiscreteLaplace,
+            epsilon: "1".parse().unwrap(),
+            sensitivity: vdaf.l1_sensitivity(),
+            contributions: NonZeroU32::MIN,
+            threshold: 40,
+        };
+        let extensions = vec![
+            Extension { kind: TASK_EXTENSION_BUDGET_SOURCE, data: b"shop.example".to_vec() },
+            Extension { kind: TASK_EXTENSION_PRIVACY_POLICY, data: policy.to_bytes() },
+        ];
+        task_with(&vdaf, Extensions::new(extensions).unwrap())
+    }
+
+    fn task_with(vdaf: &VdafConfig, extensions: Extensions) -> Task {
         let url = |text: &str| Url::new(text).unwrap();
         let precision = TimePrecision::from_seconds(3_600).unwrap();
         let configuration = TaskConfiguration::new(
@@ -121,7 +167,7 @@ mod tests {
             10,
             BATCH_MODE_TIME_INTERVAL,
             vdaf,
-            Extensions::none(),
+            extensions,
         );
         Task::new(configuration.unwrap()).unwrap()
     }
@@ -133,7 +179,24 @@ mod tests {
 
     fn convert(device: &mut Device, task: &Task, posix_seconds: u64) -> Result<Report, ConversionError> {
         let conversion = Conversion { posix_seconds, consent: true };
-        device.convert(&mut rand::rng(), task, &maker(task), K, conversion)
+        device.convert(&mut rand::rng(), task, &maker(task), Some(K), conversion)
+    }
+
+    /// The caller's number counted, whatever the task's own policy says.
+    #[test]
+    fn the_policy_of_the_task_counts() {
+        let mut device = Device::default();
+        let bound = bound_task();
+        convert(&mut device, &bound, NOW).unwrap();
+        let spent = convert(&mut device, &bound, NOW + 1);
+        assert!(matches!(spent, Err(ConversionError::ContributionsSpent(NonZeroU32::MIN))));
+
+        let plain = task(&VdafConfig::histogram(16).unwrap());
+        let conversion = Conversion { posix_seconds: NOW, consent: true };
+        let mut convert =
+            |task: &Task| device.convert(&mut rand::rng(), task, &maker(task), None, conversion);
+        assert!(matches!(convert(&bound), Err(ConversionError::ContributionsSpent(_))));
+        assert!(matches!(convert(&plain), Err(ConversionError::NoContributions)));
     }
 
     #[test]
@@ -160,16 +223,24 @@ mod tests {
         assert!(convert(&mut device, &task, NOW - 100).is_err());
     }
 
-    /// A bucket that the task does not have made no report but used up a contribution.
+    /// A bucket that the task does not have made no report but used up a contribution; and of a vector it made a
+    /// report that said "not attributed".
     #[test]
     fn a_conversion_that_makes_no_report_costs_nothing() {
-        let task = task(&VdafConfig::histogram(16).unwrap());
-        let mut device = Device::default();
-        device.impressions.remember(99, NOW);
-        assert!(matches!(convert(&mut device, &task, NOW), Err(ConversionError::Report(_))));
-        device.impressions.remember(3, NOW);
-        convert(&mut device, &task, NOW).unwrap();
-        convert(&mut device, &task, NOW).unwrap();
+        let vdafs = [VdafConfig::histogram(16).unwrap(), VdafConfig::l1_bound_sum(16, 1).unwrap()];
+        for task in vdafs.map(|vdaf| task(&vdaf)) {
+            let mut device = Device::default();
+            for bucket in [16, 99] {
+                device.impressions.remember(bucket, NOW);
+                assert!(matches!(
+                    convert(&mut device, &task, NOW),
+                    Err(ConversionError::NoSuchBucket { bucket: named, length: 16 }) if named == bucket
+                ));
+            }
+            device.impressions.remember(15, NOW);
+            convert(&mut device, &task, NOW).unwrap();
+            convert(&mut device, &task, NOW).unwrap();
+        }
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! The devices of the demo: each conversion is made by a device of its own.
 
-use std::num::NonZeroU32;
-
 use arras_client::device::{Conversion, Device};
 use arras_client::upload::{Uploader, fetch_hpke_configs};
 use arras_protocol::codec::Encode as _;
@@ -117,7 +115,7 @@ fn convert(
         device.impressions.remember(bucket, posix_seconds - touches + index as u64);
     }
     let conversion = Conversion { posix_seconds, consent: true };
-    let report = device.convert(&mut rand::rng(), task, maker, NonZeroU32::MIN, conversion)?;
+    let report = device.convert(&mut rand::rng(), task, maker, None, conversion)?;
     report.encode(body);
     Ok(())
 }
