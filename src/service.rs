@@ -308,8 +308,19 @@ impl Service {
 
     /// Returns when serving has ended although nobody asked for it.
     pub async fn failed(&mut self) {
-        // Servers end on request or on failure; before a request, the first to end has failed.
-        let _ = self.servers.join_next().await;
+        loop {
+            tokio::select! {
+                // Servers end on request or on failure; before a request, the first to end has failed.
+                _ = self.servers.join_next() => return,
+                // A driver may have nothing left to do, but it does not panic.
+                ended = self.drivers.join_next(), if !self.drivers.is_empty() => {
+                    if let Some(Err(error)) = ended {
+                        tracing::error!(%error, "a driver stopped; without it nothing gets on");
+                        return;
+                    }
+                }
+            }
+        }
     }
 
     /// Finishes the requests in flight, stops the drivers and closes the stores.

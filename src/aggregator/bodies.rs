@@ -87,7 +87,8 @@ impl Bodies {
             let detail = format!("a request body may have {} bytes", self.longest);
             return Problem::own(OwnError::TooLarge, detail);
         }
-        Problem::invalid("the body ended before its announced length, or came too slowly")
+        // Not DAP's invalidMessage: nothing is wrong with the message that was meant.
+        Problem::own(OwnError::Incomplete, "the body broke off or came too slowly; send it again")
     }
 }
 

@@ -96,6 +96,8 @@ error_types! {
         Gone "gone" GONE "The resource is no longer kept.";
         /// The body is too large; the detail says how large it may be.
         TooLarge "tooLarge" PAYLOAD_TOO_LARGE "The request is too large.";
+        /// The body broke off or took too long; nothing of it was looked at.
+        Incomplete "incomplete" REQUEST_TIMEOUT "The request did not arrive whole.";
         /// Another media type is expected.
         UnsupportedMediaType "unsupportedMediaType" UNSUPPORTED_MEDIA_TYPE "The media type is not supported.";
         /// Too much to do or no space left; come back later.

@@ -113,24 +113,29 @@ impl Terms {
         if facts.charged_before {
             return Ok(Admission { charges: Vec::new() });
         }
-        Ok(Admission { charges: self.charges(interval, spent)? })
+        Ok(Admission { charges: self.afford(interval, spent)? })
     }
 
-    /// What the batch of an interval would be charged, if that fits under the cap now.
-    pub(crate) fn charges(
-        &self,
-        interval: Interval,
-        spent: impl Fn(&BudgetSource, Epoch) -> u64,
-    ) -> Result<Vec<Charge>, LedgerError> {
+    /// What the batch of an interval is charged.
+    pub(crate) fn charges(&self, interval: Interval) -> Result<Vec<Charge>, LedgerError> {
         let start = interval.start().posix_seconds(self.time_precision);
         let end = interval.end().posix_seconds(self.time_precision);
-        let charges = ledger::charges(
+        ledger::charges(
             &self.budget_source,
             &self.rules,
             start..end,
             self.policy.epsilon,
             self.policy.contributions,
-        )?;
+        )
+    }
+
+    /// The charges, if they fit under the cap.
+    pub(crate) fn afford(
+        &self,
+        interval: Interval,
+        spent: impl Fn(&BudgetSource, Epoch) -> u64,
+    ) -> Result<Vec<Charge>, LedgerError> {
+        let charges = self.charges(interval)?;
         ledger::admit(&charges, spent, self.rules.cap)?;
         Ok(charges)
     }

@@ -186,7 +186,7 @@ pub enum CollectionState {
         /// The fixed tick from which it may be read.
         readable_from: u64,
     },
-    /// Refused; the window is open again. The same request starts it anew.
+    /// Refused; the window is open again. The same request starts it anew. Of many in a task, some are forgotten.
     Failed {
         /// The problem document to answer with.
         problem: Vec<u8>,

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use arras::privacy::noise::FixedNoise;
 use arras::tasks::author::{ProfileChoice, VdafChoice};
+use arras_protocol::codec::Encode as _;
+use arras_protocol::messages::{AggregateShareReq, MediaType};
 use arras_protocol::vdaf::Measurement;
 
-use crate::harness::{Deployment, NOW, Options, PRECISION, Role, WINDOW};
+use crate::harness::{Deployment, NOW, Options, PRECISION, Role, WINDOW, read};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_report_is_counted_once() {
@@ -115,6 +117,39 @@ async fn a_repeated_collection_gets_the_same_bytes() {
     deployment.stop().await;
 }
 
+/// A leader that gives up waiting asks again while the first request is still worked on. The second found the window
+/// collected, by the first, and was told so: the leader took that for final.
+#[tokio::test(flavor = "multi_thread")]
+async fn identical_aggregate_share_requests_at_once_get_the_same_bytes() {
+    let deployment = Deployment::start(Options::default()).await;
+    let reports = deployment.one_hots(64);
+    deployment.upload(&reports).await;
+    deployment.settled(64).await;
+    let mut checksum = [0; 32];
+    for report in &reports {
+        let hash = ring::digest::digest(&ring::digest::SHA256, report.metadata.report_id.as_bytes());
+        checksum.iter_mut().zip(hash.as_ref()).for_each(|(byte, other)| *byte ^= other);
+    }
+    let query = Deployment::query(WINDOW, 1);
+    let interval = query.as_time_interval().unwrap().batch_interval;
+    let request = AggregateShareReq::time_interval(query, interval, 64, checksum).to_bytes();
+    let url = format!("{}tasks/{}/aggregate_shares", deployment.helper_url(), deployment.task.id());
+    let mut at_once = tokio::task::JoinSet::new();
+    for _ in 0..24 {
+        let request = deployment
+            .http
+            .post(&url)
+            .header("content-type", MediaType::AggregateShareReq.as_str())
+            .bearer_auth(deployment.loopback.leader_token.expose())
+            .body(request.clone());
+        at_once.spawn(async move { read(request.send().await.unwrap()).await });
+    }
+    let answers: Vec<_> = at_once.join_all().await.into_iter().map(Result::unwrap).collect();
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "noise was drawn twice");
+    assert_eq!(deployment.collect().await.unwrap().sums, vec![1; 64], "the leader gets it, too");
+    deployment.stop().await;
+}
+
 /// A helper that is away during aggregation costs nothing but time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_helper_that_comes_back_loses_no_report() {
@@ -130,18 +165,8 @@ async fn a_helper_that_comes_back_loses_no_report() {
 /// A task that is added while the aggregators run is found by itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_can_be_added_while_running() {
-    let options = Options::default();
     let mut deployment = Deployment::start(Options::default()).await;
-    let endpoints =
-        (deployment.loopback.leader.endpoint.clone(), deployment.loopback.helper.endpoint.clone());
-    let (task, file) =
-        crate::harness::task_file(&options, "added later", &endpoints.0, &endpoints.1).build().unwrap();
-    for role in ["leader", "helper", "collector"] {
-        let folder = arras::tasks::TaskFolder::new(&deployment.path().join(role).join("tasks"));
-        assert!(folder.add(task.id(), &file).unwrap());
-        assert!(!folder.add(task.id(), &file).unwrap(), "adding again changes nothing");
-    }
-    deployment.task = task;
+    deployment.task = deployment.add_task("added later");
     deployment.clock.set(NOW + 60);
     deployment.upload(&deployment.one_hots(64)).await;
     assert_eq!(deployment.collect().await.unwrap().sums, vec![1; 64]);

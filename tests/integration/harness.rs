@@ -2,7 +2,7 @@
 //! store, on a clock that the test moves and with noise that the test chooses.
 
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,8 +155,17 @@ impl Deployment {
         deployment
     }
 
-    pub fn path(&self) -> &Path {
-        self.dir.path()
+    /// Adds a task to all roles, which find it by themselves once the clock has moved.
+    pub fn add_task(&self, name: &str) -> Task {
+        let endpoints = (&self.loopback.leader.endpoint, &self.loopback.helper.endpoint);
+        let file = task_file(&Options::default(), name, endpoints.0, endpoints.1);
+        let (task, provisioned) = file.build().unwrap();
+        for role in ["leader", "helper", "collector"] {
+            let folder = TaskFolder::new(&self.dir.path().join(role).join("tasks"));
+            assert!(folder.add(task.id(), &provisioned).unwrap());
+            assert!(!folder.add(task.id(), &provisioned).unwrap(), "adding again changes nothing");
+        }
+        task
     }
 
     pub fn config_path(&self, role: &str) -> PathBuf {

@@ -4,7 +4,7 @@ use arras::collector::{Moment, Span};
 use arras::net::problem::{DapError, ErrorType, OwnError};
 use arras_protocol::messages::ReportError;
 
-use crate::harness::{Deployment, Options, PRECISION, Role, WINDOW, read};
+use crate::harness::{Deployment, NOW, Options, PATIENCE, PRECISION, Role, WINDOW, read};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_below_its_size_is_refused_and_may_grow() {
@@ -95,6 +95,40 @@ async fn a_query_beyond_the_budget_closes_no_window() {
         assert_eq!(*problem.kind(), ErrorType::Own(OwnError::BudgetExhausted), "{hours}");
         deployment.upload(&deployment.one_hots(10)).await;
     }
+    deployment.stop().await;
+}
+
+/// Two tasks of one budget, which has enough for one of them. The leader found enough for either, asked the helper for
+/// both, and could pay for one: the other's window opened again after the helper had closed it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_is_not_promised_to_two_tasks() {
+    let mut deployment = Deployment::start(Options { cap: "1.5", ..Options::default() }).await;
+    let mut other = deployment.add_task("another");
+    deployment.clock.set(NOW + 60);
+    for _ in 0..2 {
+        std::mem::swap(&mut deployment.task, &mut other);
+        deployment.upload(&deployment.one_hots(64)).await;
+    }
+    deployment.settled(128).await;
+    // Nothing is answered by the helper, so a collection stands where the leader has asked it.
+    deployment.stop_role(Role::Helper).await;
+    let started = std::time::Instant::now();
+    let problem = loop {
+        assert!(started.elapsed() < PATIENCE, "the budget was promised to both");
+        let answer = deployment.create_collection(&Deployment::query(WINDOW, 1)).await;
+        match read(answer).await {
+            Ok(_) => std::mem::swap(&mut deployment.task, &mut other),
+            Err(problem) => break problem,
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    };
+    assert_eq!(*problem.kind(), ErrorType::Own(OwnError::BudgetExhausted), "{problem:?}");
+    deployment.start_role(Role::Helper);
+    std::mem::swap(&mut deployment.task, &mut other);
+    assert_eq!(deployment.collect().await.unwrap().sums, vec![1; 64]);
+    std::mem::swap(&mut deployment.task, &mut other);
+    let problem = deployment.collect().await.unwrap_err();
+    assert_eq!(*problem.kind(), ErrorType::Own(OwnError::BudgetExhausted), "{problem:?}");
     deployment.stop().await;
 }
 

@@ -48,10 +48,14 @@ impl Helper {
             return Err(Problem::dap(DapError::BatchInvalid, "the window is not over yet").task(id));
         }
         let expected = Some((request.report_count, request.checksum));
-        let batch = parts
-            .store
-            .collect(&task.task, &task.terms, interval, key, expected)
-            .map_err(|refusal| Problem::from(refusal).task(id))?;
+        let batch = match parts.store.collect(&task.task, &task.terms, interval, key, expected) {
+            Ok(batch) => batch,
+            Err(refusal) => {
+                // An identical request may have finished since the first look: then this is its retry.
+                let answer = parts.store.collection_answer(id, key)?;
+                return answer.ok_or_else(|| Problem::from(refusal).task(id));
+            }
+        };
         let proofs = batch.admission.committed(batch.receipt);
         let envelope = Envelope {
             task: &task.task,

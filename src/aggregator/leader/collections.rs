@@ -5,13 +5,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arras_protocol::codec::{Decode as _, Encode as _};
 use arras_protocol::hpke::{ENC_LEN, TAG_LEN};
 use arras_protocol::messages::{
-    AggregateShareMessage, AggregateShareReq, CollectionJobReq, CollectionJobResp, HpkeCiphertext, Interval,
-    MediaType, Role,
+    AggregateShareMessage, AggregateShareReq, CollectionJobId, CollectionJobReq, CollectionJobResp,
+    HpkeCiphertext, Interval, MediaType, Role,
 };
 use arras_protocol::vdaf::AggregateShare;
 use tokio::task::JoinSet;
@@ -28,17 +28,21 @@ use crate::store::{CollectionJob, CollectionState, RequestKey, StoreError};
 /// Longest wait for news while a window drains; news normally wakes the driver.
 const DRAIN_POLL: Duration = Duration::from_millis(200);
 
-/// First and longest pause before the helper is asked again.
+/// First and longest pause before the helper is asked again, and before a job that did not get on is taken up again.
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 const RETRY_LONGEST: Duration = Duration::from_secs(60);
+
+/// How often the store is asked for open collection jobs although no news came.
+const IDLE_POLL: Duration = Duration::from_secs(5);
 
 impl Leader {
     /// Resumes the collection jobs of the last run, then drives new ones as they are created.
     pub(super) async fn drive_collections(&self) {
         let mut driven = JoinSet::new();
-        // Which job each is, also of one that panicked.
         let mut keys = HashMap::new();
         let mut under_way = HashSet::new();
+        // Those that panicked: taken up again at the next round, not at once.
+        let mut stopped = Vec::new();
         loop {
             for task in self.parts().registry.all() {
                 for job in self.open_collections(&task).await {
@@ -46,27 +50,33 @@ impl Leader {
                     if under_way.insert(key) {
                         let (leader, task) = (self.clone(), Arc::clone(&task));
                         let handle =
-                            driven.spawn(async move { leader.see_collection_through(&task, job).await });
+                            driven.spawn(async move { leader.see_collection_through(&task, job.id).await });
                         keys.insert(handle.id(), key);
                     }
                 }
             }
-            // A job that ended may have to be taken up again, so the store is asked anew in either case.
             tokio::select! {
                 Some(ended) = driven.join_next_with_id() => {
-                    let id = match ended {
-                        Ok((id, ())) => id,
-                        Err(error) => {
-                            tracing::error!(%error, "a collection job stopped; it is tried again");
-                            tokio::time::sleep(RETRY_FIRST).await;
-                            error.id()
-                        }
+                    let id = match &ended {
+                        Ok((id, ())) => *id,
+                        Err(error) => error.id(),
                     };
-                    if let Some(key) = keys.remove(&id) {
+                    // Every job that was started is in the map.
+                    let Some(key) = keys.remove(&id) else { continue };
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a collection job stopped; it is tried again");
+                        stopped.push(key);
+                    } else {
+                        // Refused or deleted, the same request may have opened it anew meanwhile.
                         under_way.remove(&key);
                     }
                 }
                 () = self.0.created.notified() => {}
+                () = tokio::time::sleep(IDLE_POLL) => {
+                    for key in stopped.drain(..) {
+                        under_way.remove(&key);
+                    }
+                }
             }
         }
     }
@@ -80,29 +90,37 @@ impl Leader {
         })
     }
 
-    /// Takes the steps that are left. A refusal ends the job and opens its window again; a failure of the store
-    /// leaves it as it is, for the next round.
-    async fn see_collection_through(&self, task: &Arc<ProvisionedTask>, job: CollectionJob) {
-        let outcome = self.collect(task, &job).await;
-        let state = match outcome {
+    /// Takes the steps that are left, again and again from what the store says, until there are none.
+    async fn see_collection_through(&self, task: &Arc<ProvisionedTask>, id: CollectionJobId) {
+        let mut pause = RETRY_FIRST;
+        while let Err(reason) = self.take_steps(task, id).await {
+            tracing::error!(reason, "a collection job does not get on; it is tried again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_LONGEST);
+        }
+    }
+
+    /// Takes the steps that are left. A refusal ends the job and opens its window again; a failure leaves it where it
+    /// is.
+    async fn take_steps(&self, task: &Arc<ProvisionedTask>, id: CollectionJobId) -> Result<(), String> {
+        let (leader, task_id) = (self.clone(), task.task.id());
+        let job = blocking(move || leader.store().collection(task_id, id)).await;
+        let Some(job) = job.map_err(|error| error.to_string())? else { return Ok(()) };
+        if !matches!(job.state, CollectionState::Draining | CollectionState::AskingHelper { .. }) {
+            return Ok(());
+        }
+        let state = match self.collect(task, &job).await {
             Ok(readable_from) => CollectionState::Ready { readable_from },
             Err(Stopped::Refused(problem)) => {
                 tracing::info!(detail = problem.detail(), "a collection job is refused");
                 CollectionState::Failed { problem: encode_problem(&problem) }
             }
-            Err(Stopped::NotNow(reason)) => {
-                tracing::error!(reason, "a collection job does not get on; it is tried again");
-                tokio::time::sleep(RETRY_LONGEST / 60).await;
-                return;
-            }
-            Err(Stopped::Deleted) => return,
+            Err(Stopped::NotNow(reason)) => return Err(reason),
+            Err(Stopped::Deleted) => return Ok(()),
         };
         let leader = self.clone();
-        let id = task.task.id();
-        let result = blocking(move || leader.store().set_collection_state(id, job.id, &state)).await;
-        if let Err(error) = result {
-            tracing::error!(%error, "the state of a collection job cannot be kept");
-        }
+        let kept = blocking(move || leader.store().set_collection_state(task_id, id, &state)).await;
+        kept.map_err(|error| format!("its state cannot be kept: {error}"))
     }
 
     async fn collect(&self, task: &Arc<ProvisionedTask>, job: &CollectionJob) -> Result<u64, Stopped> {
@@ -165,12 +183,9 @@ impl Leader {
                 );
             }
             let facts = BatchFacts { report_count: summary.report_count, charged_before: false };
-            // An unreadable ledger must refuse, so it counts as spent to the last.
-            let spent = |source: &_, epoch| store.spent(source, epoch).unwrap_or(u64::MAX);
-            let _dry_run = task
-                .terms
-                .admit(job.interval, facts, spent)
-                .map_err(|refusal| Problem::from(crate::store::CollectRefusal::Refused(refusal)))?;
+            // Until the state is kept: then it is a promise itself.
+            let promising = leader.promising();
+            let _dry_run = promising.admit(&task, job.interval, facts)?;
             let collection_job_req = CollectionJobReq::from_bytes(&job.request).map_err(Problem::invalid)?;
             let request = AggregateShareReq::time_interval(
                 collection_job_req,
@@ -181,6 +196,7 @@ impl Leader {
             .to_bytes();
             let state = CollectionState::AskingHelper { request: request.clone() };
             store.set_collection_state(task.task.id(), job.id, &state).map_err(Problem::from)?;
+            drop(promising);
             Ok(request)
         })
         .await
@@ -202,14 +218,17 @@ impl Leader {
                     return helper_share(task, &reply.body)
                         .map_err(|error| Stopped::Refused(Box::new(peer_failed(&error))));
                 }
-                Ok(reply) => match refusal(&reply) {
-                    Some(problem) => return Err(Stopped::Refused(Box::new(problem))),
-                    None => reply.status.to_string(),
-                },
+                Ok(reply) => {
+                    if let Some(problem) = refusal(&reply) {
+                        return Err(Stopped::Refused(Box::new(problem)));
+                    }
+                    pause = pause.max(reply.retry_after(SystemTime::now()).unwrap_or_default());
+                    reply.status.to_string()
+                }
                 Err(error) => error.to_string(),
             };
             tracing::warn!(reason, "the helper did not give its aggregate share; it is asked again");
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(pause.min(RETRY_LONGEST)).await;
             pause = (pause * 2).min(RETRY_LONGEST);
         }
     }
@@ -225,11 +244,18 @@ impl Leader {
         let (leader, task, job) = (self.clone(), Arc::clone(task), job.clone());
         blocking(move || {
             let key = *job.id.as_bytes();
-            let request = CollectionJobReq::from_bytes(&job.request).map_err(Problem::invalid)?;
-            let batch = leader
-                .store()
-                .collect(&task.task, &task.terms, job.interval, key, Some(asked))
-                .map_err(Problem::from)?;
+            let request = CollectionJobReq::from_bytes(&job.request)
+                .map_err(|_| Stopped::NotNow("a stored request does not decode".to_owned()))?;
+            let promising = leader.promising();
+            let batch = leader.store().collect(&task.task, &task.terms, job.interval, key, Some(asked));
+            drop(promising);
+            // The helper has charged and closed the window: to open it here would take reports that nobody counts. Its
+            // operator may have lowered a cap, and can raise it.
+            let batch = batch.map_err(|refusal| {
+                Stopped::NotNow(format!(
+                    "the helper has given its share, but the leader's is refused: {refusal}"
+                ))
+            })?;
             let proofs = batch.admission.committed(batch.receipt);
             let envelope = Envelope {
                 task: &task.task,

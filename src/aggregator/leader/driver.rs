@@ -192,7 +192,12 @@ impl Driver {
             return false;
         }
         let (leader, of_task) = (self.leader.clone(), Arc::clone(task));
-        let made = blocking(move || leader.make_job(&of_task)).await;
+        // On a task of its own: what panics at one task's reports must not stop the others.
+        let made = tokio::spawn(async move { blocking(move || leader.make_job(&of_task)).await }).await;
+        let made = match made {
+            Ok(made) => made.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
         if made.is_ok()
             && let Some(resting) = self.resting.remove(&id)
         {
@@ -203,7 +208,7 @@ impl Driver {
             Ok(Made::OnlyRejections) => self.leader.0.progress.notify_one(),
             Ok(Made::Nothing) => return false,
             Err(error) => {
-                self.rest(id, &error.to_string());
+                self.rest(id, &error);
                 return false;
             }
         }

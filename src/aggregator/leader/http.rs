@@ -21,7 +21,7 @@ use crate::aggregator::ids::Resource;
 use crate::aggregator::leader::Leader;
 use crate::aggregator::work::blocking;
 use crate::net::problem::{DapError, OwnError};
-use crate::store::{CollectRefusal, CollectionCreated, CollectionDeleted, CollectionJob, CollectionState};
+use crate::store::{CollectionCreated, CollectionDeleted, CollectionJob, CollectionState};
 
 /// After how many seconds a collector should ask again.
 const COLLECTION_RETRY_AFTER: u32 = 1;
@@ -123,12 +123,7 @@ fn refuse_unaffordable(
     if existing.is_some_and(|job| !matches!(job.state, CollectionState::Failed { .. })) {
         return Ok(());
     }
-    // An unreadable ledger must refuse, so it counts as spent to the last.
-    let spent = |source: &_, epoch| leader.store().spent(source, epoch).unwrap_or(u64::MAX);
-    match task.terms.charges(interval, spent) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Problem::from(CollectRefusal::Refused(error.into())).task(id)),
-    }
+    leader.promising().afford(task, interval).map_err(|problem| problem.task(id))
 }
 
 async fn poll_collection(

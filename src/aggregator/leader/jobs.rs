@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arras_protocol::codec::{Decode as _, Encode as _};
 use arras_protocol::messages::{
@@ -31,6 +31,10 @@ use crate::store::{JobDraft, JobNumber, JobSums, OpenJob, Position, QueuedReport
 /// Shortest and longest pause between two polls of a job that the helper puts off.
 const POLL_SHORTEST: Duration = Duration::from_millis(250);
 const POLL_LONGEST: Duration = Duration::from_secs(60);
+
+/// How long a job is polled before it gives up its place to others; it is sent again later, and a helper that has
+/// worked on it answers that at once.
+const POLL_DEADLINE: Duration = Duration::from_secs(300);
 
 /// A job with the leader's states, ready to be sent.
 pub(super) struct ReadyJob {
@@ -63,6 +67,12 @@ pub(super) enum JobError {
     Vdaf(#[from] VdafError),
     #[error("a stored job does not decode; the store was changed from outside")]
     Stored,
+    /// What was opened once does not open any more.
+    #[error(
+        "a report of an open job cannot be opened ({0}): put back the HPKE key {1} that it is sealed to, and remove it \
+         when no job is open"
+    )]
+    KeyGone(ReportError, u8),
 }
 
 /// What the helper said to a job, as far as it decides what to do.
@@ -155,7 +165,10 @@ impl Leader {
         let initialised = results
             .into_iter()
             .enumerate()
-            .map(|(index, result)| Ok((index, result.map_err(|_| JobError::Stored)?)))
+            .map(|(index, result)| {
+                let gone = |error| JobError::KeyGone(error, decoded[index].leader_share.config_id);
+                Ok((index, result.map_err(gone)?))
+            })
             .collect::<Result<Vec<_>, JobError>>()?;
         let positions = reports.iter().map(|report| report.position).collect();
         let pending = pending(&reports, initialised)?;
@@ -199,7 +212,8 @@ impl Leader {
 
     /// A helper may put off its answer: then its body is empty, and the job is polled (DAP-18 section 3.1).
     async fn poll(&self, mut reply: Reply) -> Result<Reply, ClientError> {
-        while reply.status.is_success() && reply.body.is_empty() {
+        let started = Instant::now();
+        while reply.status.is_success() && reply.body.is_empty() && started.elapsed() < POLL_DEADLINE {
             let Some(location) = reply.location.clone() else { break };
             let pause = reply.retry_after(std::time::SystemTime::now()).unwrap_or(POLL_SHORTEST);
             tokio::time::sleep(pause.clamp(POLL_SHORTEST, POLL_LONGEST)).await;
@@ -331,6 +345,11 @@ fn pending(
 /// What an HTTP answer to a job means.
 fn judge(reply: &Reply) -> Answer {
     if reply.status.is_success() {
+        let expected = MediaType::AggregationJobResp;
+        // Nobody sends a job of no reports, yet an empty body would decode as the response to one.
+        if reply.body.is_empty() || !expected.matches(reply.content_type().unwrap_or_default()) {
+            return Answer::Later(format!("{}, but the answer is no {}", reply.status, expected.as_str()));
+        }
         return match AggregationJobResp::from_bytes(&reply.body) {
             Ok(response) => Answer::Response(response),
             // Whoever answered, it need not have been the helper; reports are not given up for it.
@@ -357,4 +376,38 @@ fn definite(error: DapError) -> bool {
             | DapError::InvalidExtension
             | DapError::StepMismatch
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+
+    use super::*;
+
+    fn reply(status: StatusCode, content_type: Option<&'static str>, body: &'static [u8]) -> Reply {
+        let mut headers = HeaderMap::new();
+        if let Some(content_type) = content_type {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
+        Reply { status, headers, body: body.into(), location: None }
+    }
+
+    /// An empty body decodes as a response of no reports, which is not the job's: whoever answered 200 or 204 in the
+    /// helper's place, a proxy for one, made the leader give up acknowledged reports.
+    #[test]
+    fn a_success_that_is_no_response_gives_up_nothing() {
+        let response = Some(MediaType::AggregationJobResp.as_str());
+        for answer in [
+            reply(StatusCode::OK, None, b""),
+            reply(StatusCode::NO_CONTENT, None, b""),
+            reply(StatusCode::ACCEPTED, None, b""),
+            reply(StatusCode::OK, Some("text/html"), b"<h1>It works</h1>"),
+            reply(StatusCode::OK, response, b""),
+            reply(StatusCode::OK, response, b"cut"),
+            reply(StatusCode::BAD_GATEWAY, None, b""),
+            reply(StatusCode::BAD_REQUEST, Some("text/html"), b"no"),
+        ] {
+            assert!(matches!(judge(&answer), Answer::Later(_)), "{answer:?}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The leader: takes uploads, makes aggregation jobs, serves collection jobs.
 
+mod budget;
 mod collections;
 mod driver;
 mod http;
@@ -56,6 +57,7 @@ pub struct Leader(Arc<Inner>);
 struct Inner {
     parts: LeaderParts,
     counters: Counters,
+    promises: budget::Promises,
     /// One permit for each upload that is worked on.
     uploads: Arc<Semaphore>,
     bodies: Bodies,
@@ -125,6 +127,7 @@ impl Leader {
         Self(Arc::new(Inner {
             parts,
             counters: Counters::default(),
+            promises: budget::Promises::default(),
             uploads: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)),
             bodies,
             work: Notify::new(),
@@ -151,6 +154,10 @@ impl Leader {
 
     /// Drives jobs and collections until the future is dropped. All that it does is resumed from the store by
     /// the next run, so dropping it loses nothing.
+    ///
+    /// # Panics
+    /// Goes on with the panic of a driver: uploads must not be acknowledged for long by a leader that does not
+    /// aggregate.
     pub async fn run(&self) {
         let mut drivers = JoinSet::new();
         let leader = self.clone();
@@ -158,8 +165,10 @@ impl Leader {
         let leader = self.clone();
         drivers.spawn(async move { leader.drive_collections().await });
         while let Some(ended) = drivers.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a driver of the leader ended; restart the process");
+            if let Err(error) = ended
+                && let Ok(panic) = error.try_into_panic()
+            {
+                std::panic::resume_unwind(panic);
             }
         }
     }

@@ -23,6 +23,11 @@ const ASKING_HELPER: u8 = 1;
 const READY: u8 = 2;
 const FAILED: u8 = 3;
 
+/// Refused collection jobs that are kept of a task, for a collector that asks what became of them. A collector can have
+/// a query refused for each window that there is; older ones than these are rarely asked for, and the same request can
+/// always be made again.
+pub(super) const FAILED_KEPT: usize = 256;
+
 /// A collection job's row; its detail is in another, as both may fill a value.
 #[derive(Clone)]
 pub(super) struct Row {
@@ -236,11 +241,35 @@ impl LeaderDisk {
             return Err(StoreError::Invalid("a change of a collection job that is not open"));
         }
         let row = Row { tag, readable_from, ..row };
+        if tag == FAILED {
+            self.make_room_for_failed(task)?;
+        }
         self.put_collection(task, id, &row, detail)?;
         if !row.is_open() {
             entry.memory().windows.remove(&id);
         }
         Ok(())
+    }
+
+    /// Forgets refused jobs beyond the limit, whichever come first: their ids are random. The caller has the turn.
+    fn make_room_for_failed(&self, task: TaskId) -> Result<(), StoreError> {
+        let prefix = keys::of_task(Kind::Collection, task);
+        let mut failed = Vec::new();
+        self.core.rows(&prefix, None, |id, value| {
+            if Row::decode(value).ok_or_else(|| self.core.malformed())?.tag == FAILED {
+                failed.push(id.to_vec());
+            }
+            Ok(true)
+        })?;
+        let Some(surplus) = (failed.len() + 1).checked_sub(FAILED_KEPT).filter(|surplus| *surplus > 0) else {
+            return Ok(());
+        };
+        let mut batch = StateBatch::default();
+        for id in failed.iter().take(surplus) {
+            batch.remove(&[&prefix, id.as_slice()].concat())?;
+            batch.remove(&[&keys::of_task(Kind::CollectionDetail, task), id.as_slice()].concat())?;
+        }
+        self.core.commit(batch).map(|_| ())
     }
 
     pub(super) fn open_collection_jobs(&self, task: TaskId) -> Result<Vec<CollectionJob>, StoreError> {

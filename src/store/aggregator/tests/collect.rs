@@ -1,5 +1,6 @@
 //! Collecting: once, paid for, durable before anything leaves.
 
+use super::super::collections::FAILED_KEPT;
 use super::*;
 use crate::privacy::gate::Refusal;
 use crate::privacy::ledger::{Epoch, LedgerError};
@@ -362,6 +363,33 @@ fn deleting_an_open_collection_job_opens_its_window() {
     let batch = leader.collect(&task, &terms(&task), hours(0, 2), request_key(2), None).unwrap();
     assert_batch(&batch, &task, &all());
     assert_eq!(spent(&leader), COST);
+}
+
+/// A collector can have as many queries refused as there are windows; each stayed as a row for ever.
+#[test]
+fn refused_collection_jobs_are_kept_up_to_a_limit() {
+    let (place, task) = (Place::new(), histogram());
+    let leader = leader_with(&place, &task, &all());
+    let id = |number: usize| {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&number.to_le_bytes());
+        CollectionJobId::new(id)
+    };
+    let problem = CollectionState::Failed { problem: b"problem".to_vec() };
+    for number in 0..FAILED_KEPT + 7 {
+        leader.create_collection(task.id(), id(number), b"query", hours(0, 2)).unwrap();
+        leader.set_collection_state(task.id(), id(number), &problem).unwrap();
+        assert_eq!(leader.collection(task.id(), id(number)).unwrap().unwrap().state, problem);
+    }
+    let left = |leader: &LeaderDisk| {
+        let kept = |number: &usize| leader.collection(task.id(), id(*number)).unwrap().is_some();
+        (0..FAILED_KEPT + 7).filter(kept).count()
+    };
+    assert_eq!(left(&leader), FAILED_KEPT);
+    // Its window is open, and one that is under way is not among them.
+    leader.create_collection(task.id(), id(FAILED_KEPT + 8), b"query", hours(0, 2)).unwrap();
+    assert_eq!(leader.open_collections(task.id()).unwrap().len(), 1);
+    assert_eq!(left(&leader), FAILED_KEPT);
 }
 
 /// A job was deleted while the helper was being asked: its window opened again, took new reports, and the batch that

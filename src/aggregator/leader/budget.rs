@@ -1,0 +1,114 @@
+//! What the leader has promised: it asks the helper, which charges its own ledger, only for what it can pay for itself
+//! afterwards. Else a budget that two tasks share could be promised to both, and the helper would have charged and
+//! closed a window that the leader has to refuse.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use arras_protocol::messages::{Interval, TaskId};
+
+use crate::aggregator::ProvisionedTask;
+use crate::aggregator::api::Problem;
+use crate::aggregator::leader::Leader;
+use crate::privacy::gate::{Admission, BatchFacts, Refusal};
+use crate::privacy::ledger::{BudgetSource, Epoch, LedgerError};
+use crate::store::{CollectRefusal, CollectionState, StoreError};
+
+/// Held from the decision to ask the helper until that is durable, and while a batch is charged: what is promised
+/// and what is spent do not change while they are added up.
+#[derive(Debug, Default)]
+pub(super) struct Promises(Mutex<()>);
+
+/// The right to promise, while it is held.
+pub(super) struct Promising<'a> {
+    leader: &'a Leader,
+    _guard: MutexGuard<'a, ()>,
+}
+
+impl Leader {
+    pub(super) fn promising(&self) -> Promising<'_> {
+        // There is nothing in it that a panic could have left half done.
+        let guard = self.0.promises.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Promising { leader: self, _guard: guard }
+    }
+}
+
+impl Promising<'_> {
+    /// Decides as the collection itself will, so long as nothing more is promised.
+    pub(super) fn admit(
+        &self,
+        task: &ProvisionedTask,
+        interval: Interval,
+        facts: BatchFacts,
+    ) -> Result<Admission, Problem> {
+        let promised = self.promised(task.terms.budget_source())?;
+        let (result, unreadable) =
+            self.with_spent(&promised, |spent| task.terms.admit(interval, facts, spent));
+        refused(result, unreadable)
+    }
+
+    /// Whether the budget allows the batch of an interval, as things are.
+    pub(super) fn afford(&self, task: &ProvisionedTask, interval: Interval) -> Result<(), Problem> {
+        let promised = self.promised(task.terms.budget_source())?;
+        let (result, unreadable) = self.with_spent(&promised, |spent| task.terms.afford(interval, spent));
+        refused(result.map(|_| ()).map_err(Refusal::from), unreadable)
+    }
+
+    fn with_spent<T>(
+        &self,
+        promised: &HashMap<Epoch, u64>,
+        decide: impl FnOnce(&dyn Fn(&BudgetSource, Epoch) -> u64) -> T,
+    ) -> (T, Option<StoreError>) {
+        let unreadable = RefCell::new(None);
+        let result = decide(&|source, epoch| match self.leader.store().spent(source, epoch) {
+            Ok(spent) => spent.saturating_add(promised.get(&epoch).copied().unwrap_or(0)),
+            Err(error) => {
+                *unreadable.borrow_mut() = Some(error);
+                u64::MAX
+            }
+        });
+        (result, unreadable.into_inner())
+    }
+
+    /// What collections that ask the helper will be charged, of all tasks of a budget source.
+    fn promised(&self, source: &BudgetSource) -> Result<HashMap<Epoch, u64>, Problem> {
+        let mut promised: HashMap<Epoch, u64> = HashMap::new();
+        let tasks = self.leader.parts().registry.all();
+        for task in tasks.iter().filter(|task| task.terms.budget_source() == source) {
+            for interval in self.asked_for(task, task.task.id())? {
+                for charge in task.terms.charges(interval).map_err(ledger_problem)? {
+                    let sum = promised.entry(charge.epoch).or_default();
+                    *sum = sum.saturating_add(charge.micro_epsilon);
+                }
+            }
+        }
+        Ok(promised)
+    }
+
+    /// The windows of a task that the helper is being asked for and that are not charged yet.
+    fn asked_for(&self, task: &ProvisionedTask, id: TaskId) -> Result<Vec<Interval>, StoreError> {
+        let store = self.leader.store();
+        let mut windows = Vec::new();
+        for job in store.open_collections(id)? {
+            if matches!(job.state, CollectionState::AskingHelper { .. })
+                && !store.summarize(&task.task, job.interval)?.1
+            {
+                windows.push(job.interval);
+            }
+        }
+        Ok(windows)
+    }
+}
+
+/// A ledger that cannot be read decides nothing.
+fn refused<T>(result: Result<T, Refusal>, unreadable: Option<StoreError>) -> Result<T, Problem> {
+    match unreadable {
+        Some(error) => Err(error.into()),
+        None => result.map_err(|refusal| CollectRefusal::Refused(refusal).into()),
+    }
+}
+
+fn ledger_problem(error: LedgerError) -> Problem {
+    CollectRefusal::Refused(error.into()).into()
+}
