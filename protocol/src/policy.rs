@@ -8,7 +8,7 @@
 use std::num::NonZeroU32;
 
 use crate::codec::{CodecError, Decode, Encode, Reader};
-use crate::epsilon::MicroEpsilon;
+use crate::epsilon::{MICRO_PER_EPSILON, MicroEpsilon};
 
 /// How the noise is distributed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,15 +44,20 @@ pub struct PrivacyPolicy {
     pub threshold: u64,
 }
 
+/// How many noise scales "cannot be noise any more" is away. A cell of a result carries two draws, one of each
+/// aggregator; their sum is further from 0 than this with a chance of about 21 e^-40, below 10^-15. Yet it
+/// is only some 5 bits wider than the noise itself.
+pub const SLACK_SCALES: u128 = 40;
+
 impl PrivacyPolicy {
     /// The version of the encoding.
     pub const VERSION: u8 = 1;
 
-    /// 40 times the noise scale, rounded up: the bound for "cannot be noise any more". A cell of a result
-    /// carries two draws, one of each aggregator. Their sum is further from 0 than this with a chance of
-    /// about 21 e^-40, below 10^-15.
+    /// [`SLACK_SCALES`] times the noise scale, rounded up: the bound for "cannot be noise any more".
     pub fn noise_slack(&self) -> u128 {
-        (40 * u128::from(self.sensitivity) * 1_000_000).div_ceil(u128::from(self.epsilon.get()))
+        // Below 2^6 * 2^64 * 2^20: no overflow.
+        (SLACK_SCALES * u128::from(self.sensitivity) * u128::from(MICRO_PER_EPSILON))
+            .div_ceil(u128::from(self.epsilon.get()))
     }
 }
 

@@ -205,7 +205,7 @@ async fn ask(args: &Args, client: &PeerClient, window: Span) -> Result<(Release,
     let body = format!("{{\"from\":{},\"to\":{}}}", window.from().seconds(), window.to().seconds());
     let mut told = false;
     loop {
-        let reply = client.post(&path, "application/json", body.clone(), &[]).await;
+        let reply = client.post(&path, "application/json", body.clone()).await;
         let reply = reply.map_err(|error| match error {
             ClientError::NotConnected { .. } => CollectError::NotRunning {
                 url: client.endpoint().as_str().to_owned(),

@@ -259,11 +259,11 @@ impl Collector {
     /// One exchange: follows the job if its place is known, otherwise sends the request.
     async fn step(&self, job: &Job) -> Result<Step, CollectError> {
         let reply = if let Some(location) = &job.location {
-            self.leader().get(location, &[]).await
+            self.leader().get(location).await
         } else {
             let path = format!("tasks/{}/collection_jobs", job.task.task.id());
             let media_type = MediaType::CollectionJobReq.as_str();
-            self.leader().post(&path, media_type, job.request.clone(), &[]).await
+            self.leader().post(&path, media_type, job.request.clone()).await
         };
         match reply {
             Ok(reply) => self.judge(&reply, job),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use reqwest::redirect;
 use time::OffsetDateTime;
@@ -76,13 +76,6 @@ pub enum ClientError {
     /// The HTTP client cannot be built.
     #[error("the HTTP client cannot be set up: {0}")]
     Setup(String),
-}
-
-impl ClientError {
-    /// Whether the peer has certainly not seen the request.
-    pub fn not_sent(&self) -> bool {
-        !matches!(self, Self::TimedOut(_) | Self::Broken { .. } | Self::TooLarge(_))
-    }
 }
 
 /// A peer's answer, whatever its status.
@@ -173,27 +166,18 @@ impl PeerClient {
         reference: &str,
         content_type: &'static str,
         body: impl Into<Bytes>,
-        extra: &[(HeaderName, HeaderValue)],
     ) -> Result<Reply, ClientError> {
-        self.send(Method::POST, reference, Some((content_type, body.into())), extra).await
+        self.send(Method::POST, reference, Some((content_type, body.into()))).await
     }
 
     /// GET. `reference` as in [`PeerClient::post`].
-    pub async fn get(
-        &self,
-        reference: &str,
-        extra: &[(HeaderName, HeaderValue)],
-    ) -> Result<Reply, ClientError> {
-        self.send(Method::GET, reference, None, extra).await
+    pub async fn get(&self, reference: &str) -> Result<Reply, ClientError> {
+        self.send(Method::GET, reference, None).await
     }
 
     /// DELETE. `reference` as in [`PeerClient::post`].
-    pub async fn delete(
-        &self,
-        reference: &str,
-        extra: &[(HeaderName, HeaderValue)],
-    ) -> Result<Reply, ClientError> {
-        self.send(Method::DELETE, reference, None, extra).await
+    pub async fn delete(&self, reference: &str) -> Result<Reply, ClientError> {
+        self.send(Method::DELETE, reference, None).await
     }
 
     async fn send(
@@ -201,7 +185,6 @@ impl PeerClient {
         method: Method,
         reference: &str,
         body: Option<(&'static str, Bytes)>,
-        extra: &[(HeaderName, HeaderValue)],
     ) -> Result<Reply, ClientError> {
         // The only place where the token is attached, right after the check of where it goes.
         let url = self
@@ -209,9 +192,6 @@ impl PeerClient {
             .resource(reference)
             .ok_or_else(|| ClientError::OtherOrigin(self.endpoint.as_str().to_owned()))?;
         let mut request = self.http.request(method, url);
-        for (name, value) in extra {
-            request = request.header(name, value);
-        }
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, token.header());
         }
@@ -276,6 +256,8 @@ fn causes(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use axum::http::HeaderValue;
+
     use super::*;
 
     fn reply(retry_after: &str) -> Reply {

@@ -27,18 +27,8 @@ use super::noise::Scale;
 pub struct Confidence(u16);
 
 impl Confidence {
-    /// 90 %
-    pub const P90: Self = Self(900);
-    /// 95 %, what the console shows.
+    /// 95 %, what tables and releases show.
     pub const P95: Self = Self(950);
-    /// 99 %
-    pub const P99: Self = Self(990);
-
-    /// From thousandths; `None` unless it is between 1 and 999, as 0 and
-    /// certainty have no interval.
-    pub fn from_per_mille(per_mille: u16) -> Option<Self> {
-        (1..1000).contains(&per_mille).then_some(Self(per_mille))
-    }
 
     /// In thousandths.
     pub fn per_mille(self) -> u16 {
@@ -76,11 +66,6 @@ pub fn tail(scale: &Scale, t: i128) -> f64 {
     let t = t as f64;
     // Every term is positive, so nothing cancels.
     (-t * x).exp() / (1.0 + a).powi(2) * (one_minus_a * t + a + (1.0 + a * a) / (1.0 + a))
-}
-
-/// The variance of Z, in squared units of the cell.
-pub fn variance(scale: &Scale) -> f64 {
-    standard_error(scale).powi(2)
 }
 
 /// The standard deviation of Z: the standard error of one published cell.
@@ -155,7 +140,7 @@ mod tests {
     use super::*;
     use crate::privacy::noise::MicroEpsilon;
 
-    const CONFIDENCES: [Confidence; 3] = [Confidence::P90, Confidence::P95, Confidence::P99];
+    const CONFIDENCES: [Confidence; 3] = [Confidence(900), Confidence::P95, Confidence(990)];
 
     /// Scales as sensitivity over epsilon: 0.1, 0.4, 1, 20/3, 1000, 1e5, 1e6.
     const SCALES: [(u64, &str, f64); 7] = [
@@ -233,18 +218,18 @@ mod tests {
     }
 
     #[test]
-    fn variance_matches_the_sum_and_the_formula() {
+    fn the_standard_error_matches_the_sum_and_the_formula() {
         for (l1, epsilon, s) in SCALES {
             let scale = scale(l1, epsilon);
             let a = (-1.0 / s).exp();
             let formula = 4.0 * a / (1.0 - a).powi(2);
-            assert!(close(variance(&scale), formula), "{scale}");
-            assert!(close(standard_error(&scale).powi(2), formula), "{scale}");
+            let variance = standard_error(&scale).powi(2);
+            assert!(close(variance, formula), "{scale}");
             if s <= 1000.0 {
                 let reach = reach(s, 0);
                 let sum: f64 =
                     (-reach..=reach).map(|k| (k as f64).powi(2) * probability(&scale, i128::from(k))).sum();
-                assert!(close(variance(&scale), sum), "{scale}: {} {sum}", variance(&scale));
+                assert!(close(variance, sum), "{scale}: {variance} {sum}");
             }
         }
     }
@@ -283,11 +268,11 @@ mod tests {
     #[test]
     fn widths_of_the_largest_scale_neither_saturate_nor_loop() {
         let largest = Scale::new(crate::privacy::noise::MAX_SCALE, "1".parse().unwrap()).unwrap();
-        let width = interval_half_width(&largest, Confidence::from_per_mille(999).unwrap());
+        let width = interval_half_width(&largest, Confidence(999));
         let scales = width as f64 / (1_u64 << 60) as f64;
         // The continuous limit: e^-x (1 + x/2) = 1/1000.
         assert!(((-scales).exp() * (1.0 + scales / 2.0) - 0.001).abs() < 1e-9, "{scales}");
-        assert_eq!(interval_half_width(&largest, Confidence::from_per_mille(1).unwrap()) >> 60, 0);
+        assert_eq!(interval_half_width(&largest, Confidence(1)) >> 60, 0);
     }
 
     #[test]
@@ -304,14 +289,6 @@ mod tests {
         assert_eq!(of(-1000), (0, 0));
         assert_eq!(of(i128::MIN), (0, 0));
         assert_eq!(of(i128::MAX).1, i128::MAX.unsigned_abs());
-    }
-
-    #[test]
-    fn only_real_confidences_exist() {
-        assert_eq!(Confidence::from_per_mille(950), Some(Confidence::P95));
-        for per_mille in [0, 1000, 1001, u16::MAX] {
-            assert_eq!(Confidence::from_per_mille(per_mille), None);
-        }
     }
 
     proptest! {
@@ -332,7 +309,7 @@ mod tests {
             l1 in 1_u64..10_000, micro in 1_u32..100_000_000, per_mille in 1_u16..1000,
         ) {
             let scale = Scale::new(l1, MicroEpsilon::from_micro(micro).unwrap()).unwrap();
-            let confidence = Confidence::from_per_mille(per_mille).unwrap();
+            let confidence = Confidence(per_mille);
             let w = i128::from(interval_half_width(&scale, confidence));
             prop_assert!(2.0 * tail(&scale, w + 1) <= confidence.miss());
             prop_assert!(w == 0 || 2.0 * tail(&scale, w) > confidence.miss());

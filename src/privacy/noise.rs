@@ -25,10 +25,6 @@ compile_error!(
 /// the bound keeps interval half-widths within `u64` and samples far inside `i128`.
 pub const MAX_SCALE: u64 = 1 << 60;
 
-/// Noise exceeds [`Scale::slack`] with probability e^-40 (4e-18) at the most, on
-/// either side: never seen, yet only some 5 bits wider than the noise itself.
-pub const SLACK_SCALES: u32 = 40;
-
 /// Why there is no noise. No noise means no release: callers must not go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -100,13 +96,6 @@ impl Scale {
     /// The denominator in lowest terms, at least 1.
     pub fn denominator(&self) -> u128 {
         self.denominator
-    }
-
-    /// The smallest whole number not below 40 scales. One noise is above it, or
-    /// below its negative, with probability less than e^-40 each: a decoded sum
-    /// further off than the noises' slack is an error, not bad luck.
-    pub fn slack(&self) -> u128 {
-        (u128::from(SLACK_SCALES) * self.numerator).div_ceil(self.denominator)
     }
 }
 

@@ -70,18 +70,12 @@ impl AggregateShare {
 
     /// Adds a report.
     pub fn accumulate(&mut self, output_share: &OutputShare) -> Result<(), VdafError> {
-        self.0.combine(&output_share.0, Operation::Add)
-    }
-
-    /// Takes back a report that was accumulated before: a report that lost against a
-    /// replay when its batch was committed.
-    pub fn subtract(&mut self, output_share: &OutputShare) -> Result<(), VdafError> {
-        self.0.combine(&output_share.0, Operation::Subtract)
+        self.0.add(&output_share.0)
     }
 
     /// Adds the reports of another share.
     pub fn merge(&mut self, other: &Self) -> Result<(), VdafError> {
-        self.0.combine(&other.0, Operation::Add)
+        self.0.add(&other.0)
     }
 
     /// Number of cells.
@@ -157,12 +151,6 @@ pub(super) enum Elements {
     F128(Vec<Field128>),
 }
 
-#[derive(Clone, Copy)]
-enum Operation {
-    Add,
-    Subtract,
-}
-
 impl Elements {
     fn len(&self) -> usize {
         match self {
@@ -178,10 +166,10 @@ impl Elements {
         }
     }
 
-    fn combine(&mut self, other: &Self, operation: Operation) -> Result<(), VdafError> {
+    fn add(&mut self, other: &Self) -> Result<(), VdafError> {
         match (self, other) {
-            (Self::F64(left), Self::F64(right)) => combine(left, right, operation),
-            (Self::F128(left), Self::F128(right)) => combine(left, right, operation),
+            (Self::F64(left), Self::F64(right)) => add(left, right),
+            (Self::F128(left), Self::F128(right)) => add(left, right),
             _ => Err(VdafError::ConfigMismatch),
         }
     }
@@ -223,15 +211,12 @@ fn encode<F: FieldElement>(elements: &[F]) -> Vec<u8> {
     bytes
 }
 
-fn combine<F: FieldElement>(left: &mut [F], right: &[F], operation: Operation) -> Result<(), VdafError> {
+fn add<F: FieldElement>(left: &mut [F], right: &[F]) -> Result<(), VdafError> {
     if left.len() != right.len() {
         return Err(VdafError::ConfigMismatch);
     }
     for (left, right) in left.iter_mut().zip(right) {
-        match operation {
-            Operation::Add => *left += *right,
-            Operation::Subtract => *left -= *right,
-        }
+        *left += *right;
     }
     Ok(())
 }
@@ -257,7 +242,7 @@ fn add_integers<F: WireField>(elements: &mut [F], integers: &[i128]) -> Result<(
         .enumerate()
         .map(|(cell, integer)| F::from_i128(*integer).ok_or(VdafError::NoiseTooLarge { cell }))
         .collect::<Result<_, _>>()?;
-    combine(elements, &reduced, Operation::Add)
+    add(elements, &reduced)
 }
 
 /// The fields that our VDAFs compute in, as far as dispatch needs to tell them apart.

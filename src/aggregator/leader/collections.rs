@@ -212,7 +212,7 @@ impl Leader {
         let mut pause = RETRY_FIRST;
         loop {
             let media_type = MediaType::AggregateShareReq.as_str();
-            let reply = self.parts().helper.post(&path, media_type, request.clone(), &[]).await;
+            let reply = self.parts().helper.post(&path, media_type, request.clone()).await;
             let reason = match reply {
                 Ok(reply) if reply.status.is_success() && !reply.body.is_empty() => {
                     return helper_share(task, &reply.body)

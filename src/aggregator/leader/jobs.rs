@@ -200,7 +200,7 @@ impl Leader {
         let helper = &self.parts().helper;
         let path = format!("tasks/{}/aggregation_jobs", job.task.task.id());
         let media_type = MediaType::AggregationJobInitReq.as_str();
-        let reply = match helper.post(&path, media_type, job.request.clone(), &[]).await {
+        let reply = match helper.post(&path, media_type, job.request.clone()).await {
             Ok(reply) => reply,
             Err(error) => return Answer::Later(error.to_string()),
         };
@@ -217,7 +217,7 @@ impl Leader {
             let Some(location) = reply.location.clone() else { break };
             let pause = reply.retry_after(std::time::SystemTime::now()).unwrap_or(POLL_SHORTEST);
             tokio::time::sleep(pause.clamp(POLL_SHORTEST, POLL_LONGEST)).await;
-            let mut next = self.parts().helper.get(&location, &[]).await?;
+            let mut next = self.parts().helper.get(&location).await?;
             next.location.get_or_insert(location);
             reply = next;
         }

@@ -35,12 +35,12 @@ impl Console {
     }
 
     async fn get(&self, path: &str) -> Reply {
-        self.client.get(path, &[]).await.unwrap()
+        self.client.get(path).await.unwrap()
     }
 
     async fn post(&self, task: &str, body: impl Into<Bytes>) -> Reply {
         let path = format!("v1/tasks/{task}/releases");
-        self.client.post(&path, "application/json", body, &[]).await.unwrap()
+        self.client.post(&path, "application/json", body).await.unwrap()
     }
 }
 
@@ -111,7 +111,7 @@ async fn refusals_are_problem_documents() {
     }
     let query = format!("v1/tasks/{}/releases?before=1", console.task);
     assert_eq!(problem_of(&console.get(&query).await).0, 400);
-    let deleted = console.client.delete("v1/tasks", &[]).await.unwrap();
+    let deleted = console.client.delete("v1/tasks").await.unwrap();
     assert_eq!(problem_of(&deleted).0, 405);
 }
 

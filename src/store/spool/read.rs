@@ -39,6 +39,7 @@ impl Spool {
     }
 
     /// The position after the record at this one: that of the next record, or the end.
+    #[cfg(test)]
     pub fn next_after(&self, position: Position) -> Result<Position, StoreError> {
         let (_, _, header) = self.frame_at(position)?;
         let next = Position::new(position.segment, offset_of(header.end(position.offset)));

@@ -281,6 +281,7 @@ impl State {
     }
 
     /// The number of the last commit.
+    #[cfg(test)]
     pub fn last_commit(&self) -> u64 {
         self.lock().writer.commit
     }
