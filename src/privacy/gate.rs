@@ -9,7 +9,7 @@
 //! `add_noise` or exchanges an admission for its proofs than the two places that collect a batch.
 
 use arras_protocol::collection::{SealError, seal_aggregate_share};
-use arras_protocol::messages::{CollectionJobReq, HpkeCiphertext, HpkeConfig, Interval, Role};
+use arras_protocol::messages::{CollectionJobReq, HpkeCiphertext, HpkeConfig, Interval, Role, TaskId};
 use arras_protocol::policy::PrivacyPolicy;
 use arras_protocol::task::{MAX_BATCH_REPORTS, Task};
 use arras_protocol::vdaf::{AggregateShare, Noised, VdafError};
@@ -50,6 +50,7 @@ pub enum Refusal {
 /// itself set them.
 #[derive(Clone, Debug)]
 pub struct Terms {
+    task: TaskId,
     policy: PrivacyPolicy,
     budget_source: BudgetSource,
     rules: SourceRules,
@@ -71,6 +72,7 @@ impl Terms {
     /// The policy must have been checked against the task (see [`arras_protocol::task::check_policy`]).
     pub fn new(task: &Task, policy: PrivacyPolicy, budget_source: BudgetSource, rules: SourceRules) -> Self {
         Self {
+            task: task.id(),
             policy,
             budget_source,
             rules,
@@ -111,9 +113,13 @@ impl Terms {
             return Err(Refusal::TooMany { found });
         }
         if facts.charged_before {
-            return Ok(Admission { charges: Vec::new() });
+            return Ok(self.admission(Vec::new()));
         }
-        Ok(Admission { charges: self.afford(interval, spent)? })
+        Ok(self.admission(self.afford(interval, spent)?))
+    }
+
+    fn admission(&self, charges: Vec<Charge>) -> Admission {
+        Admission { charges, task: self.task, policy: self.policy }
     }
 
     /// What the batch of an interval is charged.
@@ -146,6 +152,8 @@ impl Terms {
 #[must_use = "an admission that is not committed releases nothing"]
 pub struct Admission {
     charges: Vec<Charge>,
+    task: TaskId,
+    policy: PrivacyPolicy,
 }
 
 impl Admission {
@@ -157,9 +165,10 @@ impl Admission {
     /// The proofs, in exchange for the receipt of the commit that wrote the charges and marked the
     /// batch collected.
     pub(crate) fn committed(self, receipt: Committed) -> (BigEnough, BudgetSpent) {
-        // Both are used up here: one commit, one pair of proofs.
-        drop((self, receipt));
-        (BigEnough(()), BudgetSpent(()))
+        let Self { task, policy, .. } = self;
+        // Used up here, as the admission is: one commit, one pair of proofs.
+        drop(receipt);
+        (BigEnough(()), BudgetSpent { task, policy })
     }
 }
 
@@ -167,9 +176,12 @@ impl Admission {
 #[derive(Debug)]
 pub struct BigEnough(());
 
-/// Proof that a release is paid for, durably.
+/// Proof that a release of a task is paid for, durably, under a policy: the one that it is noised by.
 #[derive(Debug)]
-pub struct BudgetSpent(());
+pub struct BudgetSpent {
+    task: TaskId,
+    policy: PrivacyPolicy,
+}
 
 /// Why an admitted share could not be noised or sealed. The charge stays spent.
 #[derive(Debug, thiserror::Error)]
@@ -181,6 +193,9 @@ pub enum GateError {
     /// The noise could not be added.
     #[error("adding noise: {0}")]
     Vdaf(#[from] VdafError),
+    /// The budget was spent for another task: a fault of ours.
+    #[error("the share is of another task than the one that was charged")]
+    OtherTask,
     /// The share could not be sealed.
     #[error("{0}")]
     Seal(#[from] SealError),
@@ -194,12 +209,11 @@ pub fn noise_scale(policy: &PrivacyPolicy) -> Result<Scale, NoiseError> {
 /// Adds this aggregator's own full noise, so that one honest aggregator suffices.
 fn add_noise(
     share: AggregateShare,
-    policy: &PrivacyPolicy,
     _size: BigEnough,
-    _budget: BudgetSpent,
+    BudgetSpent { policy, .. }: BudgetSpent,
     source: &mut dyn NoiseSource,
 ) -> Result<Noised<AggregateShare>, GateError> {
-    let noise = noise_vector(source, &noise_scale(policy)?, share.len())?;
+    let noise = noise_vector(source, &noise_scale(&policy)?, share.len())?;
     Ok(share.add_noise(&noise)?)
 }
 
@@ -223,13 +237,15 @@ pub struct Envelope<'a> {
 /// come on a fixed tick.
 pub fn release(
     envelope: Envelope<'_>,
-    policy: &PrivacyPolicy,
     share: AggregateShare,
     (size, budget): (BigEnough, BudgetSpent),
     source: &mut dyn NoiseSource,
     rng: &mut impl CryptoRng,
 ) -> Result<HpkeCiphertext, GateError> {
-    let noised = add_noise(share, policy, size, budget, source)?;
     let Envelope { task, sender, collector, request } = envelope;
+    if budget.task != task.id() {
+        return Err(GateError::OtherTask);
+    }
+    let noised = add_noise(share, size, budget, source)?;
     Ok(seal_aggregate_share(rng, task, sender, collector, request, &noised)?)
 }

@@ -64,18 +64,12 @@ impl Helper {
             request: query,
         };
         let mut noise = (parts.noise)();
-        let sealed = gate::release(
-            envelope,
-            task.terms.policy(),
-            batch.share,
-            proofs,
-            noise.as_mut(),
-            &mut rand::rng(),
-        )
-        .map_err(|error| {
-            tracing::error!(%error, "an admitted share could not be released");
-            Problem::own(OwnError::Internal, "the share could not be released; ask again")
-        })?;
+        let sealed = gate::release(envelope, batch.share, proofs, noise.as_mut(), &mut rand::rng()).map_err(
+            |error| {
+                tracing::error!(%error, "an admitted share could not be released");
+                Problem::own(OwnError::Internal, "the share could not be released; ask again")
+            },
+        )?;
         let answer = AggregateShareMessage { encrypted_aggregate_share: sealed }.to_bytes();
         Ok(parts.store.finish_collection(id, key, &answer)?)
     }

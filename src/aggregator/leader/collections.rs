@@ -264,15 +264,8 @@ impl Leader {
                 request: &request,
             };
             let mut noise = (leader.parts().noise)();
-            let leader_share = gate::release(
-                envelope,
-                task.terms.policy(),
-                batch.share,
-                proofs,
-                noise.as_mut(),
-                &mut rand::rng(),
-            )
-            .map_err(|error| Stopped::NotNow(error.to_string()))?;
+            let leader_share = gate::release(envelope, batch.share, proofs, noise.as_mut(), &mut rand::rng())
+                .map_err(|error| Stopped::NotNow(error.to_string()))?;
             let response = CollectionJobResp {
                 report_count: batch.report_count,
                 interval: batch.interval,
