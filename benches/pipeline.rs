@@ -15,6 +15,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use arras::cli::demo::cpu_time;
 use arras::collector::{Moment, Span};
 use arras::config::loopback::Loopback;
 use arras::service::{Environment, Service};
@@ -69,9 +70,9 @@ fn options() -> (usize, PathBuf) {
 /// CPU microseconds for each report, both roles.
 fn floor(name: &str, vdaf: VdafChoice) -> f64 {
     let floor = common::Floor::new(name, vdaf, FLOOR_REPORTS);
-    let before = common::cpu_time();
+    let before = cpu_time();
     floor.run();
-    common::cpu_time().saturating_sub(before).as_secs_f64() * 1e6 / floor.len() as f64
+    cpu_time().saturating_sub(before).as_secs_f64() * 1e6 / floor.len() as f64
 }
 
 struct Measured {
@@ -109,7 +110,7 @@ fn pipeline(name: &str, vdaf: VdafChoice, count: usize, dir: &Path) -> Measured 
         let reports = common::make_reports(&task, vdaf, leader, helper, day, count);
         let requests: Vec<Vec<u8>> = reports.chunks(REPORTS_PER_REQUEST).map(<[_]>::concat).collect();
 
-        let (cpu, started) = (common::cpu_time(), Instant::now());
+        let (cpu, started) = (cpu_time(), Instant::now());
         let mut requests = requests.into_iter();
         let mut under_way = tokio::task::JoinSet::new();
         loop {
@@ -127,7 +128,7 @@ fn pipeline(name: &str, vdaf: VdafChoice, count: usize, dir: &Path) -> Measured 
         let release =
             service.collector().expect("a collector").collect(task.id(), window).await.expect("a release");
         assert_eq!(release.report_count, count as u64);
-        let measured = Measured { cpu: common::cpu_time().saturating_sub(cpu), elapsed: started.elapsed() };
+        let measured = Measured { cpu: cpu_time().saturating_sub(cpu), elapsed: started.elapsed() };
         service.stop().await;
         measured
     })

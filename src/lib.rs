@@ -11,3 +11,4 @@ pub mod privacy;
 pub mod service;
 pub mod store;
 pub mod tasks;
+mod text;

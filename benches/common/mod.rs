@@ -1,7 +1,6 @@
 //! What the benches share: tasks, keys, reports made beforehand, and the floor.
 
 use std::num::NonZeroU32;
-use std::time::Duration;
 
 use arras::tasks::TaskFile;
 use arras::tasks::author::{ProfileChoice, VdafChoice};
@@ -18,7 +17,6 @@ use arras_protocol::verification::{
     BatchBucket, InputShareOpener, PendingReport, TimeWindow, helper_verify, leader_finish, leader_init,
 };
 use rayon::prelude::*;
-use rustix::time::{ClockId, clock_gettime};
 
 /// The tasks that are measured: name, VDAF.
 pub const TASKS: [(&str, VdafChoice); 4] = [
@@ -163,11 +161,4 @@ impl Floor {
             assert_eq!(leader_sum.checksum, helper_sum.checksum);
         }
     }
-}
-
-/// CPU time of all threads of this process so far.
-#[allow(dead_code, reason = "only the pipeline needs it")]
-pub fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use crate::config::{Config, Severity};
+use crate::text::counted;
 
 /// The command line of `arras check`.
 #[derive(Debug, clap::Args)]
@@ -32,7 +33,8 @@ pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> io::Result<Exit
     if problems.is_empty() {
         writeln!(out, "no problems found")?;
     } else {
-        writeln!(out, "{errors} errors, {} warnings", problems.len() - errors)?;
+        let warnings = problems.len() - errors;
+        writeln!(out, "{}, {}", counted(errors, "error"), counted(warnings, "warning"))?;
     }
     Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::from(super::FAILED) })
 }

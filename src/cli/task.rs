@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::config::roles::BudgetSource;
 use crate::net::endpoint::Endpoint;
 use crate::tasks::{TaskFile, TaskFolder, explain};
+use crate::text::counted;
 
 /// Arguments of `arras task`.
 #[derive(Debug, clap::Args)]
@@ -81,7 +82,7 @@ fn add(file: &Path, path: &Path, out: &mut dyn Write) -> Result<(), Failure> {
 fn list(config: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     for Role { name: role, folder, .. } in roles(&Config::load(config)?) {
         let ids = folder.ids()?;
-        writeln!(out, "{role}: {} task(s)", ids.len())?;
+        writeln!(out, "{role}: {}", counted(ids.len(), "task"))?;
         for id in ids {
             match folder.load(id) {
                 Ok(Some(known)) => writeln!(out, "  {id}  {}", explain::name(&known.task))?,

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::collector::release::{Bucket, Cell, Charged, Measured, Release};
+use crate::text::{counted, printable};
 
 /// Longest name that is printed whole, in characters; longer ones would break the columns of most terminals.
 const NAME_CHARACTERS_MAX: usize = 40;
@@ -48,7 +49,7 @@ pub fn table(release: &Release, truth: Option<&[u64]>) -> String {
 
 fn header(release: &Release) -> Vec<(&'static str, String)> {
     let policy = &release.policy;
-    let task = match release.name.as_deref().map(printable) {
+    let task = match release.name.as_deref().map(short) {
         Some(name) if !name.is_empty() => format!("{name} ({})", release.task),
         _ => release.task.clone(),
     };
@@ -74,7 +75,7 @@ fn header(release: &Release) -> Vec<(&'static str, String)> {
 }
 
 fn charged(charge: &Charged) -> String {
-    let to = format!("{} epsilon to {}", charge.epsilon_per_epoch, printable(&charge.budget_source));
+    let to = format!("{} epsilon to {}", charge.epsilon_per_epoch, short(&charge.budget_source));
     match &charge.epochs {
         None => format!("{to} in each epoch of 7 days that the window touches"),
         Some(epochs) => {
@@ -85,14 +86,9 @@ fn charged(charge: &Charged) -> String {
     }
 }
 
-fn counted<N: std::fmt::Display>(count: N, noun: &str) -> String {
-    let count = count.to_string();
-    if count == "1" { format!("1 {noun}") } else { format!("{count} {noun}s") }
-}
-
 fn row(bucket: &Bucket, release: &Release, truth: Option<&[u64]>) -> Row {
     let name = match (&bucket.campaign, bucket.not_attributed, release.vdaf) {
-        (Some(campaign), ..) => printable(campaign),
+        (Some(campaign), ..) => short(campaign),
         (None, true, _) => "(not attributed)".to_owned(),
         (None, false, Measured::Count {}) => "(all)".to_owned(),
         (None, false, _) => format!("(bucket {})", bucket.bucket),
@@ -123,14 +119,13 @@ fn write_rows(out: &mut String, rows: &[Row], with_truth: bool) {
     }
 }
 
-/// A name without what could move a terminal's cursor, cut to a length.
-fn printable(name: &str) -> String {
-    let visible = |c: char| if c.is_control() { ' ' } else { c };
+/// A name as it is printed, cut to a length.
+fn short(name: &str) -> String {
     if name.chars().count() <= NAME_CHARACTERS_MAX {
-        return name.chars().map(visible).collect();
+        return printable(name);
     }
-    let cut: String = name.chars().take(NAME_CHARACTERS_MAX - 3).map(visible).collect();
-    format!("{cut}...")
+    let cut: String = name.chars().take(NAME_CHARACTERS_MAX - 3).collect();
+    format!("{}...", printable(&cut))
 }
 
 #[cfg(test)]

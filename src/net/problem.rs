@@ -6,6 +6,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
+use crate::text::printable;
+
 /// The media type of a problem document.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -104,6 +106,8 @@ error_types! {
         Overloaded "overloaded" SERVICE_UNAVAILABLE "The server cannot take this now.";
         /// The other aggregator did not answer or answered nonsense.
         PeerFailed "peerFailed" BAD_GATEWAY "The other aggregator failed.";
+        /// An aggregator did not answer a collector, refused it, or answered nonsense.
+        AggregatorFailed "aggregatorFailed" BAD_GATEWAY "An aggregator failed.";
         /// Our fault; the detail stays in the log.
         Internal "internal" INTERNAL_SERVER_ERROR "The server failed.";
     }
@@ -131,7 +135,7 @@ impl ErrorType {
             (_, Some(token)) => own(token).map(Self::Own),
             _ => None,
         };
-        known.unwrap_or_else(|| Self::Other(printable(uri)))
+        known.unwrap_or_else(|| Self::Other(received(uri)))
     }
 }
 
@@ -293,18 +297,19 @@ impl ProblemDocument {
         unsupported_extensions.truncate(RECEIVED_EXTENSIONS_MAX);
         Some(Self {
             kind: ErrorType::of(&json.kind),
-            title: printable(&json.title),
+            title: received(&json.title),
             status,
-            detail: json.detail.as_deref().map(printable),
-            task_id: json.task_id.as_deref().map(printable),
+            detail: json.detail.as_deref().map(received),
+            task_id: json.task_id.as_deref().map(received),
             unsupported_extensions,
         })
     }
 }
 
-fn printable(text: &str) -> String {
-    let visible = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().take(RECEIVED_CHARACTERS_MAX).map(visible).collect()
+/// A peer's text, as far as it is kept.
+fn received(text: &str) -> String {
+    let kept: String = text.chars().take(RECEIVED_CHARACTERS_MAX).collect();
+    printable(&kept)
 }
 
 impl fmt::Display for ProblemDocument {

@@ -7,6 +7,7 @@ use arras_protocol::task::{Profile, Task};
 use crate::privacy::accuracy::{Confidence, interval_half_width};
 use crate::privacy::gate::noise_scale;
 use crate::tasks::provisioned::KnownTask;
+use crate::text::{counted, printable};
 
 /// Explains a task, one sentence a line.
 pub fn explain(known: &KnownTask) -> String {
@@ -32,9 +33,10 @@ pub fn explain(known: &KnownTask) -> String {
         configuration.min_batch_size
     ));
     line(format!(
-        "  privacy      a release spends epsilon {} for each of {} report(s) that a device may send, from the \
-         budget of {budget_source}, in every week that its window touches",
-        policy.epsilon, policy.contributions
+        "  privacy      a device may send {} to a window; for each, a release spends epsilon {} from the budget of \
+         {budget_source}, in every week that its window touches",
+        counted(policy.contributions, "report"),
+        policy.epsilon
     ));
     if let Ok(scale) = noise_scale(policy) {
         line(format!(
@@ -60,18 +62,12 @@ pub fn name(task: &Task) -> String {
     }
 }
 
-/// Free of control characters, since it goes to a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 /// A duration in its largest whole unit.
 pub fn seconds(seconds: u64) -> String {
     for (unit, length) in [("day", 86_400), ("hour", 3_600), ("minute", 60)] {
         if seconds.is_multiple_of(length) {
-            let count = seconds / length;
-            return if count == 1 { format!("1 {unit}") } else { format!("{count} {unit}s") };
+            return counted(seconds / length, unit);
         }
     }
-    format!("{seconds} seconds")
+    counted(seconds, "second")
 }

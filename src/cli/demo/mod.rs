@@ -23,6 +23,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use self::journeys::Journeys;
 use self::output::Outcome;
 use self::stages::Stages;
+pub use self::stages::cpu_time;
 use crate::collector::{Moment, Span};
 use crate::config::Config;
 use crate::config::loopback::Loopback;
