@@ -318,12 +318,14 @@ fn problem(error: &CollectError, task: TaskId) -> Failure {
                 ProblemDocument::own(*kind)
             }
             // Above all the leader's 401 is none of ours: the administrator's token was right.
-            _ => ProblemDocument::own(OwnError::PeerFailed),
+            _ => ProblemDocument::own(OwnError::AggregatorFailed),
         },
         CollectError::StillPending { .. } | CollectError::Unreachable { .. } => {
-            ProblemDocument::own(OwnError::PeerFailed).with_status(StatusCode::GATEWAY_TIMEOUT)
+            ProblemDocument::own(OwnError::AggregatorFailed).with_status(StatusCode::GATEWAY_TIMEOUT)
         }
-        CollectError::BadAnswer(_) | CollectError::Shares(_) => ProblemDocument::own(OwnError::PeerFailed),
+        CollectError::BadAnswer(_) | CollectError::Shares(_) => {
+            ProblemDocument::own(OwnError::AggregatorFailed)
+        }
         CollectError::Task(_) | CollectError::Release(_) => ProblemDocument::own(OwnError::Internal),
     };
     document.with_detail(error.to_string()).with_task(task).into()

@@ -228,11 +228,11 @@ pub struct SourceEpochs {
     pub epoch_start: EpochStart,
 }
 
-/// The collector, with the console and the advertisers' API.
+/// The collector.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Collector {
-    /// Where the console and the API listen.
+    /// Where its interface listens.
     pub listen: SocketAddr,
     /// The folder of everything durable.
     pub store: PathBuf,

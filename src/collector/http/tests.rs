@@ -90,7 +90,10 @@ async fn refusals_are_problem_documents() {
 
     // The leader's 401 is not the administrator's.
     console.world.leader.plan(&[Act::Problem("tag:arras.example,2026:error:unauthorized", 401)]);
-    assert_eq!(console.post(&console.task, week).await.status, StatusCode::BAD_GATEWAY);
+    // It was titled "The other aggregator failed.", as if the collector were one.
+    let (status, kind, detail) = problem_of(&console.post(&console.task, week).await);
+    assert_eq!((status, kind), (502, ErrorType::Own(OwnError::AggregatorFailed).to_string()));
+    assert!(detail.contains("does not accept this collector's token"), "{detail}");
     for (body, status) in [
         ("", 400),
         ("{}", 400),

@@ -86,7 +86,7 @@ fn tokens(config: &Config, findings: &mut Findings) {
     if let Some(collector) = &config.collector {
         let to = collector.leader.endpoint.to_string();
         uses.push((collector.leader.token.hash(), "collector.leader.token", to));
-        uses.push((collector.admin_token_sha256, "collector.admin_token_sha256", "the console".to_owned()));
+        uses.push((collector.admin_token_sha256, "collector.admin_token_sha256", "the collector".to_owned()));
     }
     for (position, (hash, key, receiver)) in uses.iter().enumerate() {
         if *key != "leader.collector.token_sha256" && hash.matches("") {
