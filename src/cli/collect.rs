@@ -113,7 +113,10 @@ pub enum CollectError {
     #[error("{0}. Ask again: a window is collected once, however often it is asked for")]
     Client(#[from] ClientError),
     /// The token is not the collector's.
-    #[error("the collector does not accept the administrator's token; its hash is `admin_token_sha256` in {}", .0.display())]
+    #[error(
+        "the collector does not accept the administrator's token; its hash is `admin_token_sha256` in {}",
+        .0.display()
+    )]
     WrongToken(PathBuf),
     /// The collector refuses.
     #[error("{0}")]

@@ -181,8 +181,8 @@ fn address(host: &str, port: u16) -> Result<(Endpoint, String), InitError> {
     Ok((endpoint, listen))
 }
 
-/// The Monday of the week before that of `now` in UTC: a budget that began this Monday would refuse windows of last
-/// night.
+/// The Monday of the week before that of `now` in UTC: a budget that began this Monday would refuse windows
+/// of last night.
 fn monday_before_last(now: SystemTime) -> Option<EpochStart> {
     let today = OffsetDateTime::from(now).date();
     let since = today.weekday().number_days_from_monday() + 7;

@@ -152,8 +152,8 @@ impl Role<'_> {
         let role = self.name;
         let (_, sources) = collectors.iter().find(|(name, _)| *name == task.collector).ok_or_else(|| {
             format!(
-                "its collector is {:?}, and no [[{role}.collector]] has this name; correct `collector` in the task file \
-                 or add the collector to the configuration",
+                "its collector is {:?}, and no [[{role}.collector]] has this name; correct `collector` in \
+                 the task file or add the collector to the configuration",
                 task.collector
             )
         })?;
@@ -161,8 +161,8 @@ impl Role<'_> {
             return Ok(());
         }
         Err(format!(
-            "its budget source is {:?}, which collector {:?} does not have; correct `budget_source` in the task file or \
-             add a [[{role}.collector.budget_source]] to the configuration",
+            "its budget source is {:?}, which collector {:?} does not have; correct `budget_source` in the \
+             task file or add a [[{role}.collector.budget_source]] to the configuration",
             task.budget_source, task.collector
         ))
     }

@@ -19,7 +19,8 @@ use crate::tasks::provisioned::ProvisionError;
 pub enum CollectError {
     /// The collector has no such task.
     #[error(
-        "this collector does not know task {0}: check the id, or put the task's file into the collector's folder of tasks"
+        "this collector does not know task {0}: check the id, or put the task's file into the collector's \
+         folder of tasks"
     )]
     UnknownTask(TaskId),
     /// The task's file cannot be used.
@@ -49,13 +50,14 @@ pub enum CollectError {
     Epochs(#[from] LedgerError),
     /// The window shares a time with one that is under way.
     #[error(
-        "the window overlaps that from {0}, which is being collected: ask for that one again, or for one that does not overlap it"
+        "the window overlaps that from {0}, which is being collected: ask for that one again, or for one \
+         that does not overlap it"
     )]
     OverlapsUnderWay(Span),
     /// The window shares a time with one that was released.
     #[error(
-        "the window overlaps that from {window}, which is release {sequence}: what is collected once cannot be collected again; \
-         ask for that very window, or for one that does not overlap it"
+        "the window overlaps that from {window}, which is release {sequence}: what is collected once cannot \
+         be collected again; ask for that very window, or for one that does not overlap it"
     )]
     OverlapsReleased {
         /// The released window.
@@ -65,7 +67,8 @@ pub enum CollectError {
     },
     /// The leader could not be reached for as long as was tried.
     #[error(
-        "the leader {leader} could not be reached for {} s: {cause}. Nothing is lost: ask for the same window again when it runs",
+        "the leader {leader} could not be reached for {} s: {cause}. Nothing is lost: ask for the same \
+         window again when it runs",
         tried.as_secs()
     )]
     Unreachable {
@@ -78,8 +81,8 @@ pub enum CollectError {
     },
     /// The leader has not finished for as long as was waited.
     #[error(
-        "the leader has worked on the window for more than {} s. Nothing is lost: ask for the same window again later, \
-         and look into the leader's log if it goes on (it may be waiting for its helper)",
+        "the leader has worked on the window for more than {} s. Nothing is lost: ask for the same window \
+         again later, and look into the leader's log if it goes on (it may be waiting for its helper)",
         waited.as_secs()
     )]
     StillPending {
@@ -91,8 +94,8 @@ pub enum CollectError {
     Refused(#[from] Refused),
     /// The leader answers with something that is no answer.
     #[error(
-        "the leader's answer cannot be used: {0}. Check that the collector's leader endpoint is right and that both run \
-         the same version of DAP, then ask for the same window again"
+        "the leader's answer cannot be used: {0}. Check that the collector's leader endpoint is right and \
+         that both run the same version of DAP, then ask for the same window again"
     )]
     BadAnswer(String),
     /// The aggregate shares do not open, or do not make a result.
@@ -121,8 +124,8 @@ fn share_advice(error: &ShareError) -> &'static str {
              is of any use"
         }
         _ => {
-            "compare this collector's keys with the hpke_config that both aggregators have for it, then ask for the \
-             same window again"
+            "compare this collector's keys with the hpke_config that both aggregators have for it, then ask \
+             for the same window again"
         }
     }
 }
@@ -144,40 +147,44 @@ impl Refused {
         let said = problem.detail().map_or_else(|| problem.to_string(), str::to_owned);
         let message = match problem.kind() {
             ErrorType::Dap(DapError::InvalidBatchSize) => format!(
-                "the window holds too few reports (or too many) to be released. Ask again when more have come, or for a longer \
-                 window. The leader says: {said}"
+                "the window holds too few reports (or too many) to be released. Ask again when more have \
+                 come, or for a longer window. The leader says: {said}"
             ),
             ErrorType::Dap(DapError::BatchOverlap) => format!(
-                "part of this window was collected before, and what is collected once cannot be collected again. Ask for a window \
-                 that starts where the last one ended. The leader says: {said}"
+                "part of this window was collected before, and what is collected once cannot be collected \
+                 again. Ask for a window that starts where the last one ended. The leader says: {said}"
             ),
             ErrorType::Own(OwnError::BudgetExhausted) => format!(
-                "the privacy budget of {budget_source} does not allow this release. It does not come back with time: ask for a window \
-                 in other weeks, or have the operators raise the cap. The leader says: {said}"
+                "the privacy budget of {budget_source} does not allow this release. It does not come back \
+                 with time: ask for a window in other weeks, or have the operators raise the cap. The leader \
+                 says: {said}"
             ),
             ErrorType::Dap(DapError::BatchInvalid) => format!(
-                "the leader does not take this window: it is not over yet, or not made of whole steps of the task's time \
-                 precision. Check this machine's clock, then ask again. The leader says: {said}"
+                "the leader does not take this window: it is not over yet, or not made of whole steps of the \
+                 task's time precision. Check this machine's clock, then ask again. The leader says: {said}"
             ),
             ErrorType::Dap(DapError::UnrecognizedTask) => format!(
-                "an aggregator does not take part in this task. Put the task's file into the leader's and the helper's folders of tasks \
-                 (their logs say why a task is left out), then ask again. It says: {said}"
+                "an aggregator does not take part in this task. Put the task's file into the leader's and \
+                 the helper's folders of tasks (their logs say why a task is left out), then ask again. It \
+                 says: {said}"
             ),
             ErrorType::Dap(DapError::BatchMismatch) => format!(
-                "the aggregators disagree about the reports in this window, so neither releases it. Their operators must compare \
-                 their logs; a lost or restored store is the usual cause. It says: {said}"
+                "the aggregators disagree about the reports in this window, so neither releases it. Their \
+                 operators must compare their logs; a lost or restored store is the usual cause. It says: \
+                 {said}"
             ),
             ErrorType::Own(OwnError::Unauthorized) => format!(
-                "the leader does not accept this collector's token. Compare `token` in [collector.leader] with the hash in the \
-                 leader's configuration, and the collector named in the task. The leader says: {said}"
+                "the leader does not accept this collector's token. Compare `token` in [collector.leader] \
+                 with the hash in the leader's configuration, and the collector named in the task. The \
+                 leader says: {said}"
             ),
             ErrorType::Own(OwnError::Gone) => format!(
-                "this window was collected, and the leader no longer keeps the answer. It cannot be collected again. \
-                 The leader says: {said}"
+                "this window was collected, and the leader no longer keeps the answer. It cannot be \
+                 collected again. The leader says: {said}"
             ),
             ErrorType::Own(OwnError::PeerFailed) => format!(
-                "the helper failed the leader. Ask for the same window again when its operator has looked into its log. \
-                 The leader says: {said}"
+                "the helper failed the leader. Ask for the same window again when its operator has looked \
+                 into its log. The leader says: {said}"
             ),
             _ => format!("the leader refuses: {problem}"),
         };

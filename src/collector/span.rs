@@ -14,7 +14,8 @@ const LAST_SECOND: u64 = 253_402_300_799;
 /// Why a text or number is no moment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected a moment such as 2026-11-02T00:00:00Z, or seconds since 1970 such as 1793577600; whole seconds, years 1970 to 9999"
+    "expected a moment such as 2026-11-02T00:00:00Z, or seconds since 1970 such as 1793577600; whole \
+     seconds, years 1970 to 9999"
 )]
 #[non_exhaustive]
 pub struct NotAMoment;

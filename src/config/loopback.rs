@@ -91,8 +91,8 @@ impl Loopback {
         let (leader_key, helper_key, collector_key) = (leader_key?, helper_key?, collector_key?);
         let verify_secret = format!("verify_secret = [{{ id = 1, secret = \"{}\" }}]\n", secret()?);
         let budget = format!(
-            "hpke_config = \"{}\"\nbudget_source = [{{ name = \"{BUDGET_SOURCE}\", epoch_start = \"{epoch_start}\", \
-             cap = \"{cap}\" }}]\n",
+            "hpke_config = \"{}\"\n\
+             budget_source = [{{ name = \"{BUDGET_SOURCE}\", epoch_start = \"{epoch_start}\", cap = \"{cap}\" }}]\n",
             collector_key.config().to_base64()
         );
         let leader_toml = format!(

@@ -23,8 +23,8 @@ use crate::store::Committed;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// Too few reports (DAP's `invalidBatchSize`). How many there are is not said: asked again and again, the answers
-    /// would count reports of windows too small to be released.
+    /// Too few reports (DAP's `invalidBatchSize`). How many there are is not said: asked again and again, the
+    /// answers would count reports of windows too small to be released.
     #[error(
         "the batch has fewer than the {needed} reports that it needs: ask again when more have come, or ask for a \
          longer window"
@@ -35,7 +35,8 @@ pub enum Refusal {
     },
     /// More reports than sums can hold.
     #[error(
-        "the batch has {found} reports, more than the {MAX_BATCH_REPORTS} that can be summed safely: ask for a shorter window"
+        "the batch has {found} reports, more than the {MAX_BATCH_REPORTS} that can be summed safely: ask for \
+         a shorter window"
     )]
     TooMany {
         /// Reports in the batch.

@@ -56,9 +56,9 @@ pub enum LedgerError {
     },
     /// The operator moved the start of a source's epochs after something was spent.
     #[error(
-        "the epochs of budget source {source} started at {first} s when its first release was charged and start at \
-         {configured} s in the configuration now; the operator must set epoch_start back, or what is spent would \
-         count for other days"
+        "the epochs of budget source {source} started at {first} s when its first release was charged and \
+         start at {configured} s in the configuration now; the operator must set epoch_start back, or what \
+         is spent would count for other days"
     )]
     EpochsMoved {
         /// As the configuration says now, POSIX seconds.

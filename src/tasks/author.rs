@@ -37,7 +37,8 @@ pub enum TaskFileError {
     BudgetSource(LedgerError),
     /// More campaigns than the histogram has room for.
     #[error(
-        "{campaigns} campaigns do not fit {length} buckets: bucket 0 is \"not attributed\", each campaign takes one more"
+        "{campaigns} campaigns do not fit {length} buckets: bucket 0 is \"not attributed\", each campaign \
+         takes one more"
     )]
     TooManyCampaigns {
         /// Campaigns listed.

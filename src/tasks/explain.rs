@@ -33,8 +33,8 @@ pub fn explain(known: &KnownTask) -> String {
         configuration.min_batch_size
     ));
     line(format!(
-        "  privacy      a device may send {} to a window; for each, a release spends epsilon {} from the budget of \
-         {budget_source}, in every week that its window touches",
+        "  privacy      a device may send {} to a window; for each, a release spends epsilon {} from the \
+         budget of {budget_source}, in every week that its window touches",
         counted(policy.contributions, "report"),
         policy.epsilon
     ));
@@ -47,10 +47,15 @@ pub fn explain(known: &KnownTask) -> String {
         ));
     }
     line(format!("  threshold    counts below {} are not shown", policy.threshold));
-    line(match task.profile() {
-        Profile::Arras => "  binding      the policy is part of the task: parties that disagree about it cannot open each other's reports".to_owned(),
-        Profile::Plain | Profile::Attribution => "  binding      the policy is the operators' own configuration, not part of the task".to_owned(),
-    });
+    let binding = match task.profile() {
+        Profile::Arras => {
+            "the policy is part of the task: parties that disagree about it cannot open each other's reports"
+        }
+        Profile::Plain | Profile::Attribution => {
+            "the policy is the operators' own configuration, not part of the task"
+        }
+    };
+    line(format!("  binding      {binding}"));
     out
 }
 

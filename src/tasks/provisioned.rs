@@ -42,9 +42,9 @@ pub enum ProvisionError {
     },
     /// The task is there already, with other values for what is not part of its id.
     #[error(
-        "{} holds this task with another collector, other campaigns or other terms. They are not part of its id, and what a \
-         role takes part in is not changed behind its back: to change them remove that file, add the task again and \
-         restart the role",
+        "{} holds this task with another collector, other campaigns or other terms. They are not part of its \
+         id, and what a role takes part in is not changed behind its back: to change them remove that file, \
+         add the task again and restart the role",
         path.display()
     )]
     Differs {

@@ -51,7 +51,8 @@ pub(super) fn check_configuration(
     let seconds = configuration.time_precision.seconds();
     if !(MIN_TIME_PRECISION_SECONDS..=MAX_TIME_PRECISION_SECONDS).contains(&seconds) {
         return Err(TaskError::Unsafe(format!(
-            "time_precision is {seconds} s, allowed are {MIN_TIME_PRECISION_SECONDS} to {MAX_TIME_PRECISION_SECONDS} s"
+            "time_precision is {seconds} s, allowed are {MIN_TIME_PRECISION_SECONDS} to \
+             {MAX_TIME_PRECISION_SECONDS} s"
         )));
     }
     Ok(())

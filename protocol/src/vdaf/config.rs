@@ -200,7 +200,8 @@ impl VdafConfig {
                 "Prio3Count: every report is a yes or a no, the result counts the yeses".to_owned()
             }
             Self::Histogram { length, chunk_length } => format!(
-                "Prio3Histogram: every report adds 1 to exactly one of {length} buckets (chunk length {chunk_length})"
+                "Prio3Histogram: every report adds 1 to exactly one of {length} buckets (chunk length \
+                 {chunk_length})"
             ),
             Self::L1BoundSum { length, max_value, chunk_length } => {
                 let cells = if length == 1 { "cell" } else { "cells" };

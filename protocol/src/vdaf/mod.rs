@@ -75,7 +75,8 @@ pub enum VdafError {
     },
     /// Each parameter is fine, but one report would be too large.
     #[error(
-        "a report's leader share would have {len} bytes, more than {max}: use fewer cells, a smaller max_value or a better chunk_length"
+        "a report's leader share would have {len} bytes, more than {max}: use fewer cells, a smaller \
+         max_value or a better chunk_length"
     )]
     ShareTooLong {
         /// Bytes of the leader's input share.
@@ -125,7 +126,8 @@ pub enum VdafError {
     /// A cell is further from every possible sum than noise can carry it: one of
     /// the aggregate shares is wrong.
     #[error(
-        "cell {cell} of the aggregate is outside every possible range: an aggregate share is wrong or belongs to another batch"
+        "cell {cell} of the aggregate is outside every possible range: an aggregate share is wrong or \
+         belongs to another batch"
     )]
     CellOutOfRange {
         /// Index of the cell, from 0.

@@ -122,7 +122,8 @@ fn parse_row(record: &csv::StringRecord) -> Result<(Vec<String>, u64), String> {
     for name in record[0].split('>').map(str::trim) {
         if name.is_empty() || name.chars().count() > MAX_CHANNEL_CHARS || name.chars().any(char::is_control) {
             return Err(format!(
-                "path {}: channels are separated by \" > \" and have 1 to {MAX_CHANNEL_CHARS} printable characters",
+                "path {}: channels are separated by \" > \" and have 1 to {MAX_CHANNEL_CHARS} printable \
+                 characters",
                 shown(&record[0])
             ));
         }

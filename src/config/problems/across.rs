@@ -16,7 +16,8 @@ pub(super) fn check(config: &Config, views: &[View<'_>], findings: &mut Findings
     if let (Some(leader), Some(helper)) = (&config.leader, &config.helper) {
         findings.warning(
             "the file",
-            "leader and helper run in one process, so that whoever runs it could read every report; for trying out only",
+            "leader and helper run in one process, so that whoever runs it could read every report; for \
+             trying out only",
         );
         aggregators(leader, helper, findings);
     }
@@ -60,7 +61,10 @@ fn apart(view: &View<'_>, other: &View<'_>, findings: &mut Findings) {
     if view.hpke.iter().any(|key| other.hpke.iter().any(|old| old.private_key == key.private_key)) {
         findings.error(
             format!("{role}.hpke"),
-            format_args!("shares a private key with the {earlier}, who could then open what is not meant for it; generate another"),
+            format_args!(
+                "shares a private key with the {earlier}, who could then open what is not meant for \
+                 it; generate another"
+            ),
         );
     }
     if view.id_key.is_some() && view.id_key == other.id_key {

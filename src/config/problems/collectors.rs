@@ -9,8 +9,8 @@ use crate::config::keys::HpkeConfig;
 use crate::config::roles::{BudgetSource, HelperCollector, LeaderCollector};
 use crate::net::auth::TokenHash;
 
-/// Reports a name that is none: of a budget source it would be refused when the role starts; that of a collector is
-/// held to the same rule.
+/// Reports a name that is none: of a budget source it would be refused when the role starts; that of a
+/// collector is held to the same rule.
 pub(super) fn check_name(key: &str, name: &str, findings: &mut Findings) {
     if !is_name(name.as_bytes()) {
         findings.error(

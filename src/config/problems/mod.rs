@@ -63,7 +63,10 @@ pub(super) fn find(config: &Config, now: SystemTime) -> Vec<Problem> {
         let file = config.path.display();
         findings.error(
             "the file",
-            format_args!("holds secrets and has mode {mode:04o}; run: chmod 600 {file}, and consider its secrets known to whoever could read it"),
+            format_args!(
+                "holds secrets and has mode {mode:04o}; run: chmod 600 {file}, and consider its \
+                 secrets known to whoever could read it"
+            ),
         );
     }
     let views = role::views(config);

@@ -99,7 +99,8 @@ fn paths(view: &View<'_>, findings: &mut Findings) {
     if watermark.starts_with(&store) {
         findings.error(
             format!("{role}.watermark"),
-            "lies inside the store, so that a restored backup would bring its own; choose a place outside the store and its backups",
+            "lies inside the store, so that a restored backup would bring its own; choose a place outside \
+             the store and its backups",
         );
     } else if view.watermark.is_dir() {
         findings.error(format!("{role}.watermark"), "is a folder; name a file");
@@ -148,7 +149,8 @@ fn listening(view: &View<'_>, findings: &mut Findings) {
     match view.endpoint {
         Some(endpoint) if endpoint.is_https() && view.tls.is_none() && loopback => findings.warning(
             format!("{role}.tls"),
-            "is missing although the endpoint is https; a proxy on this machine has to terminate TLS, and sees every token",
+            "is missing although the endpoint is https; a proxy on this machine has to terminate TLS, and \
+             sees every token",
         ),
         Some(endpoint) if !endpoint.is_https() && view.tls.is_some() => findings.error(
             format!("{role}.endpoint"),
