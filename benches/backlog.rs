@@ -12,9 +12,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use arras::cli::demo::cpu_time;
 use arras::store::{
-    AggregatorStore as _, HelperDisk, HelperStore as _, JobSums, LeaderDisk, LeaderStore as _, NewReport,
-    PreparedJob, ReportKey, StoreOptions, TaskRecord,
+    HelperDisk, HelperStore as _, JobSums, LeaderDisk, LeaderStore as _, NewReport, PreparedJob, ReportKey,
+    StoreOptions, TaskRecord,
 };
 use arras::tasks::author::VdafChoice;
 use arras_protocol::codec::Encode as _;
@@ -188,9 +189,9 @@ fn helper(task: &Task, count: usize, dir: &Path) {
 
 /// Runs a stage and prints what it took.
 fn stage<T>(name: &str, count: usize, dir: &Path, work: impl FnOnce() -> T) -> T {
-    let (started, cpu) = (Instant::now(), common::cpu_time());
+    let (started, cpu) = (Instant::now(), cpu_time());
     let result = work();
-    let (elapsed, cpu): (Duration, Duration) = (started.elapsed(), common::cpu_time() - cpu);
+    let (elapsed, cpu): (Duration, Duration) = (started.elapsed(), cpu_time().saturating_sub(cpu));
     println!(
         "{name:24} {count:>9} {:>10.2} {:>12.2} {:>9.0} {:>9.0}",
         elapsed.as_secs_f64(),
