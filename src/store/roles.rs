@@ -333,6 +333,10 @@ pub trait HelperStore: AggregatorStore {
     /// The response that was kept for a job with this key.
     fn job_response(&self, task: TaskId, key: RequestKey) -> Result<Option<Vec<u8>>, StoreError>;
 
+    /// Says that the leader has committed the job with this key and will not ask again. Its response goes with a later
+    /// commit, unless a restart comes between; what guards against replays stays.
+    fn forget_response(&self, task: TaskId, key: RequestKey) -> Result<(), StoreError>;
+
     /// Commits a job exactly once.
     ///
     /// For each verified report the store says whether it can be claimed (`ReportReplayed`: counted before;

@@ -106,14 +106,19 @@ async fn continue_job(
     Err(Problem::dap(DapError::StepMismatch, detail).task(task.task.id()))
 }
 
-/// A complete job has nothing that may be deleted: what is left of it guards against replays (DAP-18 section 4.5.5).
+/// Its response is not needed any more (DAP-18 section 4.5.5); what guards against replays stays.
 async fn delete_job(
     State(helper): State<Helper>,
-    Path((task, _)): Path<(String, String)>,
+    Path((task, job)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> ApiResult {
-    authorized_task(&helper, &headers, &task).await?;
-    Ok(StatusCode::OK.into_response())
+    let task = authorized_task(&helper, &headers, &task).await?;
+    let job: AggregationJobId = job.parse().map_err(Problem::invalid)?;
+    blocking(move || {
+        helper.parts().store.forget_response(task.task.id(), *job.as_bytes())?;
+        Ok(StatusCode::OK.into_response())
+    })
+    .await
 }
 
 async fn create_share(

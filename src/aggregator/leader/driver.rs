@@ -237,7 +237,7 @@ impl Driver {
         let Some(key) = self.keys.remove(&id) else { return };
         let tried = self.tried.remove(&key);
         match attempt {
-            Attempt::Committed => {
+            Attempt::Committed { .. } => {
                 self.rested.remove(&key.0);
                 self.leader.0.progress.notify_one();
             }

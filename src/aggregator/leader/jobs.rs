@@ -49,8 +49,8 @@ pub(super) struct ReadyJob {
 /// What came of sending a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
-    /// It is done.
-    Committed,
+    /// It is done; whether some of its reports are in the queue again.
+    Committed { some_put_back: bool },
     /// It is done, and all its reports are in the queue again: the helper's clock is behind. To make the next job of
     /// them at once would go round and round.
     PutBack,
@@ -178,35 +178,53 @@ impl Leader {
     /// Sends a job once and commits what comes of it.
     pub(super) async fn attempt(&self, job: ReadyJob) -> Attempt {
         let number = job.number;
-        let answer = match self.send(&job).await {
-            Answer::Later(reason) => {
+        let (answer, location) = match self.send(&job).await {
+            (Answer::Later(reason), _) => {
                 tracing::warn!(reason, job = number.0, "the helper did not take a job; it is sent again");
                 return Attempt::Open;
             }
-            answer => answer,
+            answered => answered,
         };
         let leader = self.clone();
         let committed = blocking(move || match answer {
             Answer::Response(response) => leader.finish(job, &response),
             Answer::Refused(reason) | Answer::Later(reason) => leader.lose(&job, &reason),
         });
-        committed.await.unwrap_or_else(|error| {
+        let attempt = committed.await.unwrap_or_else(|error| {
             tracing::error!(%error, job = number.0, "a job cannot be committed; it is tried again");
             Attempt::Open
-        })
+        });
+        // A put-back report that a late copy of this request could still bring in would be counted by the helper alone,
+        // if it did not know the request any more.
+        if let (Attempt::Committed { some_put_back: false }, Some(location)) = (attempt, location) {
+            self.let_helper_forget(location);
+        }
+        attempt
     }
 
-    async fn send(&self, job: &ReadyJob) -> Answer {
+    /// Tells the helper that its response is not needed any more (DAP-18 section 4.5.5). Once and without waiting: what it
+    /// does not hear it forgets when the window is collected.
+    fn let_helper_forget(&self, location: String) {
+        let helper = self.parts().helper.clone();
+        tokio::spawn(async move {
+            if let Err(error) = helper.delete(&location).await {
+                tracing::debug!(%error, "the helper was not told that a job is done");
+            }
+        });
+    }
+
+    /// What the helper says to a job, and where it keeps that.
+    async fn send(&self, job: &ReadyJob) -> (Answer, Option<String>) {
         let helper = &self.parts().helper;
         let path = format!("tasks/{}/aggregation_jobs", job.task.task.id());
         let media_type = MediaType::AggregationJobInitReq.as_str();
         let reply = match helper.post(&path, media_type, job.request.clone()).await {
             Ok(reply) => reply,
-            Err(error) => return Answer::Later(error.to_string()),
+            Err(error) => return (Answer::Later(error.to_string()), None),
         };
         match self.poll(reply).await {
-            Ok(reply) => judge(&reply),
-            Err(error) => Answer::Later(error.to_string()),
+            Ok(reply) => (judge(&reply), reply.location),
+            Err(error) => (Answer::Later(error.to_string()), None),
         }
     }
 
@@ -253,11 +271,12 @@ impl Leader {
         // Counted once, however often the commit was tried.
         self.0.counters.aggregated.fetch_add(aggregated, Ordering::Relaxed);
         self.0.counters.put_back.fetch_add(put_back.len() as u64, Ordering::Relaxed);
+        let some_put_back = !put_back.is_empty();
         let fruitless = aggregated == 0 && rejected.is_empty();
         for error in rejected {
             Counters::count(&self.0.counters.rejected, error);
         }
-        Ok(if fruitless { Attempt::PutBack } else { Attempt::Committed })
+        Ok(if fruitless { Attempt::PutBack } else { Attempt::Committed { some_put_back } })
     }
 
     /// Ends a job that the helper will never take. Its reports are lost; that is counted and said.
@@ -271,7 +290,7 @@ impl Leader {
         );
         self.store().commit_job(&job.task.task, job.number, &JobSums::default(), &[])?;
         self.0.counters.lost.fetch_add(reports as u64, Ordering::Relaxed);
-        Ok(Attempt::Committed)
+        Ok(Attempt::Committed { some_put_back: false })
     }
 }
 

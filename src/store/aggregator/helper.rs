@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-use arras_protocol::messages::{Interval, ReportError, TaskId, Time};
+use arras_protocol::messages::{Interval, ReportError, TaskId};
 use arras_protocol::task::Task;
 
 use super::buckets::{check_sums, put_ids};
-use super::core::{Core, Entry, PURGE_ROWS};
-use super::keys::{self, Fields, Kind};
+use super::core::{Core, Entry};
 use super::records::Records;
+use super::responses::Responses;
 use super::seen::{Seen, Stage};
 use super::{Setup, StoreOptions};
 use crate::privacy::gate::Terms;
@@ -20,35 +20,15 @@ use crate::store::{
 
 /// The helper's store on disk.
 ///
-/// Responses are kept until every window that their reports are in is finished: until then an identical
-/// request gets the identical response. A response to a job in which nothing was verified claims nothing, and goes
-/// with the task's next finished window.
+/// Responses are kept until the leader says that it has committed the job, or every window that their reports are in is
+/// finished: until then an identical request gets the identical response. A response to a job in which nothing was
+/// verified claims nothing, and goes with the task's next finished window.
 pub struct HelperDisk {
-    core: Core<Seen, ()>,
-    pub(super) responses: Records,
+    pub(super) core: Core<Seen, ()>,
+    pub(super) responses: Responses,
 }
 
 type HelperTask = Entry<Seen, ()>;
-
-/// What a response row says: where it is, and from when to when its verified reports are; of a job without
-/// any, the first time is later than the last.
-struct Response {
-    record: Position,
-    first: Time,
-    last: Time,
-}
-
-impl Response {
-    fn decode(value: &[u8]) -> Option<Self> {
-        let mut fields = Fields(value);
-        let response = Self { record: fields.position()?, first: fields.time()?, last: fields.time()? };
-        fields.end().map(|()| response)
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        [self.record.to_bytes(), self.first.0.to_be_bytes(), self.last.0.to_be_bytes()].concat()
-    }
-}
 
 impl HelperDisk {
     /// Opens the store, or makes one; see [`crate::store::State::open`] for what is refused.
@@ -68,21 +48,11 @@ impl HelperDisk {
     pub(super) fn open_on(setup: &Setup<'_>) -> Result<Self, StoreError> {
         let core = Core::open(setup, "helper")?;
         let spool_options = setup.spool(setup.options.max_bytes).reserve_bytes(super::LATE_RESERVE_BYTES);
-        let responses = Records::new(Spool::open(&setup.options.dir.join("jobs"), spool_options)?);
-        core.rows(&[Kind::Response as u8], None, |_, value| {
-            responses.keep(Response::decode(value).ok_or_else(|| core.malformed())?.record)?;
-            Ok(true)
-        })?;
-        core.load_tasks(|_, seen| Ok((seen, ())))?;
-        Ok(Self { core, responses })
-    }
-
-    fn stored_response(&self, task: TaskId, key: &RequestKey) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(value) = self.core.state.get(&keys::of_request(Kind::Response, task, key))? else {
-            return Ok(None);
-        };
-        let response = Response::decode(&value).ok_or_else(|| self.core.malformed())?;
-        self.responses.read(response.record).map(Some)
+        let records = Records::new(Spool::open(&setup.options.dir.join("jobs"), spool_options)?);
+        let store = Self { core, responses: Responses::new(records) };
+        store.load_responses()?;
+        store.core.load_tasks(|_, seen| Ok((seen, ())))?;
+        Ok(store)
     }
 
     /// Commits what was prepared, unless the key is known by now or the claims do not hold any more.
@@ -102,38 +72,17 @@ impl HelperDisk {
         if job.claims(&entry.memory()) != job.claimed {
             return Ok(Outcome::Outdated);
         }
-        let times = || job.verified.iter().map(|report| report.time);
-        let (first, last) = times().min().zip(times().max()).unwrap_or((Time(1), Time(0)));
         let mut batch = StateBatch::default();
         self.core.add_sums(&mut batch, task, &prepared.sums.buckets)?;
         put_ids(&mut batch, task.id(), &job.key, &prepared.sums.reports)?;
-        let row = Response { record, first, last }.encode();
-        batch.insert(&keys::of_request(Kind::Response, task.id(), &job.key), &row)?;
+        let times = job.verified.iter().map(|report| report.time);
+        Self::put_response(&mut batch, task.id(), &job.key, record, times)?;
+        let leaving = self.remove_done(&mut batch)?;
         let _ = self.core.commit(batch)?;
+        self.removed(leaving);
         let mut seen = entry.memory();
         prepared.sums.reports.iter().for_each(|report| seen.set(report, Stage::Counted));
         Ok(Outcome::Committed)
-    }
-
-    /// Deletes the responses that nobody can need any more, after a window was finished.
-    fn forget_responses(&self, task: TaskId) -> Result<(), StoreError> {
-        let entry = self.core.entry(task)?;
-        let prefix = keys::of_task(Kind::Response, task);
-        let mut forgotten = Vec::new();
-        self.core.rows(&prefix, None, |key, value| {
-            let response = Response::decode(value).ok_or_else(|| self.core.malformed())?;
-            if entry.memory().all_finished(response.first, response.last) {
-                forgotten.push(([prefix.as_slice(), key].concat(), response.record));
-            }
-            Ok(true)
-        })?;
-        for rows in forgotten.chunks(PURGE_ROWS) {
-            let mut batch = StateBatch::default();
-            rows.iter().try_for_each(|(key, _)| batch.remove(key))?;
-            let _ = self.core.commit(batch)?;
-            self.responses.release(rows.iter().map(|(_, record)| *record));
-        }
-        Ok(())
     }
 }
 
@@ -182,6 +131,10 @@ impl HelperStore for HelperDisk {
         self.stored_response(task, &key)
     }
 
+    fn forget_response(&self, task: TaskId, key: RequestKey) -> Result<(), StoreError> {
+        self.leader_is_done(task, &key)
+    }
+
     fn commit_job(
         &self,
         task: &Task,
@@ -200,14 +153,17 @@ impl HelperStore for HelperDisk {
             // The expensive part, with no lock held.
             let prepared = prepare(&job.claimed)?;
             job.check(&prepared)?;
-            let record = self.responses.append(&[&prepared.response])?;
+            let record = self.responses.records.append(&[&prepared.response])?;
             let outcome = self.try_commit(&entry, task, &job, &prepared, record);
             // In doubt a row may point to it.
             if !matches!(outcome, Ok(Outcome::Committed)) && self.core.usable().is_ok() {
-                self.responses.release([record]);
+                self.responses.records.release([record]);
             }
             match outcome? {
-                Outcome::Committed => return Ok(prepared.response),
+                Outcome::Committed => {
+                    self.empty_old_segment();
+                    return Ok(prepared.response);
+                }
                 Outcome::Known(response) => return Ok(response),
                 // Another job claimed some of them, or the window was collected.
                 Outcome::Outdated => {}
@@ -240,7 +196,7 @@ impl AggregatorStore for HelperDisk {
         let (answer, finished) = self.core.finish_collection(task, key, answer)?;
         if finished.is_some() {
             // Nothing depends on it; the next finished window takes them along.
-            if let Err(error) = self.forget_responses(task) {
+            if let Err(error) = self.forget_finished(task) {
                 tracing::warn!(%error, "responses of a finished batch cannot be deleted");
             }
         }

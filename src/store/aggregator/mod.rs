@@ -27,6 +27,7 @@ mod keys;
 mod leader;
 mod queue;
 mod records;
+mod responses;
 mod seen;
 #[cfg(test)]
 mod tests;

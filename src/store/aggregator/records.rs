@@ -67,6 +67,19 @@ impl Records {
         self.spool.read(position)
     }
 
+    /// Where the next record goes.
+    pub(super) fn end(&self) -> Position {
+        self.spool.end()
+    }
+
+    /// The segment of the first record that is kept, if at most so many are kept in it.
+    pub(super) fn oldest_segment_of(&self, max: usize) -> Option<u32> {
+        let live = self.live();
+        let oldest = live.records.first()?.segment();
+        let in_it = live.records.iter().take_while(|record| record.segment() == oldest).take(max + 1).count();
+        (in_it <= max).then_some(oldest)
+    }
+
     /// Gives up records that no row points to any more; deletes segments in which nothing is kept.
     pub(super) fn release(&self, positions: impl IntoIterator<Item = Position>) {
         let bound = {

@@ -298,6 +298,40 @@ fn the_helpers_jobs_and_batches() {
     fail_everywhere(Place::helper, prepare, |helper| collect(helper, &task), view);
 }
 
+/// The fifth job finds the first one's response alone in an old segment and moves it.
+#[test]
+fn moving_a_response() {
+    let task = histogram();
+    let open = |place: &Place| {
+        HelperDisk::open_on(&Setup {
+            segment_bytes: 200,
+            faults: place.faults.clone(),
+            ..Setup::new(&place.options())
+        })
+        .unwrap()
+    };
+    let job = |helper: &HelperDisk, number: u8| {
+        let reports = keys(u32::from(number) * 10..u32::from(number) * 10 + 5, number.into());
+        let mut prepare =
+            |_: &[_]| Ok(PreparedJob { sums: sums(&task, &reports), response: vec![number; 300] });
+        helper.commit_job(&task, request_key(number), &reports, &mut prepare).map(|_| ())
+    };
+    fail_everywhere(
+        open,
+        |helper| {
+            helper.opt_in(task.id(), &record(&task)).unwrap();
+            (1..5).for_each(|number| job(helper, number).unwrap());
+            assert_eq!(helper.responses.records.start_segment(), 1);
+            helper.forget_response(task.id(), request_key(2)).unwrap();
+        },
+        |helper| job(helper, 5),
+        |helper| {
+            let responses = [1, 3, 4, 5].map(|key| helper.job_response(task.id(), request_key(key)));
+            Ok(format!("{responses:?} {:?}", helper.summarize(&task, hours(0, 10))?))
+        },
+    );
+}
+
 /// Finishing is done when the answer is kept; the rows and responses that it frees may go later.
 #[test]
 fn the_helpers_answer() {

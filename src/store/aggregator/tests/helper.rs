@@ -218,6 +218,62 @@ fn a_batch_collected_meanwhile_takes_nothing() {
 }
 
 #[test]
+fn a_response_is_forgotten_when_its_leader_is_done() {
+    let (place, task) = (Place::new(), histogram());
+    let helper = helper(&place, &task);
+    commit(&helper, &task, 1, &keys(0..3, 0), b'a');
+    commit(&helper, &task, 2, &keys(3..6, 0), b'b');
+    let kept = |helper: &HelperDisk, key| helper.job_response(task.id(), request_key(key)).unwrap().is_some();
+    for _ in 0..2 {
+        helper.forget_response(task.id(), request_key(1)).unwrap();
+        helper.forget_response(task.id(), request_key(77)).unwrap();
+    }
+    // It goes with the next commit; until then it is as it was.
+    assert_eq!(commit(&helper, &task, 1, &keys(0..3, 0), b'x'), [b'a', 0, 0, 0]);
+    commit(&helper, &task, 3, &keys(6..9, 0), b'c');
+    assert_eq!([1, 2, 3].map(|key| kept(&helper, key)), [false, true, true]);
+    let helper = {
+        drop(helper);
+        place.helper()
+    };
+    assert_eq!([1, 2, 3].map(|key| kept(&helper, key)), [false, true, true]);
+    // A copy of the request that comes late adds nothing.
+    assert_eq!(commit(&helper, &task, 1, &keys(0..3, 0), b'x'), [b'x', REPLAYED, REPLAYED, REPLAYED]);
+    assert_counted(&helper, &task, hours(0, 1), &keys(0..9, 0));
+}
+
+/// Clients choose the times of their reports. A job with one report of an hour that nobody ever collects kept its
+/// response for ever, and with it every response after it: the disk filled up.
+#[test]
+fn a_response_that_stays_does_not_keep_those_after_it() {
+    let mut place = Place::new();
+    place.segment_bytes = 1_000;
+    let task = histogram();
+    let mut helper = helper(&place, &task);
+    let stays = [key(0, 900)];
+    assert_eq!(commit(&helper, &task, 1, &stays, b'a'), [b'a', 0]);
+    for round in 0..3 {
+        for number in 0..60 {
+            let first = (round * 60 + u32::from(number)) * 20 + 100;
+            let reports = keys(first..first + 20, 5);
+            let request = 100 + number;
+            commit(&helper, &task, request, &reports, b'd');
+            helper.forget_response(task.id(), request_key(request)).unwrap();
+        }
+        // The last one's response goes with the next job; the names are used again.
+        commit(&helper, &task, 2 + round as u8, &[], b'e');
+        helper = {
+            drop(helper);
+            place.helper()
+        };
+        assert_eq!(helper.job_response(task.id(), request_key(1)).unwrap().unwrap(), [b'a', 0]);
+    }
+    let (start, end) = (helper.responses.records.start_segment(), helper.responses.records.end().segment());
+    assert!(start > 1 && end - start <= 5, "segments from {start} to {end} are kept");
+    assert_eq!(commit(&helper, &task, 1, &stays, b'x'), [b'a', 0]);
+}
+
+#[test]
 fn responses_are_kept_until_all_their_windows_are_finished() {
     let mut place = Place::new();
     place.segment_bytes = 1_000;
@@ -255,10 +311,10 @@ fn responses_are_kept_until_all_their_windows_are_finished() {
     finish(&helper, 1, 10);
     assert_eq!(kept(&helper), [false, false, false, true]);
     // What was kept by them is deleted.
-    assert_eq!(helper.responses.start_segment(), 1);
+    let before = helper.responses.records.start_segment();
     helper.collect(&task, &terms(&task), hours(5, 6), request_key(11), None).unwrap();
     helper.finish_collection(task.id(), request_key(11), b"answer").unwrap();
-    assert!(helper.responses.start_segment() > 1);
+    assert!(helper.responses.records.start_segment() > before);
     let helper = {
         drop(helper);
         place.helper()
