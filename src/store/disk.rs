@@ -2,9 +2,9 @@
 //! make them fail.
 
 use std::{
-    fs::{File, TryLockError},
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
     io,
-    os::unix::fs::FileExt,
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     path::Path,
 };
 
@@ -133,14 +133,14 @@ impl Disk {
         file.set_len(len)
     }
 
-    /// Creates a directory with its parents, durably.
+    /// Creates a directory with its parents, durably, and for the owner alone.
     pub(super) fn create_dir(&self, dir: &Path) -> Result<(), StoreError> {
         if dir.is_dir() {
             return Ok(());
         }
         let parent = parent_of(dir);
         self.create_dir(parent)?;
-        match std::fs::create_dir(dir) {
+        match DirBuilder::new().mode(DIRECTORY_MODE).create(dir) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(StoreError::io("create directory", dir, e));
             }
@@ -148,6 +148,17 @@ impl Disk {
         }
         self.sync_dir(parent)
     }
+}
+
+/// What a store holds is its owner's alone, whatever the umask: sums without noise, and secrets of the state's.
+const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+
+/// Options for opening a file of a store, with the mode of one that is made.
+pub(super) fn private() -> OpenOptions {
+    let mut options = File::options();
+    options.mode(FILE_MODE);
+    options
 }
 
 /// The directory that holds `path`.
@@ -176,7 +187,7 @@ pub(super) fn lock(file: &File, path: &Path) -> Result<(), StoreError> {
 /// Opens and locks the file `lock` in `dir`.
 pub(super) fn lock_dir(dir: &Path) -> Result<File, StoreError> {
     let path = dir.join("lock");
-    let file = File::options()
+    let file = private()
         .create(true)
         .truncate(false)
         .write(true)

@@ -89,7 +89,7 @@ impl Watermark {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
                 _ => {}
             }
-            let file = File::options().create_new(true).write(true).open(&new_path)?;
+            let file = disk::private().create_new(true).write(true).open(&new_path)?;
             file.set_len(2 * SLOT_STRIDE_BYTES)?;
             disk.write_all_at(&file, &new_path, &encode(store_id, 0), 0)?;
             disk.sync_data(&file, &new_path)

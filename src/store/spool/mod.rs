@@ -25,7 +25,10 @@ use self::frame::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FrameHeader};
 pub use self::read::RangeReader;
 #[cfg(any(test, feature = "test-noise"))]
 use super::disk::Faults;
-use super::{StoreError, disk::Disk};
+use super::{
+    StoreError,
+    disk::{self, Disk},
+};
 
 /// The largest record. A body is at most what one HTTP request carries.
 pub const MAX_RECORD_BYTES: u32 = 16 << 20;
@@ -415,7 +418,7 @@ fn segment_path(dir: &Path, number: u32) -> PathBuf {
 fn create_segment(disk: &Disk, dir: &Path, number: u32) -> Result<File, StoreError> {
     let path = segment_path(dir, number);
     let create = || {
-        let file = File::options().create(true).truncate(true).write(true).open(&path)?;
+        let file = disk::private().create(true).truncate(true).write(true).open(&path)?;
         disk.write_all_at(&file, &path, &frame::file_header(number), 0)?;
         disk.sync_data(&file, &path)?;
         Ok(file)

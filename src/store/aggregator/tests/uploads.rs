@@ -374,3 +374,29 @@ fn closing_a_window_is_ordered_with_uploads() {
         assert_counted(&leader, &task, hours(0, 2), &accepted);
     }
 }
+
+/// Files and directories took the umask's modes, which usually let everybody read: sums without noise, for one.
+#[test]
+fn what_a_store_makes_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    fn check(path: &std::path::Path) -> usize {
+        let metadata = std::fs::metadata(path).unwrap();
+        let mode = metadata.permissions().mode() & 0o777;
+        if !metadata.is_dir() {
+            assert_eq!(mode, 0o600, "{}", path.display());
+            return 1;
+        }
+        assert_eq!(mode, 0o700, "{}", path.display());
+        // What sled makes in its directory takes the umask's modes; nobody else gets into the directory.
+        let engine = path.ends_with("state");
+        let entries = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|entry| !engine || entry.ends_with("lock")).map(|entry| check(&entry)).sum()
+    }
+    let (place, task) = (Place::new(), histogram());
+    let leader = place.leader();
+    leader.opt_in(task.id(), &record(&task)).unwrap();
+    upload_ok(&leader, &task, &keys(0..20, 0));
+    drop(leader);
+    assert!(check(&place.options().dir) >= 5);
+    assert_eq!(check(&place.options().watermark), 1);
+}
