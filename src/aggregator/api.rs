@@ -11,7 +11,8 @@ use crate::net::problem::{DapError, OwnError, ProblemDocument};
 use crate::privacy::gate::Refusal;
 use crate::store::{CollectRefusal, StoreError};
 
-/// How long clients may cache HPKE configurations, in seconds: a day. Keys are kept for at least twice as long.
+/// How long clients may cache HPKE configurations, in seconds: a day. An operator who
+/// replaces a key keeps the old one configured for longer than that, and until no job is open.
 const HPKE_CONFIG_MAX_AGE: u32 = 24 * 3600;
 
 /// After how many seconds to try again when the disk is full.

@@ -1,5 +1,5 @@
-//! The command line: one file a subcommand. This is where the clock, the
-//! randomness and the standard streams enter; below they are passed in.
+//! The command line: one file a subcommand. This is where the standard streams enter, and the clock that the roles are
+//! given.
 
 pub mod check;
 pub mod collect;

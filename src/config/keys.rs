@@ -14,7 +14,7 @@ use super::secret::{NoRandomness, Secret};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HpkeKey {
-    /// The HpkeConfigId (DAP-18 4.1), unique among this role's keys.
+    /// The HpkeConfigId (DAP-18 section 4.1), unique among this role's keys.
     pub id: u8,
     /// The X25519 private key.
     pub private_key: Secret<32>,
@@ -34,7 +34,7 @@ impl HpkeKey {
 
 /// A fresh X25519 key pair under an id.
 pub fn generate_hpke_keypair(random: &dyn SecureRandom, id: u8) -> Result<HpkeKey, NoRandomness> {
-    // RFC 9180 7.1.2 does not ask for clamping: X25519 itself clamps on every use.
+    // RFC 9180 section 7.1.2 does not ask for clamping: X25519 itself clamps on every use.
     Ok(HpkeKey { id, private_key: Secret::generate(random)? })
 }
 

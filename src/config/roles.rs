@@ -167,7 +167,7 @@ pub struct Leader {
     pub watermark: PathBuf,
     /// The folder of provisioned tasks.
     pub tasks: PathBuf,
-    /// Keys that reports are sealed to; the first is advertised.
+    /// Keys that reports are sealed to; all are published, and a client takes the first that it can use.
     pub hpke: Vec<HpkeKey>,
     /// For ids that are derived from content by HMAC.
     pub id_key: Secret<32>,
@@ -198,7 +198,7 @@ pub struct Helper {
     pub watermark: PathBuf,
     /// The folder of provisioned tasks.
     pub tasks: PathBuf,
-    /// Keys that reports are sealed to; the first is advertised.
+    /// Keys that reports are sealed to; all are published, and a client takes the first that it can use.
     pub hpke: Vec<HpkeKey>,
     /// For ids that are derived from content by HMAC.
     pub id_key: Secret<32>,

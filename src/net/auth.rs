@@ -1,4 +1,4 @@
-//! Bearer tokens (DAP-18 3.5 leaves the choice of request authentication open).
+//! Bearer tokens (DAP-18 section 3.5 leaves the choice of request authentication open).
 //!
 //! A token is written down in full only where it is sent from; the receiving
 //! side keeps its SHA-256, so that reading the receiver's file gives no access.

@@ -1,4 +1,4 @@
-//! An aggregator's base URL (DAP-18 4.2), kept byte for byte as written.
+//! An aggregator's base URL (DAP-18 section 4.2), kept byte for byte as written.
 
 use std::fmt;
 use std::net::IpAddr;

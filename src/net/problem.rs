@@ -1,4 +1,4 @@
-//! Problem documents (RFC 9457): DAP-18's error types (DAP-18 3.6) and our own.
+//! Problem documents (RFC 9457): DAP-18's error types (DAP-18 section 3.6) and our own.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::text::printable;
 /// The media type of a problem document.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
-/// DAP-18 3.6; nothing outside DAP's registry may be named below it.
+/// DAP-18 section 3.6; nothing outside DAP's registry may be named below it.
 const DAP_NAMESPACE: &str = "urn:ietf:params:ppm:dap:error:";
 
 /// Ours: a tag URI (RFC 4151), so that it names without promising a web page.
@@ -222,21 +222,21 @@ impl ProblemDocument {
         self
     }
 
-    /// Names the task, in base64url without padding (DAP-18 3.6).
+    /// Names the task, in base64url without padding (DAP-18 section 3.6).
     #[must_use]
     pub fn with_task(mut self, task_id: impl fmt::Display) -> Self {
         self.task_id = Some(task_id.to_string());
         self
     }
 
-    /// Lists the code points that were not recognized (DAP-18 4.4.2.2).
+    /// Lists the code points that were not recognized (DAP-18 section 4.4.2.2).
     #[must_use]
     pub fn with_unsupported_extensions(mut self, code_points: impl Into<Vec<u16>>) -> Self {
         self.unsupported_extensions = code_points.into();
         self
     }
 
-    /// Another status. It has to be a client or server error (DAP-18 3.6); any
+    /// Another status. It has to be a client or server error (DAP-18 section 3.6); any
     /// other is taken for a fault of ours and becomes 500.
     #[must_use]
     pub fn with_status(mut self, status: StatusCode) -> Self {

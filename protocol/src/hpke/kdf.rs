@@ -25,9 +25,9 @@ const VERSION: &[u8] = b"HPKE-v1";
 const KEM: [u8; 2] = KEM_ID.to_be_bytes();
 const KDF: [u8; 2] = KDF_ID.to_be_bytes();
 const AEAD: [u8; 2] = AEAD_ID.to_be_bytes();
-/// `suite_id` inside the KEM (RFC 9180 4.1).
+/// `suite_id` inside the KEM (RFC 9180 section 4.1).
 const KEM_SUITE: &[u8] = &[b'K', b'E', b'M', KEM[0], KEM[1]];
-/// `suite_id` everywhere else (RFC 9180 5.1).
+/// `suite_id` everywhere else (RFC 9180 section 5.1).
 const HPKE_SUITE: &[u8] = &[b'H', b'P', b'K', b'E', KEM[0], KEM[1], KDF[0], KDF[1], AEAD[0], AEAD[1]];
 
 type Secret32 = Zeroizing<[u8; HASH_LEN]>;
@@ -99,14 +99,14 @@ impl Schedule {
         self.key_schedule(&self.extract_and_expand(dh, enc))
     }
 
-    /// ExtractAndExpand (RFC 9180 4.1): the KEM's shared secret.
+    /// ExtractAndExpand (RFC 9180 section 4.1): the KEM's shared secret.
     pub(super) fn extract_and_expand(&self, dh: &DhOutput, enc: &[u8; ENC_LEN]) -> Secret32 {
         let eae_prk = labeled_extract(&self.empty_salt, KEM_SUITE, b"eae_prk", dh.as_slice());
         let prk = hmac_key(eae_prk.as_slice());
         labeled_expand(&prk, KEM_SUITE, b"shared_secret", [enc, self.recipient.as_bytes()])
     }
 
-    /// KeySchedule (RFC 9180 5.1) in base mode, where the pre-shared key is empty.
+    /// KeySchedule (RFC 9180 section 5.1) in base mode, where the pre-shared key is empty.
     pub(super) fn key_schedule(&self, shared_secret: &Secret32) -> MessageKey {
         let salt = hmac_key(shared_secret.as_slice());
         let secret = labeled_extract(&salt, HPKE_SUITE, b"secret", &[]);

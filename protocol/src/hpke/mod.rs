@@ -23,11 +23,11 @@ pub use keys::{PrivateKey, PublicKey};
 pub use open::{Envelope, Opener};
 pub use seal::{Sealed, Sealer};
 
-/// DHKEM(X25519, HKDF-SHA256), RFC 9180 7.1.
+/// DHKEM(X25519, HKDF-SHA256), RFC 9180 section 7.1.
 pub const KEM_ID: u16 = 0x0020;
-/// HKDF-SHA256, RFC 9180 7.2.
+/// HKDF-SHA256, RFC 9180 section 7.2.
 pub const KDF_ID: u16 = 0x0001;
-/// AES-128-GCM, RFC 9180 7.3.
+/// AES-128-GCM, RFC 9180 section 7.3.
 pub const AEAD_ID: u16 = 0x0001;
 /// Bytes of an encapsulated key (`Nenc`), and of every X25519 key (`Npk`, `Nsk`).
 pub const ENC_LEN: usize = 32;
@@ -50,7 +50,7 @@ pub enum HpkeError {
     #[error("the private key could not be loaded; check that the process has memory left")]
     KeyRejected,
     /// The key exchange gives zero: the other party's key is a point of small order, which no
-    /// honest party makes (RFC 9180 7.1.4).
+    /// honest party makes (RFC 9180 section 7.1.4).
     #[error("the other party's X25519 key is a weak point; ask for a freshly generated key")]
     WeakKey,
     /// The ciphertext was not made for this key, `info` and associated data, or was changed on the

@@ -1,4 +1,4 @@
-//! Opening: `OpenBase` (RFC 9180 6.1), one message or many.
+//! Opening: `OpenBase` (RFC 9180 section 6.1), one message or many.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Sealing: `SealBase` (RFC 9180 6.1).
+//! Sealing: `SealBase` (RFC 9180 section 6.1).
 
 use std::fmt;
 

@@ -2,7 +2,7 @@
 //!
 //! The sealing side always uses curve25519-dalek, which needs no C compiler. The opening side uses
 //! aws-lc under the feature `open`: it is about twice as fast, and opening is what an aggregator
-//! spends its time on. Neither gives out an all-zero result (RFC 9180 7.1.4).
+//! spends its time on. Neither gives out an all-zero result (RFC 9180 section 7.1.4).
 
 #[cfg(feature = "open")]
 pub(super) use aws_lc::Secret as RecipientSecret;
