@@ -21,9 +21,9 @@ mod state;
 mod watermark;
 
 pub use aggregator::{HelperDisk, LeaderDisk, StoreOptions};
-pub(crate) use disk::sync_parent;
+pub(crate) use disk::{Disk, sync_parent};
 #[cfg(any(test, feature = "test-noise"))]
-pub use disk::{Fault, Faults, FileOp};
+pub use disk::{Fault, Faults, FileOp, MemoryDisk};
 pub use error::StoreError;
 pub use roles::{
     AggregatorStore, BatchSummary, CollectRefusal, CollectedBatch, CollectionCreated, CollectionDeleted,

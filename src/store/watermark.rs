@@ -8,16 +8,13 @@
 //! its own, so a torn write leaves the newer slot as it was.
 
 use std::{
-    fmt,
-    fs::{self, File},
-    io,
-    os::unix::fs::FileExt,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
 use super::{
     StoreError,
-    disk::{self, Disk},
+    disk::{self, Disk, DiskFile, Open},
 };
 
 const MAGIC: [u8; 8] = *b"ARRASWM1";
@@ -54,7 +51,7 @@ impl fmt::Debug for StoreId {
 /// write cannot, as the commit it belongs to was not yet reported durable.
 #[derive(Debug)]
 pub struct Watermark {
-    file: File,
+    file: DiskFile,
     path: PathBuf,
     store_id: StoreId,
     commit: u64,
@@ -85,27 +82,26 @@ impl Watermark {
         let new_path = parent.join(name);
         let write = |disk: &Disk| {
             // Never reuse what an interrupted creation left: it may be linked to the real file.
-            match fs::remove_file(&new_path) {
+            match disk.remove(&new_path) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
                 _ => {}
             }
-            let file = disk::private().create_new(true).write(true).open(&new_path)?;
-            file.set_len(2 * SLOT_STRIDE_BYTES)?;
+            let file = disk.open(&new_path, Open::New)?;
+            disk.truncate(&file, &new_path, 2 * SLOT_STRIDE_BYTES)?;
             disk.write_all_at(&file, &new_path, &encode(store_id, 0), 0)?;
             disk.sync_data(&file, &new_path)
         };
         write(&disk).map_err(|e| StoreError::io("create", &new_path, e))?;
         // A hard link, unlike a rename, fails if somebody else's watermark is there already.
-        fs::hard_link(&new_path, path).map_err(|e| StoreError::io("create", path, e))?;
-        fs::remove_file(&new_path).map_err(|e| StoreError::io("remove", &new_path, e))?;
+        disk.link(&new_path, path).map_err(|e| StoreError::io("create", path, e))?;
+        disk.remove(&new_path).map_err(|e| StoreError::io("remove", &new_path, e))?;
         disk.sync_dir(parent)?;
         Self::open_on(path, disk)
     }
 
     pub(super) fn open_on(path: &Path, disk: Disk) -> Result<Self, StoreError> {
-        let file =
-            File::options().read(true).write(true).open(path).map_err(|e| StoreError::io("open", path, e))?;
-        disk::lock(&file, path)?;
+        let file = disk.open(path, Open::Write).map_err(|e| StoreError::io("open", path, e))?;
+        file.lock(path)?;
         let slots = [read_slot(&file, path, 0)?, read_slot(&file, path, 1)?];
         let corrupt = |found| StoreError::Corrupt {
             file: path.to_owned(),
@@ -178,7 +174,7 @@ fn encode(store_id: StoreId, commit: u64) -> [u8; SLOT_BYTES] {
 }
 
 /// A slot's store and commit; `None` if it was never written, or torn.
-fn read_slot(file: &File, path: &Path, slot: u8) -> Result<Option<(StoreId, u64)>, StoreError> {
+fn read_slot(file: &DiskFile, path: &Path, slot: u8) -> Result<Option<(StoreId, u64)>, StoreError> {
     let mut bytes = [0; SLOT_BYTES];
     match file.read_exact_at(&mut bytes, u64::from(slot) * SLOT_STRIDE_BYTES) {
         Ok(()) => {}
@@ -197,6 +193,8 @@ fn read_slot(file: &File, path: &Path, slot: u8) -> Result<Option<(StoreId, u64)
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::{fs::File, os::unix::fs::FileExt as _};
 
     use super::*;
 

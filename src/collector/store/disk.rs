@@ -25,7 +25,9 @@ use super::{
     BeginError, Begun, Collection, CollectorStore, LOCATION_BYTES_MAX, REASON_CHARACTERS_MAX, Stage,
 };
 use crate::collector::release::{Draft, Release};
-use crate::store::{Entry, MAX_VALUE_BYTES, Position, Spool, SpoolOptions, State, StateBatch, StoreError};
+use crate::store::{
+    Disk, Entry, MAX_VALUE_BYTES, Position, Spool, SpoolOptions, State, StateBatch, StoreError,
+};
 
 /// What the role is called in its store.
 const ROLE: &str = "collector";
@@ -110,9 +112,7 @@ pub struct CollectorDisk {
 impl CollectorDisk {
     /// Opens the store in `dir`, or makes it; see [`State::open`] for what is refused.
     pub fn open(dir: &Path, watermark: &Path) -> Result<Self, StoreError> {
-        let state = State::open(&dir.join("state"), watermark, ROLE, CACHE_BYTES)?;
-        let spool = Spool::open(&dir.join("releases"), SpoolOptions::new(SPOOL_BYTES_MAX))?;
-        Ok(Self::of(state, spool))
+        Self::open_on(dir, watermark, Disk::default())
     }
 
     /// As [`CollectorDisk::open`], with file operations that a test makes fail.
@@ -122,14 +122,24 @@ impl CollectorDisk {
         watermark: &Path,
         faults: &std::sync::Arc<dyn crate::store::Faults>,
     ) -> Result<Self, StoreError> {
-        let state =
-            State::open_with_faults(&dir.join("state"), watermark, ROLE, CACHE_BYTES, faults.clone())?;
-        let options = SpoolOptions::new(SPOOL_BYTES_MAX).faults(faults.clone());
-        Ok(Self::of(state, Spool::open(&dir.join("releases"), options)?))
+        Self::open_on(dir, watermark, Disk::with_faults(faults.clone()))
     }
 
-    fn of(state: State, spool: Spool) -> Self {
-        Self { state, spool, finishing: Mutex::new(()) }
+    /// As [`CollectorDisk::open`], on a disk in memory.
+    #[cfg(any(test, feature = "test-noise"))]
+    pub fn open_in_memory(
+        dir: &Path,
+        watermark: &Path,
+        disk: &crate::store::MemoryDisk,
+        faults: std::sync::Arc<dyn crate::store::Faults>,
+    ) -> Result<Self, StoreError> {
+        Self::open_on(dir, watermark, Disk::in_memory(disk, faults))
+    }
+
+    fn open_on(dir: &Path, watermark: &Path, disk: Disk) -> Result<Self, StoreError> {
+        let state = State::open_on(&dir.join("state"), watermark, ROLE, CACHE_BYTES, disk.clone())?;
+        let spool = Spool::open(&dir.join("releases"), SpoolOptions::new(SPOOL_BYTES_MAX).on(disk))?;
+        Ok(Self { state, spool, finishing: Mutex::new(()) })
     }
 
     /// The window under way or released that shares a time with this one.

@@ -13,6 +13,8 @@ use super::seen::{Seen, Stage};
 use super::{Setup, StoreOptions};
 use crate::privacy::gate::Terms;
 use crate::privacy::ledger::{BudgetSource, Epoch};
+#[cfg(any(test, feature = "test-noise"))]
+use crate::store::disk::Disk;
 use crate::store::{
     AggregatorStore, BatchSummary, CollectRefusal, CollectedBatch, HelperStore, Position, PrepareJob,
     PreparedJob, ReportKey, RequestKey, Spool, StateBatch, StoreError, TaskRecord,
@@ -42,7 +44,19 @@ impl HelperDisk {
         options: &StoreOptions,
         faults: std::sync::Arc<dyn crate::store::Faults>,
     ) -> Result<Self, StoreError> {
-        Self::open_on(&Setup { faults: Some(faults), ..Setup::new(options) })
+        Self::open_on(&Setup { disk: Disk::with_faults(faults), ..Setup::new(options) })
+    }
+
+    /// As [`Self::open`], on a disk in memory and with segments of so many bytes.
+    #[cfg(any(test, feature = "test-noise"))]
+    pub fn open_in_memory(
+        options: &StoreOptions,
+        disk: &crate::store::MemoryDisk,
+        faults: std::sync::Arc<dyn crate::store::Faults>,
+        segment_bytes: u64,
+    ) -> Result<Self, StoreError> {
+        let disk = Disk::in_memory(disk, faults);
+        Self::open_on(&Setup { segment_bytes, disk, ..Setup::new(options) })
     }
 
     pub(super) fn open_on(setup: &Setup<'_>) -> Result<Self, StoreError> {

@@ -17,6 +17,8 @@ use super::uploads::{Intake, LeaderPart, Quota, key_of};
 use super::{Setup, StoreOptions};
 use crate::privacy::gate::Terms;
 use crate::privacy::ledger::{BudgetSource, Epoch};
+#[cfg(any(test, feature = "test-noise"))]
+use crate::store::disk::Disk;
 use crate::store::{
     AggregatorStore, BatchSummary, CollectRefusal, CollectedBatch, CollectionCreated, CollectionDeleted,
     CollectionJob, CollectionState, JobDraft, JobNumber, JobSums, LeaderStore, NewReport, OpenJob, Position,
@@ -79,7 +81,19 @@ impl LeaderDisk {
         options: &StoreOptions,
         faults: Arc<dyn crate::store::Faults>,
     ) -> Result<Self, StoreError> {
-        Self::open_on(&Setup { faults: Some(faults), ..Setup::new(options) })
+        Self::open_on(&Setup { disk: Disk::with_faults(faults), ..Setup::new(options) })
+    }
+
+    /// As [`Self::open`], on a disk in memory and with segments of so many bytes.
+    #[cfg(any(test, feature = "test-noise"))]
+    pub fn open_in_memory(
+        options: &StoreOptions,
+        disk: &crate::store::MemoryDisk,
+        faults: std::sync::Arc<dyn crate::store::Faults>,
+        segment_bytes: u64,
+    ) -> Result<Self, StoreError> {
+        let disk = Disk::in_memory(disk, faults);
+        Self::open_on(&Setup { segment_bytes, disk, ..Setup::new(options) })
     }
 
     pub(super) fn open_on(setup: &Setup<'_>) -> Result<Self, StoreError> {
@@ -107,7 +121,7 @@ fn load(
     seen: Seen,
 ) -> Result<(LeaderMemory, LeaderPart), StoreError> {
     let dir = reports.dir_of(task);
-    if !dir.is_dir() {
+    if !reports.options.exists(&dir) {
         return Err(lost(dir, "the directory of a task's reports is missing"));
     }
     let part = reports.open(task)?;

@@ -35,13 +35,9 @@ mod uploads;
 
 use std::path::{Path, PathBuf};
 
-#[cfg(any(test, feature = "test-noise"))]
-use std::sync::Arc;
-
 pub use self::helper::HelperDisk;
 pub use self::leader::LeaderDisk;
-#[cfg(any(test, feature = "test-noise"))]
-use crate::store::Faults;
+use crate::store::disk::Disk;
 use crate::store::{DEFAULT_SEGMENT_BYTES, SpoolOptions, State, StoreError};
 
 /// The spools of jobs and answers stop when the file system has less than this left: later than those of
@@ -69,8 +65,7 @@ pub struct StoreOptions {
 struct Setup<'a> {
     options: &'a StoreOptions,
     segment_bytes: u64,
-    #[cfg(any(test, feature = "test-noise"))]
-    faults: Option<Arc<dyn Faults>>,
+    disk: Disk,
 }
 
 impl<'a> Setup<'a> {
@@ -79,27 +74,17 @@ impl<'a> Setup<'a> {
             options,
             // Whole segments are deleted, so a small limit needs small ones.
             segment_bytes: (options.max_bytes / 4).clamp(SEGMENT_BYTES_MIN, DEFAULT_SEGMENT_BYTES),
-            #[cfg(any(test, feature = "test-noise"))]
-            faults: None,
+            disk: Disk::default(),
         }
     }
 
     fn state(&self, dir: &Path, role: &str) -> Result<State, StoreError> {
         let StoreOptions { watermark, cache_bytes, .. } = self.options;
-        #[cfg(any(test, feature = "test-noise"))]
-        if let Some(faults) = &self.faults {
-            return State::open_with_faults(dir, watermark, role, *cache_bytes, Arc::clone(faults));
-        }
-        State::open(dir, watermark, role, *cache_bytes)
+        State::open_on(dir, watermark, role, *cache_bytes, self.disk.clone())
     }
 
     fn spool(&self, max_bytes: u64) -> SpoolOptions {
-        let options = SpoolOptions::new(max_bytes).segment_bytes(self.segment_bytes);
-        #[cfg(any(test, feature = "test-noise"))]
-        if let Some(faults) = &self.faults {
-            return options.faults(Arc::clone(faults));
-        }
-        options
+        SpoolOptions::new(max_bytes).segment_bytes(self.segment_bytes).on(self.disk.clone())
     }
 
     /// For what is needed to work off what was taken in.

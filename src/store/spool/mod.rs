@@ -11,23 +11,16 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
-    fmt,
-    fs::{self, File},
-    io,
+    fmt, io,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-#[cfg(any(test, feature = "test-noise"))]
-use std::sync::Arc;
-
 use self::frame::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FrameHeader};
 pub use self::read::RangeReader;
-#[cfg(any(test, feature = "test-noise"))]
-use super::disk::Faults;
 use super::{
     StoreError,
-    disk::{self, Disk},
+    disk::{Disk, DiskFile, Open},
 };
 
 /// The largest record. A body is at most what one HTTP request carries.
@@ -129,8 +122,19 @@ impl SpoolOptions {
     /// Lets a test make file operations fail.
     #[cfg(any(test, feature = "test-noise"))]
     #[must_use]
-    pub fn faults(mut self, faults: Arc<dyn Faults>) -> Self {
-        self.disk = Disk::with_faults(faults);
+    pub fn faults(self, faults: std::sync::Arc<dyn super::Faults>) -> Self {
+        self.on(Disk::with_faults(faults))
+    }
+
+    /// Whether there is a spool, or anything else, in `dir`.
+    pub(crate) fn exists(&self, dir: &Path) -> bool {
+        self.disk.exists(dir)
+    }
+
+    /// On this disk.
+    #[must_use]
+    pub(crate) fn on(mut self, disk: Disk) -> Self {
+        self.disk = disk;
         self
     }
 }
@@ -147,11 +151,11 @@ pub struct Spool {
     /// What readers see. Locked for moments only, never across a file operation.
     index: RwLock<Index>,
     /// Keeps other processes out as long as it is open.
-    _lock: File,
+    _lock: DiskFile,
 }
 
 struct Writer {
-    file: File,
+    file: DiskFile,
     path: PathBuf,
     buffer: Vec<u8>,
     in_doubt: bool,
@@ -286,7 +290,7 @@ impl Spool {
             Ok(file) => writer.file = file,
             Err(e) => {
                 // If it stays, it is an empty last segment, which opening and rolling both accept.
-                let _ = fs::remove_file(&path);
+                let _ = self.options.disk.remove(&path);
                 return Err(e);
             }
         }
@@ -323,7 +327,7 @@ impl Spool {
         // Oldest first, so that a crash leaves no gap.
         for segment in &doomed {
             let path = segment_path(&self.dir, *segment);
-            match fs::remove_file(&path) {
+            match self.options.disk.remove(&path) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
                     return Err(StoreError::io("delete", &path, e));
                 }
@@ -415,10 +419,10 @@ fn segment_path(dir: &Path, number: u32) -> PathBuf {
 }
 
 /// Makes an empty segment that survives a crash.
-fn create_segment(disk: &Disk, dir: &Path, number: u32) -> Result<File, StoreError> {
+fn create_segment(disk: &Disk, dir: &Path, number: u32) -> Result<DiskFile, StoreError> {
     let path = segment_path(dir, number);
     let create = || {
-        let file = disk::private().create(true).truncate(true).write(true).open(&path)?;
+        let file = disk.open(&path, Open::Empty)?;
         disk.write_all_at(&file, &path, &frame::file_header(number), 0)?;
         disk.sync_data(&file, &path)?;
         Ok(file)

@@ -1,9 +1,7 @@
 //! Reading records back, one by one or in order.
 
 use std::{
-    fs::File,
     io::{self, BufReader, Read},
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +10,10 @@ use super::{
     frame::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FrameHeader, file_header},
     offset_of, segment_path,
 };
-use crate::store::StoreError;
+use crate::store::{
+    StoreError,
+    disk::{DiskFile, Open},
+};
 
 /// Sequential reads go to the disk in pieces of this size.
 const READ_BUFFER_BYTES: usize = 1 << 20;
@@ -55,7 +56,7 @@ impl Spool {
     }
 
     /// The header of the frame at a position, and the file that it is in.
-    fn frame_at(&self, position: Position) -> Result<(File, PathBuf, FrameHeader), StoreError> {
+    fn frame_at(&self, position: Position) -> Result<(DiskFile, PathBuf, FrameHeader), StoreError> {
         let len = self.index().len_of(position.segment);
         let header_end = u64::from(position.offset) + u64::from(FRAME_HEADER_BYTES);
         let Some(len) = len.filter(|len| header_end <= u64::from(*len)) else {
@@ -71,8 +72,8 @@ impl Spool {
         Ok((file, path, header))
     }
 
-    fn open_segment(&self, path: &Path, position: Position) -> Result<File, StoreError> {
-        File::open(path).map_err(|e| match e.kind() {
+    fn open_segment(&self, path: &Path, position: Position) -> Result<DiskFile, StoreError> {
+        self.options.disk.open(path, Open::Read).map_err(|e| match e.kind() {
             // Deleted since we looked; if the index still has it, somebody else removed it.
             io::ErrorKind::NotFound if self.index().len_of(position.segment).is_none() => {
                 self.no_record(position)
@@ -171,7 +172,7 @@ impl Iterator for RangeReader<'_> {
 /// is there may be cut off and written anew.
 #[derive(Debug)]
 struct DurablePart {
-    file: File,
+    file: DiskFile,
     offset: u64,
     len: u64,
 }
@@ -197,7 +198,7 @@ pub(super) struct SegmentReader {
 
 impl SegmentReader {
     /// Checks the file's header and goes to a frame.
-    pub(super) fn new(file: File, path: PathBuf, next: Position) -> Result<Self, StoreError> {
+    pub(super) fn new(file: DiskFile, path: PathBuf, next: Position) -> Result<Self, StoreError> {
         let mut header = [0; FILE_HEADER_BYTES as usize];
         let at_header = Position::new(next.segment, 0);
         file.read_exact_at(&mut header, 0).map_err(|e| read_error(&path, at_header, e))?;

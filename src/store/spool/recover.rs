@@ -2,8 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    os::unix::fs::FileExt,
     path::Path,
     sync::{Mutex, RwLock},
 };
@@ -14,7 +12,10 @@ use super::{
     read::SegmentReader,
     segment_path,
 };
-use crate::store::{StoreError, disk};
+use crate::store::{
+    StoreError,
+    disk::{Disk, DiskFile, Open},
+};
 
 impl Spool {
     /// Opens the spool in `dir`, or makes one.
@@ -27,8 +28,8 @@ impl Spool {
     /// others, or the last segment is damaged in a part that had been acknowledged.
     pub fn open(dir: &Path, options: SpoolOptions) -> Result<Self, StoreError> {
         options.disk.create_dir(dir)?;
-        let lock = disk::lock_dir(dir)?;
-        let mut sealed = list_segments(dir)?;
+        let lock = options.disk.lock_dir(dir)?;
+        let mut sealed = list_segments(&options.disk, dir)?;
         let (active, file, active_len) = match sealed.pop_last() {
             Some((number, len)) => {
                 let (file, len) = recover_last(&options, dir, number, len)?;
@@ -50,20 +51,18 @@ impl Spool {
 }
 
 /// Numbers and lengths of the segment files.
-fn list_segments(dir: &Path) -> Result<BTreeMap<u32, u32>, StoreError> {
+fn list_segments(disk: &Disk, dir: &Path) -> Result<BTreeMap<u32, u32>, StoreError> {
     let mut segments = BTreeMap::new();
     let io = |e| StoreError::io("list", dir, e);
-    for entry in fs::read_dir(dir).map_err(io)? {
-        let entry = entry.map_err(io)?;
-        let name = entry.file_name();
+    for (name, len) in disk.list(dir).map_err(io)? {
+        let path = dir.join(&name);
         let number =
             name.to_str().and_then(|name| name.strip_suffix(".seg")).and_then(|stem| stem.parse().ok());
-        let Some(number) = number.filter(|number| segment_path(dir, *number) == entry.path()) else {
+        let Some(number) = number.filter(|number| segment_path(dir, *number) == path) else {
             continue;
         };
-        let len = entry.metadata().map_err(io)?.len();
         let len = u32::try_from(len).map_err(|_| StoreError::Corrupt {
-            file: entry.path(),
+            file: path,
             offset: len,
             found: "the file is larger than any segment",
             advice: "Another program wrote to it; bring the file back from a copy",
@@ -88,11 +87,11 @@ fn recover_last(
     dir: &Path,
     number: u32,
     len: u32,
-) -> Result<(File, u32), StoreError> {
+) -> Result<(DiskFile, u32), StoreError> {
     let path = segment_path(dir, number);
     let io = |e| StoreError::io("recover", &path, e);
-    let file = File::options().read(true).write(true).open(&path).map_err(io)?;
-    let good_len = match scan(&path, number, len) {
+    let file = options.disk.open(&path, Open::Write).map_err(io)?;
+    let good_len = match scan(&options.disk, &path, number, len) {
         Ok(()) => len,
         Err((good_len, StoreError::Corrupt { file: damaged, offset, found, advice })) => {
             let mut tail = vec![0; (len - good_len) as usize];
@@ -123,8 +122,8 @@ fn recover_last(
 }
 
 /// Reads a whole segment. On a bad frame: the length of what is good before it, and why.
-fn scan(path: &Path, number: u32, len: u32) -> Result<(), (u32, StoreError)> {
-    let open = File::open(path).map_err(|e| StoreError::io("open", path, e));
+fn scan(disk: &Disk, path: &Path, number: u32, len: u32) -> Result<(), (u32, StoreError)> {
+    let open = disk.open(path, Open::Read).map_err(|e| StoreError::io("open", path, e));
     let first = Position::new(number, FILE_HEADER_BYTES);
     let mut reader =
         open.and_then(|file| SegmentReader::new(file, path.to_owned(), first)).map_err(|e| (0, e))?;

@@ -1,6 +1,12 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
 
 use super::*;
 use crate::store::{Fault, FileOp};

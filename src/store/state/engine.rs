@@ -1,13 +1,20 @@
-//! Opening what a state stands on: the watermark and sled.
+//! What a state stands on: the watermark, and sled; in simulations a table in memory in sled's place.
 
 use std::{
+    collections::BTreeMap,
+    ops::Bound,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     thread,
     time::Duration,
 };
 
-use crate::store::{StoreError, StoreId, Watermark, disk::Disk};
+#[cfg(any(test, feature = "test-noise"))]
+use crate::store::disk::MemoryTable;
+use crate::store::{
+    StoreError, StoreId, Watermark,
+    disk::{Disk, DiskFile, Open},
+};
 
 /// sled divides its cache among 256 shards; below this they hold nothing.
 const CACHE_BYTES_MIN: u64 = 1 << 20;
@@ -24,7 +31,7 @@ pub(super) fn open_watermark(
     path: &Path,
     disk: &Disk,
 ) -> Result<Watermark, StoreError> {
-    let store_exists = log_path.exists();
+    let store_exists = disk.exists(log_path);
     match Watermark::open_on(path, disk.clone()) {
         Ok(watermark) if !store_exists && watermark.commit() > 0 => {
             Err(StoreError::BehindWatermark { dir: dir.to_owned(), store: 0, watermark: watermark.commit() })
@@ -41,8 +48,117 @@ pub(super) fn open_watermark(
     }
 }
 
+/// The rows of a state and what makes them durable.
+pub(super) enum Engine {
+    Sled {
+        db: sled::Db,
+        /// sled's log; opened before anything is written, see the module above.
+        log: DiskFile,
+    },
+    #[cfg(any(test, feature = "test-noise"))]
+    Memory(MemoryTable),
+}
+
+impl Engine {
+    /// Opens the rows in `dir`, or makes an empty table of them.
+    pub(super) fn open(
+        dir: &Path,
+        log_path: &Path,
+        cache_bytes: u64,
+        disk: &Disk,
+    ) -> Result<Self, StoreError> {
+        #[cfg(any(test, feature = "test-noise"))]
+        if let Some(table) = disk.open_table(log_path) {
+            return table.map(Self::Memory).map_err(|e| StoreError::io("open", log_path, e));
+        }
+        let db = open_sled(dir, cache_bytes)?;
+        let log = disk.open(log_path, Open::Write).map_err(|e| StoreError::io("open", log_path, e))?;
+        Ok(Self::Sled { db, log })
+    }
+
+    /// The value of a key.
+    pub(super) fn get(&self, dir: &Path, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
+        match self {
+            Self::Sled { db, .. } => db.get(key).map_err(|e| engine_error(dir, e)),
+            #[cfg(any(test, feature = "test-noise"))]
+            Self::Memory(table) => {
+                let value = table.get(key).map_err(|e| StoreError::io("use the store in", dir, e))?;
+                Ok(value.map(sled::IVec::from))
+            }
+        }
+    }
+
+    /// Gives the rows from a key on to `each`, until it returns false.
+    pub(super) fn scan(
+        &self,
+        dir: &Path,
+        from: Bound<&[u8]>,
+        mut each: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Sled { db, .. } => {
+                for entry in db.range::<&[u8], _>((from, Bound::Unbounded)) {
+                    let (key, value) = entry.map_err(|e| engine_error(dir, e))?;
+                    if !each(&key, &value) {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+            #[cfg(any(test, feature = "test-noise"))]
+            Self::Memory(table) => {
+                table.scan(from, each).map_err(|e| StoreError::io("use the store in", dir, e))
+            }
+        }
+    }
+
+    /// Changes rows, all or none; not durable yet.
+    #[cfg_attr(
+        not(any(test, feature = "test-noise")),
+        allow(unused_variables, reason = "sled writes to its files by itself")
+    )]
+    pub(super) fn apply(
+        &self,
+        dir: &Path,
+        log_path: &Path,
+        disk: &Disk,
+        writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Sled { db, .. } => {
+                let mut batch = sled::Batch::default();
+                for (key, value) in writes {
+                    match value {
+                        Some(value) => batch.insert(key, value),
+                        None => batch.remove(key),
+                    }
+                }
+                db.apply_batch(batch).map_err(|e| engine_error(dir, e))
+            }
+            #[cfg(any(test, feature = "test-noise"))]
+            Self::Memory(table) => disk
+                .write_table(table, log_path, &writes)
+                .map_err(|e| StoreError::io("use the store in", dir, e)),
+        }
+    }
+
+    /// When it returns, what was applied survives a loss of power.
+    pub(super) fn make_durable(&self, dir: &Path, log_path: &Path, disk: &Disk) -> Result<(), StoreError> {
+        match self {
+            Self::Sled { db, log } => {
+                db.flush().map_err(|e| engine_error(dir, e))?;
+                disk.sync_data(log, log_path).map_err(|e| StoreError::io("sync", log_path, e))
+            }
+            #[cfg(any(test, feature = "test-noise"))]
+            Self::Memory(table) => {
+                disk.sync_table(table, log_path).map_err(|e| StoreError::io("sync", log_path, e))
+            }
+        }
+    }
+}
+
 /// Opens sled. It panics on some damage; that is an error here.
-pub(super) fn open_engine(dir: &Path, cache_bytes: u64) -> Result<sled::Db, StoreError> {
+pub(super) fn open_sled(dir: &Path, cache_bytes: u64) -> Result<sled::Db, StoreError> {
     let config = sled::Config::new()
         .path(dir)
         .cache_capacity(cache_bytes.max(CACHE_BYTES_MIN))
@@ -66,7 +182,7 @@ pub(super) fn open_engine(dir: &Path, cache_bytes: u64) -> Result<sled::Db, Stor
 }
 
 /// Sorts an error of sled in `dir`.
-pub(super) fn engine_error(dir: &Path, e: sled::Error) -> StoreError {
+fn engine_error(dir: &Path, e: sled::Error) -> StoreError {
     match e {
         // sled gives its failure to lock no kind of its own.
         sled::Error::Io(e) if e.to_string().contains("could not acquire lock") => {

@@ -31,7 +31,6 @@ mod tests;
 
 use std::{
     fmt,
-    fs::File,
     ops::Bound,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
@@ -44,13 +43,13 @@ pub use self::batch::{MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, StateBatc
 use self::{
     batch::RESERVED_PREFIX,
     digest::{DIGEST_BYTES, Digest},
-    engine::{corrupt, engine_error, open_engine, open_watermark},
+    engine::{Engine, corrupt, open_watermark},
 };
 #[cfg(any(test, feature = "test-noise"))]
 use super::disk::Faults;
 use super::{
     StoreError, StoreId, Watermark,
-    disk::{self, Disk},
+    disk::{Disk, DiskFile},
 };
 
 /// The layout of keys and values that this version reads and writes.
@@ -83,9 +82,8 @@ impl Committed {
 
 /// An open store of one role. Any number of threads may share it.
 pub struct State {
-    db: sled::Db,
+    engine: Engine,
     dir: PathBuf,
-    log: File,
     log_path: PathBuf,
     store_id: StoreId,
     disk: Disk,
@@ -95,7 +93,7 @@ pub struct State {
     /// is applied until it is durable, so that no reader sees what a crash could take back.
     shown: RwLock<Shown>,
     /// Keeps other processes out as long as it is open.
-    _lock: File,
+    _lock: DiskFile,
 }
 
 struct Writer {
@@ -135,7 +133,8 @@ impl State {
         Self::open_on(dir, watermark_path, role, cache_bytes, Disk::with_faults(faults))
     }
 
-    fn open_on(
+    /// As [`State::open`], on this disk.
+    pub(crate) fn open_on(
         dir: &Path,
         watermark_path: &Path,
         role: &str,
@@ -143,19 +142,13 @@ impl State {
         disk: Disk,
     ) -> Result<Self, StoreError> {
         disk.create_dir(dir)?;
-        let lock = disk::lock_dir(dir)?;
+        let lock = disk.lock_dir(dir)?;
         let log_path = dir.join("db");
         let watermark = open_watermark(dir, &log_path, watermark_path, &disk)?;
-        let db = open_engine(dir, cache)?;
-        let log = File::options()
-            .read(true)
-            .write(true)
-            .open(&log_path)
-            .map_err(|e| StoreError::io("open", &log_path, e))?;
+        let engine = Engine::open(dir, &log_path, cache, &disk)?;
         let state = Self {
-            db,
+            engine,
             dir: dir.to_owned(),
-            log,
             log_path,
             store_id: watermark.store_id(),
             disk,
@@ -174,7 +167,7 @@ impl State {
         self.make_durable()?;
         self.disk.sync_dir(&self.dir)?;
         let mut guard = self.lock();
-        let (commit, digest) = match self.db.get(COMMIT_KEY).map_err(|e| engine_error(&self.dir, e))? {
+        let (commit, digest) = match self.engine.get(&self.dir, COMMIT_KEY)? {
             Some(bytes) => {
                 let bytes =
                     <[u8; 8 + DIGEST_BYTES]>::try_from(bytes.as_ref()).map_err(|_| self.malformed())?;
@@ -184,7 +177,7 @@ impl State {
             None => (0, Digest::default().to_bytes().to_vec()),
         };
         let watermark = guard.writer.watermark.commit();
-        let identity = self.db.get(IDENTITY_KEY).map_err(|e| engine_error(&self.dir, e))?;
+        let identity = self.engine.get(&self.dir, IDENTITY_KEY)?;
         if let Some(identity) = &identity {
             self.compare_identity(identity, role)?;
         }
@@ -242,7 +235,7 @@ impl State {
     /// durable; a decision that a commit is based on belongs under [`State::lock`].
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let _shown = self.durable()?;
-        let value = self.db.get(key).map_err(|e| engine_error(&self.dir, e))?;
+        let value = self.engine.get(&self.dir, key)?;
         Ok(value.map(|value| value.to_vec()))
     }
 
@@ -262,14 +255,17 @@ impl State {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix),
         };
-        self.db
-            .range::<&[u8], _>((from, Bound::Unbounded))
-            .take_while(|entry| entry.as_ref().map_or(true, |(key, _)| key.starts_with(prefix)))
-            .filter(|entry| entry.as_ref().map_or(true, |(key, _)| key.first() != Some(&RESERVED_PREFIX)))
-            .take(limit)
-            .map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec())))
-            .collect::<Result<_, _>>()
-            .map_err(|e| engine_error(&self.dir, e))
+        let mut entries = Vec::new();
+        self.engine.scan(&self.dir, from, |key, value| {
+            if entries.len() == limit || !key.starts_with(prefix) {
+                return false;
+            }
+            if key.first() != Some(&RESERVED_PREFIX) {
+                entries.push((key.to_vec(), value.to_vec()));
+            }
+            true
+        })?;
+        Ok(entries)
     }
 
     /// Waits for its turn to change the store. What is read through the guard cannot change
@@ -292,19 +288,18 @@ impl State {
     }
 
     fn make_durable(&self) -> Result<(), StoreError> {
-        self.db.flush().map_err(|e| engine_error(&self.dir, e))?;
-        self.disk.sync_data(&self.log, &self.log_path).map_err(|e| StoreError::io("sync", &self.log_path, e))
+        self.engine.make_durable(&self.dir, &self.log_path, &self.disk)
     }
 
     /// The digest of what is there, all of it read.
     fn digest_entries(&self) -> Result<Digest, StoreError> {
         let mut digest = Digest::default();
-        for entry in self.db.iter() {
-            let (key, value) = entry.map_err(|e| engine_error(&self.dir, e))?;
+        self.engine.scan(&self.dir, Bound::Unbounded, |key, value| {
             if key != COMMIT_KEY {
-                digest.add(&key, &value);
+                digest.add(key, value);
             }
-        }
+            true
+        })?;
         Ok(digest)
     }
 
@@ -369,7 +364,7 @@ impl StateGuard<'_> {
         let mut shown = state.shown.write().unwrap_or_else(PoisonError::into_inner);
         // Until the last line, an error or a panic leaves the store in doubt.
         shown.in_doubt = true;
-        state.db.apply_batch(writes).map_err(|e| engine_error(&state.dir, e))?;
+        state.engine.apply(&state.dir, &state.log_path, &state.disk, writes)?;
         state.make_durable()?;
         // The batch is durable. A crash here leaves the store one commit ahead of its
         // watermark, which the next opening takes as it is.
@@ -380,23 +375,23 @@ impl StateGuard<'_> {
         Ok(Committed { commit })
     }
 
-    /// sled's form of a batch, with the commit's own entry, and the digest after it.
-    fn prepare(&self, batch: StateBatch, commit: u64) -> Result<(sled::Batch, Digest), StoreError> {
+    /// The writes of a batch, with the commit's own entry, and the digest after it.
+    fn prepare(&self, batch: StateBatch, commit: u64) -> Result<(Writes, Digest), StoreError> {
         let mut digest = self.writer.digest;
-        let mut writes = sled::Batch::default();
-        for (key, value) in batch.into_writes() {
-            if let Some(old) = self.state.db.get(&key).map_err(|e| engine_error(&self.state.dir, e))? {
-                digest.remove(&key, &old);
+        let mut writes = batch.into_writes();
+        for (key, value) in &writes {
+            if let Some(old) = self.state.engine.get(&self.state.dir, key)? {
+                digest.remove(key, &old);
             }
-            match value {
-                Some(value) => {
-                    digest.add(&key, &value);
-                    writes.insert(key, value);
-                }
-                None => writes.remove(key),
+            if let Some(value) = value {
+                digest.add(key, value);
             }
         }
-        writes.insert(COMMIT_KEY, [commit.to_be_bytes().as_slice(), &digest.to_bytes()].concat());
+        let last = [commit.to_be_bytes().as_slice(), &digest.to_bytes()].concat();
+        writes.insert(COMMIT_KEY.to_vec(), Some(last));
         Ok((writes, digest))
     }
 }
+
+/// The new value of each changed key; `None` removes it.
+type Writes = std::collections::BTreeMap<Vec<u8>, Option<Vec<u8>>>;

@@ -1,15 +1,23 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    fs,
+    fs::{self, File},
     os::unix::fs::FileExt,
     sync::atomic::{AtomicU8, Ordering},
 };
 
+use super::engine::open_sled;
 use super::*;
 use crate::store::{Fault, FileOp};
 
 const CACHE: u64 = 4 << 20;
+
+fn sled_of(state: &State) -> &sled::Db {
+    match &state.engine {
+        Engine::Sled { db, .. } => db,
+        Engine::Memory(_) => panic!("these tests are about sled"),
+    }
+}
 
 struct Place {
     dir: tempfile::TempDir,
@@ -262,14 +270,14 @@ fn one_process_one_role_one_schema() {
     let place = Place::new();
     let state = place.open();
     assert!(matches!(place.try_open(), Err(StoreError::Locked { .. })));
-    let identity = state.db.get(IDENTITY_KEY).unwrap().unwrap().to_vec();
+    let identity = sled_of(&state).get(IDENTITY_KEY).unwrap().unwrap().to_vec();
     drop(state);
     let wrong_role = State::open(&place.store(), &place.watermark(), "helper", CACHE);
     assert!(matches!(wrong_role, Err(StoreError::WrongRole { found, .. }) if found == "leader"));
     for schema in [SCHEMA_VERSION + 1, SCHEMA_VERSION - 1] {
         let state = place.open();
         let other = [&schema.to_be_bytes(), &identity[4..]].concat();
-        state.db.insert(IDENTITY_KEY, other).unwrap();
+        sled_of(&state).insert(IDENTITY_KEY, other).unwrap();
         drop(state);
         let refused = place.try_open().unwrap_err();
         assert!(match refused {
@@ -277,7 +285,7 @@ fn one_process_one_role_one_schema() {
             StoreError::SchemaTooOld { found, expected } => found < expected && found == schema,
             _ => false,
         });
-        let db = open_engine(&place.store(), CACHE).unwrap();
+        let db = open_sled(&place.store(), CACHE).unwrap();
         db.insert(IDENTITY_KEY, identity.as_slice()).unwrap();
     }
     drop(place.open());
@@ -385,9 +393,9 @@ fn damage_in_the_log_is_not_passed_over() {
 #[test]
 fn a_lost_or_stale_entry_is_noticed() {
     let changes: [fn(&State); 3] = [
-        |state| drop(state.db.remove(b"b").unwrap()),
-        |state| drop(state.db.insert(b"b", b"1").unwrap()),
-        |state| drop(state.db.insert(b"d", b"1").unwrap()),
+        |state| drop(sled_of(state).remove(b"b").unwrap()),
+        |state| drop(sled_of(state).insert(b"b", b"1").unwrap()),
+        |state| drop(sled_of(state).insert(b"d", b"1").unwrap()),
     ];
     for change in changes {
         let place = Place::new();

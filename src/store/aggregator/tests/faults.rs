@@ -52,8 +52,8 @@ impl Faults for Countdown {
     }
 }
 
-/// A failing disk, and a full one that takes a part of a write.
-const FAULTS: [Fault; 2] = [Fault::Errno(EIO), Fault::Short(90, ENOSPC)];
+/// A failing disk, one that fails after it has done what it was asked, and a full one that takes a part of a write.
+const FAULTS: [Fault; 3] = [Fault::Errno(EIO), Fault::Late(EIO), Fault::Short(90, ENOSPC)];
 
 /// Makes every operation of `act` fail in every way. `act` must do nothing where it was done.
 fn fail_everywhere<S, V: PartialEq + Debug>(
@@ -303,12 +303,8 @@ fn the_helpers_jobs_and_batches() {
 fn moving_a_response() {
     let task = histogram();
     let open = |place: &Place| {
-        HelperDisk::open_on(&Setup {
-            segment_bytes: 200,
-            faults: place.faults.clone(),
-            ..Setup::new(&place.options())
-        })
-        .unwrap()
+        HelperDisk::open_on(&Setup { segment_bytes: 200, disk: place.disk(), ..Setup::new(&place.options()) })
+            .unwrap()
     };
     let job = |helper: &HelperDisk, number: u8| {
         let reports = keys(u32::from(number) * 10..u32::from(number) * 10 + 5, number.into());

@@ -27,6 +27,7 @@ use arras_protocol::verification::BatchBucket;
 use super::{HelperDisk, LeaderDisk, Setup, StoreOptions};
 use crate::privacy::gate::Terms;
 use crate::privacy::ledger::{BudgetSource, SourceRules};
+use crate::store::disk::Disk;
 use crate::store::{
     AggregatorStore as _, Faults, JobNumber, JobSums, LeaderStore as _, NewReport, ReportKey, RequestKey,
     StoreError, TaskRecord,
@@ -68,10 +69,14 @@ impl Place {
         }
     }
 
+    fn disk(&self) -> Disk {
+        self.faults.clone().map_or_else(Disk::default, Disk::with_faults)
+    }
+
     fn try_leader(&self) -> Result<LeaderDisk, StoreError> {
         let options = self.options();
         let segment_bytes = self.segment_bytes;
-        LeaderDisk::open_on(&Setup { segment_bytes, faults: self.faults.clone(), ..Setup::new(&options) })
+        LeaderDisk::open_on(&Setup { segment_bytes, disk: self.disk(), ..Setup::new(&options) })
     }
 
     fn leader(&self) -> LeaderDisk {
@@ -81,8 +86,7 @@ impl Place {
     fn helper(&self) -> HelperDisk {
         let options = self.options();
         let segment_bytes = self.segment_bytes;
-        HelperDisk::open_on(&Setup { segment_bytes, faults: self.faults.clone(), ..Setup::new(&options) })
-            .unwrap()
+        HelperDisk::open_on(&Setup { segment_bytes, disk: self.disk(), ..Setup::new(&options) }).unwrap()
     }
 }
 
