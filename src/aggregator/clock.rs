@@ -1,12 +1,17 @@
 //! Time, passed in.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Tells the time.
 pub trait Clock: Send + Sync {
     /// POSIX seconds.
     fn now(&self) -> u64;
+
+    /// The time since 1970, as finely as it is known.
+    fn since_epoch(&self) -> Duration {
+        Duration::from_secs(self.now())
+    }
 }
 
 /// The operating system's clock.
@@ -15,9 +20,13 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> u64 {
+        self.since_epoch().as_secs()
+    }
+
+    fn since_epoch(&self) -> Duration {
         // A clock before 1970 is broken; taking it for 1970 makes every report too early, which is an error that
         // somebody sees.
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 }
 

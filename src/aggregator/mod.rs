@@ -16,6 +16,8 @@ pub use api::hpke_config_response;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use ids::IdKey;
 pub use registry::{Collectors, ProvisionedTask, RegisteredCollector, Registry};
+#[cfg(any(test, feature = "test-noise"))]
+pub use work::block_inline;
 
 use arras_protocol::messages::Time;
 use arras_protocol::task::Task;

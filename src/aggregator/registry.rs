@@ -1,6 +1,6 @@
 //! Which tasks an aggregator takes part in, and for whom.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, RwLock};
 
 use arras_protocol::codec::Encode as _;
@@ -96,7 +96,7 @@ pub struct Registry {
     collectors: Collectors,
     verify_secrets: Vec<(u8, VerifySecret)>,
     store: Arc<dyn AggregatorStore>,
-    tasks: RwLock<HashMap<TaskId, Arc<ProvisionedTask>>>,
+    tasks: RwLock<BTreeMap<TaskId, Arc<ProvisionedTask>>>,
     /// Tasks of the folder that cannot be used, and why: for the log.
     left_out: Mutex<HashMap<TaskId, String>>,
     /// When a missing task was last looked for, by POSIX second; owned by `get`.
@@ -146,7 +146,7 @@ impl Registry {
         Ok(self.all())
     }
 
-    /// All tasks taken part in.
+    /// All tasks taken part in, in the order of their ids.
     pub fn all(&self) -> Vec<Arc<ProvisionedTask>> {
         let tasks = self.tasks.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         tasks.values().cloned().collect()

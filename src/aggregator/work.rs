@@ -12,6 +12,13 @@ const REPORTS_PER_PIECE: usize = 32;
 /// # Panics
 /// Goes on with the panic of `work`, if it panics.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    #[cfg(any(test, feature = "test-noise"))]
+    if let Some(pause) = inline::pause() {
+        tokio::time::sleep(pause).await;
+        let result = work();
+        tokio::time::sleep(inline::pause().unwrap_or_default()).await;
+        return result;
+    }
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
@@ -28,5 +35,40 @@ pub(crate) fn in_pieces<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&[T]) -> Vec<R> + Send + Sync,
 ) -> Vec<R> {
+    #[cfg(any(test, feature = "test-noise"))]
+    if inline::is_on() {
+        return items.chunks(REPORTS_PER_PIECE).flat_map(work).collect();
+    }
     items.par_chunks(REPORTS_PER_PIECE).flat_map_iter(work).collect()
 }
+
+/// One thread for everything, for simulations: a call that blocks is made where it is awaited, and takes as long as the
+/// simulation says.
+#[cfg(any(test, feature = "test-noise"))]
+mod inline {
+    use std::cell::RefCell;
+    use std::time::Duration;
+
+    type Pace = Box<dyn FnMut() -> Duration>;
+
+    thread_local! {
+        static PACE: RefCell<Option<Pace>> = const { RefCell::new(None) };
+    }
+
+    /// From now on blocking calls of this thread are made on it, between two pauses that `pace` says; `None` ends
+    /// that.
+    pub fn block_inline(pace: Option<Pace>) {
+        PACE.set(pace);
+    }
+
+    pub(super) fn is_on() -> bool {
+        PACE.with_borrow(Option::is_some)
+    }
+
+    pub(super) fn pause() -> Option<Duration> {
+        PACE.with_borrow_mut(|pace| pace.as_mut().map(|pace| pace()))
+    }
+}
+
+#[cfg(any(test, feature = "test-noise"))]
+pub use inline::block_inline;

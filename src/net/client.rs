@@ -13,6 +13,9 @@ use super::endpoint::Endpoint;
 use super::problem::ProblemDocument;
 use super::tls::{self, TlsError};
 
+#[cfg(any(test, feature = "test-noise"))]
+pub use self::simulated::{Exchange, Network, NetworkFailure};
+
 /// A peer that does not even accept a connection in this time is down.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -125,7 +128,14 @@ impl Reply {
 pub struct PeerClient {
     endpoint: Endpoint,
     token: Option<BearerToken>,
-    http: reqwest::Client,
+    transport: Transport,
+}
+
+#[derive(Clone, Debug)]
+enum Transport {
+    Http(reqwest::Client),
+    #[cfg(any(test, feature = "test-noise"))]
+    Simulated(simulated::Peer),
 }
 
 impl PeerClient {
@@ -152,7 +162,7 @@ impl PeerClient {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build()
             .map_err(|error| ClientError::Setup(causes(&error)))?;
-        Ok(Self { endpoint, token, http })
+        Ok(Self { endpoint, token, transport: Transport::Http(http) })
     }
 
     /// The peer's endpoint.
@@ -191,15 +201,24 @@ impl PeerClient {
             .endpoint
             .resource(reference)
             .ok_or_else(|| ClientError::OtherOrigin(self.endpoint.as_str().to_owned()))?;
-        let mut request = self.http.request(method, url);
-        if let Some(token) = &self.token {
-            request = request.header(header::AUTHORIZATION, token.header());
+        match &self.transport {
+            Transport::Http(http) => {
+                let mut request = http.request(method, url);
+                if let Some(token) = &self.token {
+                    request = request.header(header::AUTHORIZATION, token.header());
+                }
+                if let Some((content_type, bytes)) = body {
+                    request = request.header(header::CONTENT_TYPE, content_type).body(bytes);
+                }
+                let response = request.send().await.map_err(|error| self.error(&error))?;
+                self.receive(response).await
+            }
+            #[cfg(any(test, feature = "test-noise"))]
+            Transport::Simulated(peer) => {
+                let token = self.token.as_ref().map(BearerToken::header);
+                peer.send(&self.endpoint, method, url, token, body).await
+            }
         }
-        if let Some((content_type, bytes)) = body {
-            request = request.header(header::CONTENT_TYPE, content_type).body(bytes);
-        }
-        let response = request.send().await.map_err(|error| self.error(&error))?;
-        self.receive(response).await
     }
 
     async fn receive(&self, mut response: reqwest::Response) -> Result<Reply, ClientError> {
@@ -235,6 +254,95 @@ impl PeerClient {
             ClientError::TimedOut(origin)
         } else {
             ClientError::Broken { origin, cause: causes(error) }
+        }
+    }
+}
+
+/// A network of a test's own in place of sockets.
+#[cfg(any(test, feature = "test-noise"))]
+mod simulated {
+    use std::fmt;
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::sync::Arc;
+
+    use axum::http::{HeaderValue, Method, Request, Response, header};
+    use bytes::Bytes;
+    use reqwest::Url;
+
+    use super::{BearerToken, ClientError, Endpoint, PeerClient, REQUEST_TIMEOUT, Reply, Transport};
+
+    /// What becomes of a request.
+    pub type Exchange = Pin<Box<dyn Future<Output = Result<Response<Bytes>, NetworkFailure>> + Send>>;
+
+    /// Carries requests to peers. A future that never ends is a peer that never answers: it is dropped after
+    /// [`REQUEST_TIMEOUT`].
+    pub trait Network: Send + Sync {
+        /// Delivers a request, whose URI is absolute, and brings its answer.
+        fn exchange(&self, request: Request<Bytes>) -> Exchange;
+    }
+
+    /// Why a network has no answer.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum NetworkFailure {
+        /// Nobody listens there; the request was not delivered.
+        NotConnected,
+        /// It broke off; the request may have been delivered.
+        Broken,
+    }
+
+    #[derive(Clone)]
+    pub(super) struct Peer(Arc<dyn Network>);
+
+    impl fmt::Debug for Peer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("Peer(simulated)")
+        }
+    }
+
+    impl PeerClient {
+        /// A client that sends through a network of a test's own.
+        pub fn simulated(endpoint: Endpoint, token: Option<BearerToken>, network: Arc<dyn Network>) -> Self {
+            Self { endpoint, token, transport: Transport::Simulated(Peer(network)) }
+        }
+    }
+
+    impl Peer {
+        pub(super) async fn send(
+            &self,
+            endpoint: &Endpoint,
+            method: Method,
+            url: Url,
+            token: Option<HeaderValue>,
+            body: Option<(&'static str, Bytes)>,
+        ) -> Result<Reply, ClientError> {
+            let mut request = Request::builder().method(method).uri(url.as_str());
+            if let Some(token) = token {
+                request = request.header(header::AUTHORIZATION, token);
+            }
+            let mut bytes = Bytes::new();
+            if let Some((content_type, content)) = body {
+                request = request.header(header::CONTENT_TYPE, content_type);
+                bytes = content;
+            }
+            let origin = || endpoint.origin();
+            let request = request.body(bytes).map_err(|error| ClientError::Setup(error.to_string()))?;
+            match tokio::time::timeout(REQUEST_TIMEOUT, self.0.exchange(request)).await {
+                Ok(Ok(response)) => {
+                    let (head, body) = response.into_parts();
+                    let location = head.headers.get(header::LOCATION);
+                    let location = location.and_then(|value| url.join(value.to_str().ok()?).ok());
+                    let location = location.map(String::from);
+                    Ok(Reply { status: head.status, headers: head.headers, body, location })
+                }
+                Ok(Err(NetworkFailure::NotConnected)) => {
+                    Err(ClientError::NotConnected { origin: origin(), cause: "nobody listens".to_owned() })
+                }
+                Ok(Err(NetworkFailure::Broken)) => {
+                    Err(ClientError::Broken { origin: origin(), cause: "it broke off".to_owned() })
+                }
+                Err(_) => Err(ClientError::TimedOut(origin())),
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::aggregator::api::{
 use crate::aggregator::helper::Helper;
 use crate::aggregator::ids::Resource;
 use crate::aggregator::work::blocking;
-use crate::aggregator::{ProvisionedTask, RELEASE_TICK_SECONDS};
+use crate::aggregator::{Clock, ProvisionedTask, RELEASE_TICK_SECONDS};
 use crate::net::problem::{DapError, OwnError};
 
 /// After how many seconds a leader should come back when too much is under way.
@@ -131,6 +131,7 @@ async fn create_share(
     expect_media_type(&headers, MediaType::AggregateShareReq)?;
     let body = helper.0.bodies.read(body).await?;
     let permit = permit(&helper)?;
+    let clock = Arc::clone(&helper.parts().clock);
     let result = blocking(move || {
         let _permit = permit;
         let id = task.task.id();
@@ -141,15 +142,14 @@ async fn create_share(
         Ok(located(message(StatusCode::OK, MediaType::AggregateShare, answer), &location))
     })
     .await;
-    until_next_tick().await;
+    until_next_tick(&*clock).await;
     result
 }
 
-/// Waits for the tick of the wall clock on which answers leave: how long sampling took cannot be seen.
-async fn until_next_tick() {
+/// Waits for the tick of the clock on which answers leave: how long sampling took cannot be seen.
+async fn until_next_tick(clock: &dyn Clock) {
     let tick = Duration::from_secs(RELEASE_TICK_SECONDS).as_nanos();
-    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let left = tick - since_epoch.as_nanos() % tick;
+    let left = tick - clock.since_epoch().as_nanos() % tick;
     tokio::time::sleep(Duration::from_nanos(u64::try_from(left).unwrap_or(0))).await;
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arras_protocol::codec::{Decode as _, Encode as _};
 use arras_protocol::hpke::{ENC_LEN, TAG_LEN};
@@ -56,6 +56,8 @@ impl Leader {
                 }
             }
             tokio::select! {
+                // In this order, so that a simulation can be repeated.
+                biased;
                 Some(ended) = driven.join_next_with_id() => {
                     let id = match &ended {
                         Ok((id, ())) => *id,
@@ -160,6 +162,7 @@ impl Leader {
             }
             self.0.work.notify_one();
             tokio::select! {
+                biased;
                 () = self.0.progress.notified() => {}
                 () = tokio::time::sleep(DRAIN_POLL) => {}
             }
@@ -222,7 +225,7 @@ impl Leader {
                     if let Some(problem) = refusal(&reply) {
                         return Err(Stopped::Refused(Box::new(problem)));
                     }
-                    pause = pause.max(reply.retry_after(SystemTime::now()).unwrap_or_default());
+                    pause = pause.max(reply.retry_after(self.wall_clock()).unwrap_or_default());
                     reply.status.to_string()
                 }
                 Err(error) => error.to_string(),

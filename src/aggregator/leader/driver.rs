@@ -7,10 +7,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arras_protocol::messages::TaskId;
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
 
 use crate::aggregator::ProvisionedTask;
 use crate::aggregator::leader::Leader;
@@ -124,6 +125,8 @@ impl Driver {
         let due = due.filter(|_| !self.is_full());
         let pause = due.map_or(IDLE_POLL, |due| due.saturating_duration_since(Instant::now()).min(IDLE_POLL));
         tokio::select! {
+            // In this order, so that a simulation can be repeated.
+            biased;
             Some(ended) = self.under_way.join_next_with_id() => self.ended(ended),
             () = self.leader.0.work.notified(), if !self.is_full() => tokio::time::sleep(JOB_FILL).await,
             () = tokio::time::sleep(pause) => {}

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arras_protocol::codec::{Decode as _, Encode as _};
 use arras_protocol::messages::{
@@ -20,6 +20,7 @@ use arras_protocol::vdaf::VdafError;
 use arras_protocol::verification::{
     BatchBucket, LeaderVerification, PendingReport, check_response, leader_finish, leader_init,
 };
+use tokio::time::Instant;
 
 use crate::aggregator::leader::{Counters, Leader};
 use crate::aggregator::work::{blocking, in_pieces};
@@ -233,7 +234,7 @@ impl Leader {
         let started = Instant::now();
         while reply.status.is_success() && reply.body.is_empty() && started.elapsed() < POLL_DEADLINE {
             let Some(location) = reply.location.clone() else { break };
-            let pause = reply.retry_after(std::time::SystemTime::now()).unwrap_or(POLL_SHORTEST);
+            let pause = reply.retry_after(self.wall_clock()).unwrap_or(POLL_SHORTEST);
             tokio::time::sleep(pause.clamp(POLL_SHORTEST, POLL_LONGEST)).await;
             let mut next = self.parts().helper.get(&location).await?;
             next.location.get_or_insert(location);

@@ -177,6 +177,11 @@ impl Leader {
         &self.0.parts
     }
 
+    /// For the `Retry-After` of peers that name a date.
+    fn wall_clock(&self) -> std::time::SystemTime {
+        std::time::SystemTime::UNIX_EPOCH + self.parts().clock.since_epoch()
+    }
+
     fn store(&self) -> &Arc<dyn LeaderStore> {
         &self.0.parts.store
     }
