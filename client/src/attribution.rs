@@ -11,7 +11,7 @@ pub const NOT_ATTRIBUTED: Bucket = 0;
 /// that saw this many ads within the lookback.
 pub const MAX_IMPRESSIONS: usize = 1_000;
 
-/// How long an impression is remembered, in seconds: 30 days, as ads platforms look back for clicks.
+/// For how long an impression leads to conversions, in seconds: 30 days, as ads platforms look back for clicks.
 pub const LOOKBACK_SECONDS: u64 = 30 * 24 * 3600;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +34,9 @@ impl std::fmt::Debug for Impressions {
 }
 
 impl Impressions {
-    /// Remembers that an ad of a campaign was seen, and forgets what is too old.
+    /// Remembers that an ad of a campaign was seen. What is too old is not forgotten here, since one time from a
+    /// clock that is ahead would make everything old; see [`Impressions::forget_before`].
     pub fn remember(&mut self, bucket: Bucket, posix_seconds: u64) {
-        self.forget_before(posix_seconds.saturating_sub(LOOKBACK_SECONDS));
         if self.seen.len() == MAX_IMPRESSIONS {
             self.seen.pop_front();
         }
@@ -60,7 +60,9 @@ impl Impressions {
         self.seen.clear();
     }
 
-    fn forget_before(&mut self, posix_seconds: u64) {
+    /// Forgets what was seen before a time. An app that trusts its clock calls this now and then with
+    /// [`LOOKBACK_SECONDS`] before now; what is older leads to no conversion any more.
+    pub fn forget_before(&mut self, posix_seconds: u64) {
         self.seen.retain(|impression| impression.posix_seconds >= posix_seconds);
     }
 }
@@ -123,6 +125,16 @@ mod tests {
         }
         assert_eq!(all.seen.len(), MAX_IMPRESSIONS);
         assert_eq!(all.seen.front().map(|impression| impression.bucket), Some(1));
+    }
+
+    /// Each impression made the device forget what was 30 days older than it, so one that came from a clock that was
+    /// a month ahead left no other.
+    #[test]
+    fn one_impression_from_the_future_forgets_no_other() {
+        let mut all = impressions(&[(3, NOW - 20), (5, NOW + 2 * LOOKBACK_SECONDS), (7, NOW - 30)]);
+        assert_eq!(all.last_touch(NOW), 3);
+        all.forget_before(NOW - 25);
+        assert_eq!(all.seen.iter().map(|impression| impression.bucket).collect::<Vec<_>>(), [3, 5]);
     }
 
     #[test]

@@ -10,11 +10,7 @@ use arras_protocol::vdaf::Measurement;
 use rand::CryptoRng;
 
 use crate::attribution::{Bucket, Impressions, NOT_ATTRIBUTED};
-
-/// For how long a report counts towards a task's `contributions`, in seconds: 7 days, the length of a
-/// budget epoch. A device does not know which windows a collector will ask for; at most k reports in
-/// any 7 days are at most k in any epoch, whatever the windows.
-pub const CONTRIBUTION_SECONDS: u64 = 7 * 24 * 3600;
+use crate::contributions::{Sent, Spent};
 
 /// What happened, as the app tells it.
 #[derive(Clone, Copy, Debug)]
@@ -33,9 +29,12 @@ pub enum ConversionError {
     /// The device has sent as many reports to this task as its policy allows for now.
     #[error("this device has sent the {0} reports that the task's policy allows in 7 days")]
     ContributionsSpent(NonZeroU32),
-    /// The task counts something else than buckets.
+    /// The device does not remember any more what it sent around that time.
+    #[error("the conversion is too old: the device has forgotten how many reports it sent around that time")]
+    TooOld,
+    /// The task has no buckets: it is neither a Histogram nor an L1BoundSum.
     #[error("the task does not count conversions by bucket")]
-    NotAHistogram,
+    NoBuckets,
     /// The campaign of the last impression has a bucket that the task does not have: a wrong setup of the app. To
     /// count the conversion as not attributed would hide it.
     #[error("the last impression has bucket {bucket}, and the task has buckets 0 to {}", .length - 1)]
@@ -53,19 +52,19 @@ pub enum ConversionError {
     Report(#[from] ReportMakingError),
 }
 
-/// The state of one device. It is held in memory: an app that restarts keeps it itself.
+/// The state of one device. It is held in memory only: an app that restarts begins with a new one.
 #[derive(Debug, Default)]
 pub struct Device {
     /// The ads that it remembers.
     pub impressions: Impressions,
-    sent: HashMap<TaskId, Vec<u64>>,
+    sent: HashMap<TaskId, Sent>,
 }
 
 impl Device {
     /// Attributes a conversion and makes the report of it.
     ///
     /// A device sends at most k reports to a task in any 7 days, k being the contributions of the policy
-    /// that the task is bound to. `contributions` is for tasks without one, whose operators say it (plain
+    /// that the task is bound to; the order in which conversions come does not matter. `contributions` is for tasks without one, whose operators say it (plain
     /// profile); if both are there the smaller counts. A report counts from the moment it is made, whether
     /// or not its upload succeeds.
     pub fn convert(
@@ -82,12 +81,12 @@ impl Device {
             bound.into_iter().chain(contributions).min().ok_or(ConversionError::NoContributions)?;
         let measurement = self.measure(task, conversion)?;
         let sent = self.sent.entry(task.id()).or_default();
-        sent.retain(|at| now.abs_diff(*at) < CONTRIBUTION_SECONDS);
-        if sent.len() >= usize::try_from(contributions.get()).unwrap_or(usize::MAX) {
-            return Err(ConversionError::ContributionsSpent(contributions));
-        }
+        sent.admits(now, contributions.get()).map_err(|spent| match spent {
+            Spent::Contributions => ConversionError::ContributionsSpent(contributions),
+            Spent::Forgotten => ConversionError::TooOld,
+        })?;
         let report = maker.make(rng, now, &measurement, None)?;
-        sent.push(now);
+        sent.count(now, contributions.get());
         Ok(report)
     }
 
@@ -111,7 +110,7 @@ impl Device {
                 *cell.ok_or(beyond)? = u64::from(bucket != NOT_ATTRIBUTED);
                 Ok(Measurement::Vector(cells))
             }
-            _ => Err(ConversionError::NotAHistogram),
+            _ => Err(ConversionError::NoBuckets),
         }
     }
 }
@@ -131,6 +130,7 @@ mod tests {
     use arras_protocol::vdaf::VdafConfig;
 
     use super::*;
+    use crate::contributions::CONTRIBUTION_SECONDS;
 
     const NOW: u64 = 1_800_000_000;
     const K: NonZeroU32 = NonZeroU32::new(2).unwrap();
@@ -261,7 +261,7 @@ mod tests {
         assert!(matches!(refused.unwrap(), Measurement::Bucket(NOT_ATTRIBUTED)));
         assert!(matches!(
             device.measure(&task(&VdafConfig::Count), Conversion { posix_seconds: NOW, consent: true }),
-            Err(ConversionError::NotAHistogram)
+            Err(ConversionError::NoBuckets)
         ));
     }
 }

@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 
 pub mod attribution;
+mod contributions;
 pub mod device;
 #[cfg(feature = "upload")]
 pub mod upload;
 
 pub use attribution::{Bucket, Impressions, NOT_ATTRIBUTED};
+pub use contributions::CONTRIBUTION_SECONDS;
 pub use device::{Conversion, ConversionError, Device};
