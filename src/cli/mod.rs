@@ -5,6 +5,7 @@ pub mod check;
 pub mod collect;
 pub mod demo;
 pub mod init;
+pub mod load;
 pub mod serve;
 pub mod task;
 
@@ -47,6 +48,8 @@ enum Command {
     Collect(collect::Args),
     /// See it work: three roles on this machine, real journeys, released counts beside the true ones.
     Demo(demo::Args),
+    /// Measure: reports a second, latency, and what a report costs.
+    Load(load::Args),
 }
 
 /// Runs a command line, the program's name first. Exit codes: 0 for success, 1 if
@@ -66,8 +69,8 @@ where
             return ExitCode::from(if usage { USAGE } else { 0 });
         }
     };
-    // The demo talks to a person who has no use for the servers' log.
-    let quiet = matches!(cli.command, Command::Demo(_));
+    // Demo and load talk to a person who has no use for the servers' log.
+    let quiet = matches!(cli.command, Command::Demo(_) | Command::Load(_));
     log_to_stderr(if quiet { tracing::Level::ERROR } else { tracing::Level::INFO });
     let mut out = io::stdout().lock();
     let now = SystemTime::now();
@@ -85,6 +88,11 @@ where
         Command::Demo(args) => match demo::run(&args, now, &mut out) {
             Err(demo::DemoError::Usage(error)) => return wrong_usage(&error),
             Err(demo::DemoError::Failed(error)) => Err(error.to_string()),
+            Ok(code) => Ok(code),
+        },
+        Command::Load(args) => match load::run(&args, now, &mut out) {
+            Err(load::LoadError::Usage(error)) => return wrong_usage(&error),
+            Err(load::LoadError::Failed(error)) => Err(error.to_string()),
             Ok(code) => Ok(code),
         },
     };

@@ -20,7 +20,7 @@ use rand::RngExt as _;
 use crate::harness::PATIENCE;
 
 /// The arguments for a child, separated by newlines.
-const ARGUMENTS: &str = "ARRAS_TEST_ARGUMENTS";
+pub const ARGUMENTS: &str = "ARRAS_TEST_ARGUMENTS";
 
 /// Stands before the child's own output, which follows what the test runner prints.
 const OUTPUT: &str = "--- output of arras ---";
@@ -50,10 +50,10 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
-struct Ended {
-    code: i32,
-    out: String,
-    error: String,
+pub struct Ended {
+    pub code: i32,
+    pub out: String,
+    pub error: String,
 }
 
 fn ended(output: Output) -> Ended {
@@ -63,7 +63,7 @@ fn ended(output: Output) -> Ended {
 }
 
 /// Runs a command that must come to an end: one that goes on being served is killed, and fails the test.
-fn arras(arguments: &[&str]) -> Ended {
+pub fn arras(arguments: &[&str]) -> Ended {
     let child = command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let pid = rustix::process::Pid::from_child(&child);
     let (done, output) = std::sync::mpsc::channel();
@@ -76,18 +76,18 @@ fn arras(arguments: &[&str]) -> Ended {
 }
 
 /// Runs a command that must succeed, and returns what it printed.
-fn done(arguments: &[&str]) -> String {
+pub fn done(arguments: &[&str]) -> String {
     let Ended { code, out, error } = arras(arguments);
     assert_eq!(code, 0, "{arguments:?}: {out}{error}");
     out
 }
 
 /// A role that is being served, killed when the test ends.
-struct Served(Child);
+pub struct Served(Child);
 
 impl Served {
     /// Starts a role and waits until it says that it listens.
-    fn start(config: &str) -> Self {
+    pub fn start(config: &str) -> Self {
         let mut child = command(&["serve", "--config", config]).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let served = Self(child);
@@ -98,8 +98,12 @@ impl Served {
         served
     }
 
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
     /// SIGTERM; the exit code.
-    fn stop(mut self) -> Option<i32> {
+    pub fn stop(mut self) -> Option<i32> {
         let pid = rustix::process::Pid::from_child(&self.0);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         let started = Instant::now();
@@ -122,7 +126,7 @@ impl Drop for Served {
 
 /// Three ports for a role each. From below those that the system hands out itself (32,768 on Linux), so that no
 /// connection or test beside this one takes them before the roles do.
-fn free_ports() -> String {
+pub fn free_ports() -> String {
     let mut ports = std::collections::BTreeSet::new();
     while ports.len() < 3 {
         let port = rand::rng().random_range(20_000..32_000_u16);
@@ -304,7 +308,7 @@ fn the_examples_task_file_makes_a_task() {
 /// The README and the changelog name no subcommand and no option that does not exist.
 #[test]
 fn the_documents_name_what_exists() {
-    let subcommands = ["init", "check", "serve", "task", "collect", "demo"];
+    let subcommands = ["init", "check", "serve", "task", "collect", "demo", "load"];
     let task = ["add", "list", "show"];
     let mut helps: Vec<String> = subcommands.iter().map(|name| done(&[name, "--help"])).collect();
     helps.extend(task.iter().map(|name| done(&["task", name, "--help"])));

@@ -7,6 +7,7 @@ mod bad_input;
 mod cli;
 mod flows;
 mod harness;
+mod load;
 mod releases;
 mod restarts;
 mod tidy;

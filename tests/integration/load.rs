@@ -1,0 +1,128 @@
+//! `arras load`, with few reports: that it measures what it says, not how fast anything is.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::cli::{ARGUMENTS, Served, arras, done, free_ports};
+
+/// A program that is `arras` for whoever starts it: this test binary plays it.
+fn program(dir: &Path) -> String {
+    let path = dir.join("arras");
+    let test = std::env::current_exe().unwrap();
+    let script = format!(
+        "#!/bin/sh\n{ARGUMENTS}=\"$(printf '%s\\n' \"$@\")\" exec '{}' --exact cli::command_line --nocapture\n",
+        test.display()
+    );
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn load(dir: &Path, options: &[&str]) -> Value {
+    let (program, dir) = (program(dir), dir.to_str().unwrap().to_owned());
+    let usual = ["load", "--json", "--vdaf", "histogram:16", "--program", &program, "--dir", &dir];
+    serde_json::from_str(&done(&[&usual, options].concat())).unwrap()
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("no number: {value}"))
+}
+
+#[test]
+fn a_load_is_accepted_collected_and_accounted_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let found = load(
+        dir.path(),
+        &[
+            "--reports",
+            "203",
+            "--reports-per-request",
+            "10",
+            "--rate",
+            "1000",
+            "--connections",
+            "4",
+            "--collect",
+        ],
+    );
+    // It fails itself if the release has another number of reports.
+    assert_eq!((&found["accepted"], &found["not_sent"]), (&203.into(), &0.into()), "{found}");
+    assert!(found["rejected"].as_object().unwrap().is_empty(), "{found}");
+    assert_eq!(found["latency_from"], "due");
+    let latencies = ["p50", "p99", "p99.9", "max"].map(|name| number(&found["latency_microseconds"][name]));
+    assert!(latencies[0] > 0.0 && latencies.is_sorted(), "{found}");
+    // The last of 21 requests is due after 200 ms, and none is sent before it is due.
+    assert!(number(&found["seconds"]) >= 0.2, "{found}");
+    for role in ["leader", "helper"] {
+        let costs = &found["servers"][role];
+        let cpu = |until: &str| number(&costs[until]["cpu_seconds"]);
+        assert!(cpu("released") > 0.0 && cpu("released") >= cpu("accepted"), "{role}: {found}");
+        assert!(number(&costs["released"]["resident_bytes_max"]) > 1e6, "{role}: {found}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "only the program is left in the folder");
+}
+
+#[test]
+fn waiting_reports_survive_the_leader() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = ["--reports", "130", "--reports-per-request", "13", "--connections", "2"];
+    let found = load(dir.path(), &[&options[..], &["--collect", "--backlog"]].concat());
+    assert_eq!((&found["accepted"], &found["latency_from"]), (&130.into(), &"sent".into()), "{found}");
+    let backlog = &found["backlog"];
+    assert!(number(&backlog["leader_restart_seconds"]) > 0.0, "{found}");
+    assert!(number(&backlog["disk_bytes"]) > 130.0 * number(&found["bytes_per_report"]), "{found}");
+    assert_eq!(number(&found["servers"]["helper"]["accepted"]["cpu_seconds"]), 0.0, "it was away: {found}");
+}
+
+/// Aggregators of somebody's own, over TLS, without any secret of theirs.
+#[test]
+fn running_aggregators_are_loaded_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let roles = dir.path().join("roles");
+    let path = |name: &str| roles.join(name).to_str().unwrap().to_owned();
+    done(&["init", &path(""), "--ports", &free_ports(), "--budget-source", "shop.example"]);
+    let (task, ca) = (path("tasks-examples/conversions.toml"), path("ca.pem"));
+    let configs = ["leader/leader.toml", "helper/helper.toml"].map(|name| path(name));
+    for config in &configs {
+        done(&["task", "add", &task, "--config", config]);
+    }
+    let served = [Served::start(&configs[0]), Served::start(&configs[1])];
+    let pids = [served[0].pid().to_string(), served[1].pid().to_string()];
+    let usual = ["load", "--task", &task, "--ca", &ca, "--reports", "60", "--reports-per-request", "20"];
+    let who = ["--leader-pid", &pids[0], "--helper-pid", &pids[1]];
+    let out = done(&[&usual[..], &who, &["--json"]].concat());
+    let found: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(found["accepted"], 60, "{found}");
+    assert!(number(&found["servers"]["helper"]["accepted"]["resident_bytes"]) > 1e6, "{found}");
+    let said = done(&usual);
+    assert!(said.contains("accepted   60 in ") && said.contains("rejected   none"), "{said}");
+
+    // A server that is not there refuses nobody silently.
+    for role in served {
+        assert_eq!(role.stop(), Some(0));
+    }
+    let ended = arras(&usual);
+    assert!(ended.code == 1 && ended.error.contains("error: "), "{}", ended.error);
+}
+
+#[test]
+fn bad_values_are_refused_by_name() {
+    for (arguments, named) in [
+        (&["--reports", "0"][..], "--reports"),
+        (&["--connections", "many"], "--connections"),
+        (&["--vdaf", "histogram:0"], "--vdaf"),
+        (&["--vdaf", "l1boundsum:64:0"], "--vdaf"),
+        (&["--pin-generator", "1000"], "--pin-generator 1000"),
+        (&["--reports", "99", "--collect"], "--reports 99"),
+        (&["--reports", "99999999999"], "--reports"),
+        (&["--dir", "/does/not/exist"], "--dir /does/not/exist"),
+        (&["--task", "/does/not/exist"], "--task /does/not/exist"),
+        (&["--task", "t", "--collect"], "--collect"),
+    ] {
+        let ended = arras(&[&["load"], arguments].concat());
+        assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{arguments:?}: {}", ended.error);
+        assert!(ended.error.contains(named), "{named}: {}", ended.error);
+    }
+}
