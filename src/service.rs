@@ -343,6 +343,13 @@ impl Service {
         if tokio::time::timeout(STORE_CLOSE_DEADLINE, closed).await.is_err() {
             tracing::warn!("a store is still in use; what it had not made durable was told to nobody");
         }
+        if let Some(store) = leader {
+            // The next opening misses whatever is gone of these reports by then.
+            let noted = tokio::task::spawn_blocking(move || store.note_reports()).await;
+            if let Ok(Err(error)) = noted {
+                tracing::warn!(%error, "how far the reports reach could not be kept");
+            }
+        }
     }
 }
 

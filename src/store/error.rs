@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Position, StoreId};
+use super::{Damage, Position, StoreId};
 
 /// Why a store could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +20,7 @@ pub enum StoreError {
     },
 
     /// The operating system refused a file operation.
-    #[error("{doing} {}: {source}", path.display())]
+    #[error("{doing} {}: {source}; check the disk, and that this user may read and write there", path.display())]
     Io {
         /// The operation.
         doing: &'static str,
@@ -31,20 +31,21 @@ pub enum StoreError {
     },
 
     /// What is on disk is not what was written: failing hardware, or another program wrote here.
-    #[error("{} is damaged at byte {offset}: {found}. {advice}", file.display())]
+    #[error("{} is damaged at byte {offset}: {damage}", file.display())]
     Corrupt {
         /// The damaged file.
         file: PathBuf,
         /// Where the damage was noticed, in bytes from the start.
         offset: u64,
-        /// What is wrong there.
-        found: &'static str,
-        /// What to do.
-        advice: &'static str,
+        /// What is wrong there; its text says what to do.
+        damage: Damage,
     },
 
     /// The spool holds no record at this position: deleted, not yet durable, or never written.
-    #[error("no record at {position}; the spool holds {start} up to {end}")]
+    #[error(
+        "no record at {position}; the spool holds {start} up to {end}. If this goes on, restart the role: it says then \
+         whether a file is missing"
+    )]
     NoRecord {
         /// What was asked for.
         position: Position,
@@ -188,10 +189,18 @@ impl StoreError {
                 Self::Io { doing, path: path.clone(), source }
             }
             Self::InDoubt { what } => Self::InDoubt { what },
+            Self::Corrupt { file, offset, damage } => {
+                Self::Corrupt { file: file.clone(), offset: *offset, damage: *damage }
+            }
             Self::TooLarge { what, bytes, max } => Self::TooLarge { what, bytes: *bytes, max: *max },
             Self::Invalid(what) => Self::Invalid(what),
             other => Self::Engine(other.to_string()),
         }
+    }
+
+    /// Damage to a file, noticed at a byte of it.
+    pub(crate) fn damaged(file: impl Into<PathBuf>, offset: u64, damage: Damage) -> Self {
+        Self::Corrupt { file: file.into(), offset, damage }
     }
 
     /// Sorts an error of the operating system: a full disk is its own case, as it is the

@@ -13,6 +13,7 @@
 //! Every call here blocks on the disk: an async caller moves it off the runtime.
 
 pub mod aggregator;
+mod damage;
 mod disk;
 mod error;
 pub mod roles;
@@ -21,6 +22,7 @@ mod state;
 mod watermark;
 
 pub use aggregator::{HelperDisk, LeaderDisk, StoreOptions};
+pub use damage::Damage;
 pub(crate) use disk::{Disk, sync_parent};
 #[cfg(any(test, feature = "test-noise"))]
 pub use disk::{Fault, Faults, FileOp, MemoryDisk};

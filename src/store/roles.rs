@@ -312,6 +312,11 @@ pub trait LeaderStore: AggregatorStore {
     /// double collection is checked against, and forgets the answer. One that asks the helper stays: the helper
     /// may have charged for the batch, and a window that opened again would never agree with the helper's.
     fn delete_collection(&self, task: TaskId, id: CollectionJobId) -> Result<CollectionDeleted, StoreError>;
+
+    /// Keeps how far the acknowledged reports reach, so that the next opening misses those that are gone by then (an
+    /// older copy of a file, a damaged end). Making a job does so too; reports that were acknowledged since are not
+    /// missed. Costs a commit for each task that took reports since.
+    fn note_reports(&self) -> Result<(), StoreError>;
 }
 
 /// What a job will do if each verified report is claimed as `claims` says; made by the helper outside of

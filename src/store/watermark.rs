@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    StoreError,
+    Damage, StoreError,
     disk::{self, Disk, DiskFile, Open},
 };
 
@@ -35,6 +35,14 @@ impl StoreId {
     /// The id's bytes.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
+    }
+
+    /// Tells the parts of one store apart, and from those of other stores.
+    pub fn of_part(&self, name: &str) -> [u8; 16] {
+        let hash = ring::digest::digest(&ring::digest::SHA256, &[&self.0, name.as_bytes()].concat());
+        let mut id = [0; 16];
+        id.copy_from_slice(&hash.as_ref()[..16]);
+        id
     }
 }
 
@@ -103,20 +111,15 @@ impl Watermark {
         let file = disk.open(path, Open::Write).map_err(|e| StoreError::io("open", path, e))?;
         file.lock(path)?;
         let slots = [read_slot(&file, path, 0)?, read_slot(&file, path, 1)?];
-        let corrupt = |found| StoreError::Corrupt {
-            file: path.to_owned(),
-            offset: 0,
-            found,
-            advice: "Check the disk. If the file cannot be recovered, start a new store with new keys and tasks",
-        };
+        let corrupt = |damage| StoreError::damaged(path, 0, damage);
         let (newest_slot, (store_id, commit)) = match slots {
             [Some(first), Some(second)] if first.0 != second.0 => {
-                return Err(corrupt("its two slots name different stores"));
+                return Err(corrupt(Damage::WatermarkStores));
             }
             [Some(first), Some(second)] if second.1 > first.1 => (1, second),
             [Some(first), _] => (0, first),
             [None, Some(second)] => (1, second),
-            [None, None] => return Err(corrupt("neither slot is whole")),
+            [None, None] => return Err(corrupt(Damage::WatermarkSlots)),
         };
         // What is read may come from the page cache of a process that died before its sync.
         disk.sync_data(&file, path).map_err(|e| StoreError::io("sync", path, e))?;

@@ -10,4 +10,5 @@ mod harness;
 mod load;
 mod releases;
 mod restarts;
+mod runbook;
 mod tidy;

@@ -35,6 +35,12 @@ const JOB_FILL: Duration = Duration::from_millis(500);
 /// were added.
 const IDLE_POLL: Duration = Duration::from_secs(5);
 
+/// How often it is kept how far the acknowledged reports reach, see [`LeaderStore::note_reports`]: of what a damaged end
+/// or an older copy of a file loses, at most the reports of so long are not missed. A commit in so long costs nothing.
+///
+/// [`LeaderStore::note_reports`]: crate::store::LeaderStore::note_reports
+const NOTE_REPORTS: Duration = Duration::from_secs(10);
+
 /// First and longest pause before something is tried again. Doubled each time: a helper that is down for hours
 /// is asked about once a minute.
 const RETRY_FIRST: Duration = Duration::from_millis(250);
@@ -76,6 +82,8 @@ pub(super) struct Driver {
     resting: HashMap<TaskId, Waiting>,
     /// What is known of tasks that rested before, until a job of theirs gets on.
     rested: HashMap<TaskId, Waiting>,
+    /// When it was last kept how far reports reach.
+    noted: Instant,
 }
 
 impl Driver {
@@ -89,11 +97,13 @@ impl Driver {
             entered: HashSet::new(),
             resting: HashMap::new(),
             rested: HashMap::new(),
+            noted: Instant::now(),
         }
     }
 
     pub(super) async fn run(mut self) {
         loop {
+            self.note().await;
             let tasks = self.leader.parts().registry.all();
             let mut busy = false;
             for task in &tasks {
@@ -111,6 +121,18 @@ impl Driver {
             if !busy {
                 self.wait().await;
             }
+        }
+    }
+
+    /// Keeps how far reports reach, now and then: while the helper is away no job does it.
+    async fn note(&mut self) {
+        if self.noted.elapsed() < NOTE_REPORTS {
+            return;
+        }
+        self.noted = Instant::now();
+        let leader = self.leader.clone();
+        if let Err(error) = blocking(move || leader.store().note_reports()).await {
+            tracing::warn!(%error, "how far reports reach cannot be kept; it is tried again");
         }
     }
 

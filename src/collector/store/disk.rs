@@ -13,7 +13,7 @@
 //! one that can hold it. A document is in the spool before the state names it; a crash in between
 //! leaves a record that nothing names, which costs its space and nothing else.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use arras_protocol::messages::{Duration, Interval, TaskId, Time};
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::collector::release::{Draft, Release};
 use crate::store::{
-    Disk, Entry, MAX_VALUE_BYTES, Position, Spool, SpoolOptions, State, StateBatch, StoreError,
+    Damage, Disk, Entry, MAX_VALUE_BYTES, Position, Spool, SpoolOptions, State, StateBatch, StoreError,
 };
 
 /// What the role is called in its store.
@@ -38,6 +38,12 @@ const CACHE_BYTES: u64 = 8 << 20;
 /// What the release documents may occupy: a document has at most some 700 kB (4,096 buckets), most have
 /// less than 4 kB and are not in the spool at all.
 const SPOOL_BYTES_MAX: u64 = 4 << 30;
+
+/// The folder of the documents, below the store's.
+const RELEASES: &str = "releases";
+
+/// Rows read at once when the store is opened: at most a megabyte.
+const PAGE_ROWS: usize = 256;
 
 /// Marks a document that stands in the value itself.
 const INLINE: u8 = 0;
@@ -102,6 +108,7 @@ impl WindowRecord {
 /// The collector's store in a folder.
 #[derive(Debug)]
 pub struct CollectorDisk {
+    dir: PathBuf,
     state: State,
     spool: Spool,
     /// Held by whoever finishes a release: the number in a document must still be the next one when the
@@ -138,8 +145,17 @@ impl CollectorDisk {
 
     fn open_on(dir: &Path, watermark: &Path, disk: Disk) -> Result<Self, StoreError> {
         let state = State::open_on(&dir.join("state"), watermark, ROLE, CACHE_BYTES, disk.clone())?;
-        let spool = Spool::open(&dir.join("releases"), SpoolOptions::new(SPOOL_BYTES_MAX).on(disk))?;
-        Ok(Self { state, spool, finishing: Mutex::new(()) })
+        // It must hold what the state points to, or its positions would be given out a second time.
+        let options = SpoolOptions::new(SPOOL_BYTES_MAX)
+            .on(disk)
+            .owner(state.store_id().of_part(RELEASES))
+            .holds(last_document(dir, &state)?);
+        let spool = Spool::open(&dir.join(RELEASES), options)?;
+        Ok(Self { dir: dir.to_owned(), state, spool, finishing: Mutex::new(()) })
+    }
+
+    fn malformed(&self) -> StoreError {
+        malformed(&self.dir)
     }
 
     /// The window under way or released that shares a time with this one.
@@ -157,7 +173,7 @@ impl CollectorDisk {
         match self.state.get(SEQUENCE_KEY)? {
             None => Ok(0),
             Some(bytes) => {
-                let bytes = <[u8; 8]>::try_from(bytes.as_slice()).map_err(StoreError::prepare)?;
+                let bytes = <[u8; 8]>::try_from(bytes.as_slice()).map_err(|_| self.malformed())?;
                 Ok(u64::from_be_bytes(bytes))
             }
         }
@@ -165,8 +181,7 @@ impl CollectorDisk {
 
     /// The release that a window ended in.
     fn must_read(&self, sequence: u64) -> Result<Release, StoreError> {
-        self.release(sequence)?
-            .ok_or_else(|| StoreError::prepare(format!("release {sequence} is missing from the store")))
+        self.release(sequence)?.ok_or_else(|| self.malformed())
     }
 
     /// The value that stands for a document: itself, or its place in the spool, where it is durable then.
@@ -179,6 +194,48 @@ impl CollectorDisk {
         Ok([&[SPOOLED][..], &position.to_bytes()].concat())
     }
 }
+
+/// Where a release's document is.
+enum Document<'a> {
+    Inline(&'a [u8]),
+    Spooled(Position),
+}
+
+impl<'a> Document<'a> {
+    fn of(value: &'a [u8]) -> Option<Self> {
+        match value.split_first()? {
+            (&INLINE, document) => Some(Self::Inline(document)),
+            (&SPOOLED, position) => position.try_into().ok().map(Position::from_bytes).map(Self::Spooled),
+            _ => None,
+        }
+    }
+}
+
+/// The last document in the spool that the state points to.
+fn last_document(dir: &Path, state: &State) -> Result<Option<Position>, StoreError> {
+    let (mut last, mut after) = (None, None);
+    loop {
+        let page = state.scan_prefix(RELEASE_PREFIX, after.as_deref(), PAGE_ROWS)?;
+        for (_, value) in &page {
+            match Document::of(value) {
+                Some(Document::Spooled(position)) => last = last.max(Some(position)),
+                Some(Document::Inline(_)) => {}
+                None => return Err(malformed(dir)),
+            }
+        }
+        match page.into_iter().last() {
+            Some((key, _)) => after = Some(key),
+            None => return Ok(last),
+        }
+    }
+}
+
+/// A row of the store in `dir` that is not what this version writes.
+fn malformed(dir: &Path) -> StoreError {
+    StoreError::damaged(dir.join("state/db"), 0, Damage::Row)
+}
+
+const RELEASE_PREFIX: &[u8] = b"r";
 
 const SEQUENCE_KEY: &[u8] = b"n";
 
@@ -200,7 +257,7 @@ fn failure_key(task: TaskId, interval: Interval) -> Vec<u8> {
 }
 
 fn release_key(sequence: u64) -> Vec<u8> {
-    [b"r".as_slice(), &sequence.to_be_bytes()].concat()
+    [RELEASE_PREFIX, &sequence.to_be_bytes()].concat()
 }
 
 fn decode_all(entries: Vec<Entry>) -> Result<Vec<Collection>, StoreError> {
@@ -294,15 +351,12 @@ impl CollectorStore for CollectorDisk {
 
     fn release(&self, sequence: u64) -> Result<Option<Release>, StoreError> {
         let Some(value) = self.state.get(&release_key(sequence))? else { return Ok(None) };
-        let document = match value.split_first() {
-            Some((&INLINE, document)) => document.to_vec(),
-            Some((&SPOOLED, position)) => {
-                let position = <[u8; 8]>::try_from(position).map_err(StoreError::prepare)?;
-                self.spool.read(Position::from_bytes(position))?
-            }
-            _ => return Err(StoreError::prepare(format!("release {sequence} has no readable place"))),
+        let document = match Document::of(&value).ok_or_else(|| self.malformed())? {
+            Document::Inline(document) => document.to_vec(),
+            Document::Spooled(position) => self.spool.read(position)?,
         };
-        Release::from_json(&document).map(Some).map_err(StoreError::prepare)
+        let release = Release::from_json(&document).map_err(StoreError::prepare)?;
+        if release.sequence == sequence { Ok(Some(release)) } else { Err(self.malformed()) }
     }
 
     fn collections(&self, task: TaskId, after: u64, limit: usize) -> Result<Vec<Collection>, StoreError> {

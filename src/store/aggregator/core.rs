@@ -1,7 +1,7 @@
 //! What both roles have: the state, the answers, and the tasks with their locks.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -11,13 +11,18 @@ use super::Setup;
 use super::keys::{self, Fields, Kind};
 use super::records::Records;
 use super::seen::{Collected, Seen, Stage};
-use crate::store::{Committed, Position, Spool, State, StateBatch, StateGuard, StoreError, TaskRecord};
+use crate::store::{
+    Committed, Damage, Position, Spool, State, StateBatch, StateGuard, StoreError, TaskRecord,
+};
 
 /// Rows read at once: with values of 4 KiB that is a megabyte.
 const PAGE_ROWS: usize = 256;
 
 /// Rows deleted in one commit. Readers and other commits wait for it: about 30 ms.
 pub(super) const PURGE_ROWS: usize = 2_048;
+
+/// The folder of the answers, below the store's.
+const ANSWERS: &str = "answers";
 
 /// What a role keeps of a task in memory, beside the known reports.
 pub(super) trait Memory {
@@ -62,7 +67,8 @@ type Tasks<M, P> = HashMap<TaskId, Arc<Entry<M, P>>>;
 
 pub(super) struct Core<M, P> {
     pub(super) state: State,
-    dir: PathBuf,
+    /// The state's, for the errors that name it.
+    pub(super) dir: PathBuf,
     /// Answers to collections, which may be larger than a value.
     pub(super) answers: Records,
     /// Set when a commit failed in a way that leaves open what is durable. From then on memory and disk
@@ -77,7 +83,9 @@ impl<M: Memory, P> Core<M, P> {
     pub(super) fn open(setup: &Setup<'_>, role: &str) -> Result<Self, StoreError> {
         let dir = setup.options.dir.join("state");
         let state = setup.state(&dir, role)?;
-        let answers = Records::new(Spool::open(&setup.options.dir.join("answers"), setup.late_spool())?);
+        let last = last_record(&state, &dir, Kind::Answer, |value| Fields(value).position())?;
+        let options = setup.late_spool(state.store_id(), ANSWERS).holds(last);
+        let answers = Records::new(Spool::open(&setup.options.dir.join(ANSWERS), options)?);
         Ok(Self {
             state,
             dir,
@@ -136,12 +144,12 @@ impl<M: Memory, P> Core<M, P> {
         Ok(seen)
     }
 
-    /// As in the trait; `part` makes what a new task has.
+    /// As in the trait; `part` makes what a new task has, and enters the rows that it needs.
     pub(super) fn opt_in(
         &self,
         id: TaskId,
         record: &TaskRecord,
-        part: impl FnOnce() -> Result<(M, P), StoreError>,
+        part: impl FnOnce(&mut StateBatch) -> Result<(M, P), StoreError>,
     ) -> Result<TaskRecord, StoreError> {
         self.usable()?;
         let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
@@ -155,8 +163,8 @@ impl<M: Memory, P> Core<M, P> {
             return Err(StoreError::TooLarge { what: "a task's configuration", bytes, max: max as u64 });
         }
         // First what rows may point into.
-        let (memory, part) = part()?;
         let mut batch = StateBatch::default();
+        let (memory, part) = part(&mut batch)?;
         batch.insert(&keys::of_task(Kind::Task, id), &value)?;
         let _ = self.commit(batch)?;
         self.tasks_mut().insert(id, Arc::new(Entry::new(id, record.clone(), memory, part)));
@@ -167,6 +175,11 @@ impl<M: Memory, P> Core<M, P> {
     pub(super) fn entry(&self, id: TaskId) -> Result<Arc<Entry<M, P>>, StoreError> {
         self.usable()?;
         self.find(id).ok_or(StoreError::Invalid("anything of a task that was not opted in"))
+    }
+
+    /// All tasks.
+    pub(super) fn entries(&self) -> Vec<Arc<Entry<M, P>>> {
+        self.tasks.read().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect()
     }
 
     fn find(&self, id: TaskId) -> Option<Arc<Entry<M, P>>> {
@@ -280,11 +293,31 @@ impl<M: Memory, P> Core<M, P> {
 
     /// A row that is not what this version writes.
     pub(super) fn malformed(&self) -> StoreError {
-        StoreError::Corrupt {
-            file: self.dir.join("db"),
-            offset: 0,
-            found: "a row is malformed",
-            advice: "The store was changed from outside; put the newest copy back",
+        malformed(&self.dir)
+    }
+}
+
+/// A row of the state in `dir` that is not what this version writes.
+fn malformed(dir: &Path) -> StoreError {
+    StoreError::damaged(dir.join("db"), 0, Damage::Row)
+}
+
+/// The last record that rows of a kind point to: the spool that holds it must reach so far.
+pub(super) fn last_record(
+    state: &State,
+    dir: &Path,
+    kind: Kind,
+    decode: impl Fn(&[u8]) -> Option<Position>,
+) -> Result<Option<Position>, StoreError> {
+    let (mut last, mut after) = (None, None);
+    loop {
+        let page = state.scan_prefix(&[kind as u8], after.as_deref(), PAGE_ROWS)?;
+        for (_, value) in &page {
+            last = last.max(Some(decode(value).ok_or_else(|| malformed(dir))?));
+        }
+        match page.into_iter().last() {
+            Some((key, _)) => after = Some(key),
+            None => return Ok(last),
         }
     }
 }

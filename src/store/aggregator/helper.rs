@@ -6,11 +6,12 @@ use arras_protocol::messages::{Interval, ReportError, TaskId};
 use arras_protocol::task::Task;
 
 use super::buckets::{check_sums, put_ids};
-use super::core::{Core, Entry};
+use super::core::{Core, Entry, last_record};
+use super::keys::Kind;
 use super::records::Records;
 use super::responses::Responses;
 use super::seen::{Seen, Stage};
-use super::{Setup, StoreOptions};
+use super::{JOBS, Setup, StoreOptions};
 use crate::privacy::gate::Terms;
 use crate::privacy::ledger::{BudgetSource, Epoch};
 #[cfg(any(test, feature = "test-noise"))]
@@ -61,8 +62,12 @@ impl HelperDisk {
 
     pub(super) fn open_on(setup: &Setup<'_>) -> Result<Self, StoreError> {
         let core = Core::open(setup, "helper")?;
-        let spool_options = setup.spool(setup.options.max_bytes).reserve_bytes(super::LATE_RESERVE_BYTES);
-        let records = Records::new(Spool::open(&setup.options.dir.join("jobs"), spool_options)?);
+        let last = last_record(&core.state, &core.dir, Kind::Response, Responses::record_of)?;
+        let spool_options = setup
+            .spool(core.state.store_id(), JOBS, setup.options.max_bytes)
+            .reserve_bytes(super::LATE_RESERVE_BYTES)
+            .holds(last);
+        let records = Records::new(Spool::open(&setup.options.dir.join(JOBS), spool_options)?);
         let store = Self { core, responses: Responses::new(records) };
         store.load_responses()?;
         store.core.load_tasks(|_, seen| Ok((seen, ())))?;
@@ -188,7 +193,7 @@ impl HelperStore for HelperDisk {
 
 impl AggregatorStore for HelperDisk {
     fn opt_in(&self, id: TaskId, record: &TaskRecord) -> Result<TaskRecord, StoreError> {
-        self.core.opt_in(id, record, || Ok((Seen::default(), ())))
+        self.core.opt_in(id, record, |_| Ok((Seen::default(), ())))
     }
 
     fn summarize(&self, task: &Task, interval: Interval) -> Result<(BatchSummary, bool), StoreError> {

@@ -13,7 +13,7 @@
 //! | `a` answer | request key 16 | position in the answers spool 8 | until it is deleted |
 //! | `l` ledger | SHA-256 of the source 32, epoch 8 (no task) | micro-epsilon 8, the source's name | for life |
 //! | `e` epochs | SHA-256 of the source 32 (no task) | start of epoch 0 in POSIX seconds 8 | for life |
-//! | `q` queue (leader) | | head 8, next job's number 8 | for life |
+//! | `q` queue (leader) | | head 8, next job's number 8, end of the acknowledged reports 8 | for life |
 //! | `j` job (leader) | number 8 | position in the jobs spool 8 | until it is committed |
 //! | `p` put back (leader) | time 8, position 8 | | until it is in a job |
 //! | `w` collection (leader) | id 16 | state 1, interval 16, fence 8, readable from 8, request | until it is deleted |

@@ -8,22 +8,25 @@ use arras_protocol::messages::{CollectionJobId, Interval, ReportError, TaskId, T
 use arras_protocol::task::Task;
 
 use super::collections::{Row, Window};
-use super::core::{Core, Entry, Memory};
+use super::core::{Core, Entry, Memory, last_record};
 use super::keys::{self, Fields, Kind};
-use super::queue::{Job, Queue, decode_job, decode_record};
+use super::queue::{Job, Queue, decode_job, decode_queue, decode_record, put_queue};
 use super::records::Records;
 use super::seen::{Seen, Stage};
 use super::uploads::{Intake, LeaderPart, Quota, key_of};
-use super::{Setup, StoreOptions};
+use super::{JOBS, Setup, StoreOptions};
 use crate::privacy::gate::Terms;
 use crate::privacy::ledger::{BudgetSource, Epoch};
 #[cfg(any(test, feature = "test-noise"))]
 use crate::store::disk::Disk;
 use crate::store::{
     AggregatorStore, BatchSummary, CollectRefusal, CollectedBatch, CollectionCreated, CollectionDeleted,
-    CollectionJob, CollectionState, JobDraft, JobNumber, JobSums, LeaderStore, NewReport, OpenJob, Position,
-    ReportKey, RequestKey, Spool, SpoolOptions, StoreError, TaskRecord,
+    CollectionJob, CollectionState, Damage, JobDraft, JobNumber, JobSums, LeaderStore, NewReport, OpenJob,
+    Position, ReportKey, RequestKey, Spool, SpoolOptions, StoreError, StoreId, TaskRecord,
 };
+
+/// The folder of the reports, below the store's.
+const REPORTS: &str = "reports";
 
 /// What the leader keeps of a task in memory.
 pub(super) struct LeaderMemory {
@@ -53,6 +56,7 @@ pub struct LeaderDisk {
 
 /// Where the report spools are.
 struct Reports {
+    store: StoreId,
     dir: PathBuf,
     options: SpoolOptions,
     quota: Arc<Quota>,
@@ -63,8 +67,14 @@ impl Reports {
         self.dir.join(task.to_string())
     }
 
-    fn open(&self, task: TaskId) -> Result<LeaderPart, StoreError> {
-        let spool = Spool::open(&self.dir_of(task), self.options.clone())?;
+    /// Opens a task's spool, which must reach as far as is known.
+    fn open(&self, task: TaskId, known_end: Option<Position>) -> Result<LeaderPart, StoreError> {
+        let options = self.options.clone().owner(self.store.of_part(&format!("{REPORTS}/{task}")));
+        let options = match known_end {
+            Some(end) => options.reaches(end),
+            None => options,
+        };
+        let spool = Spool::open(&self.dir_of(task), options)?;
         Ok(LeaderPart::new(spool, Arc::clone(&self.quota)))
     }
 }
@@ -99,14 +109,24 @@ impl LeaderDisk {
     pub(super) fn open_on(setup: &Setup<'_>) -> Result<Self, StoreError> {
         let options = setup.options;
         let core = Core::open(setup, "leader")?;
-        let jobs = Records::new(Spool::open(&options.dir.join("jobs"), setup.late_spool())?);
+        let store = core.state.store_id();
+        let last = last_record(&core.state, &core.dir, Kind::Job, |value| Fields(value).position())?;
+        let jobs_options = setup.late_spool(store, JOBS).holds(last);
+        let jobs = Records::new(Spool::open(&options.dir.join(JOBS), jobs_options)?);
         let reports = Reports {
-            dir: options.dir.join("reports"),
-            options: setup.spool(u64::MAX),
+            store,
+            dir: options.dir.join(REPORTS),
+            options: setup.spool(store, REPORTS, u64::MAX),
             quota: Arc::new(Quota::new(options.max_bytes)),
         };
         core.load_tasks(|task, seen| load(&core, &jobs, &reports, task, seen))?;
-        Ok(Self { core, jobs, reports })
+        let opened = Self { core, jobs, reports };
+        match opened.note_ends() {
+            // What is there is there; it is noted when there is room.
+            Err(error) if !error.is_full() => return Err(error),
+            _ => {}
+        }
+        Ok(opened)
     }
 }
 
@@ -122,20 +142,14 @@ fn load(
 ) -> Result<(LeaderMemory, LeaderPart), StoreError> {
     let dir = reports.dir_of(task);
     if !reports.options.exists(&dir) {
-        return Err(lost(dir, "the directory of a task's reports is missing"));
+        return Err(StoreError::damaged(dir, 0, Damage::MissingFolder));
     }
-    let part = reports.open(task)?;
-    let queue = match core.state.get(&keys::of_task(Kind::Queue, task))? {
-        Some(value) => {
-            let mut fields = Fields(&value);
-            let row = fields.position().zip(fields.u64());
-            let (head, next_job) = row.ok_or_else(|| core.malformed())?;
-            Queue::new(head, JobNumber(next_job))
-        }
-        None => Queue::new(part.reports.start(), JobNumber(1)),
-    };
-    if part.reports.end() < queue.head {
-        return Err(lost(dir, "the reports end before the queue's head"));
+    let row = core.state.get(&keys::of_task(Kind::Queue, task))?.ok_or_else(|| core.malformed())?;
+    let queue = decode_queue(&row).ok_or_else(|| core.malformed())?;
+    let part = reports.open(task, Some(queue.noted))?;
+    // That its segment is there shows that the records from it on are.
+    if part.reports.start().segment() > queue.head.segment() {
+        part.reports.may_hold(queue.head)?;
     }
     let mut memory = LeaderMemory { seen, intake: Intake::default(), queue, windows: HashMap::new() };
     load_jobs(core, jobs, &part.reports, task, &mut memory)?;
@@ -206,13 +220,8 @@ fn queue_key(memory: &mut LeaderMemory, key: &ReportKey) {
 }
 
 fn read_key(core: &LeaderCore, spool: &Spool, position: Position) -> Result<ReportKey, StoreError> {
+    spool.may_hold(position)?;
     key_of(&spool.read(position)?).ok_or_else(|| core.malformed())
-}
-
-fn lost(file: PathBuf, found: &'static str) -> StoreError {
-    let advice =
-        "Put the newest copy back; without it acknowledged reports are lost, and their batches stay short";
-    StoreError::Corrupt { file, offset: 0, found, advice }
 }
 
 impl LeaderStore for LeaderDisk {
@@ -295,13 +304,19 @@ impl LeaderStore for LeaderDisk {
     fn delete_collection(&self, task: TaskId, id: CollectionJobId) -> Result<CollectionDeleted, StoreError> {
         self.forget_collection(task, id)
     }
+
+    fn note_reports(&self) -> Result<(), StoreError> {
+        self.note_ends()
+    }
 }
 
 impl AggregatorStore for LeaderDisk {
     fn opt_in(&self, id: TaskId, record: &TaskRecord) -> Result<TaskRecord, StoreError> {
-        self.core.opt_in(id, record, || {
-            let part = self.reports.open(id)?;
-            let queue = Queue::new(part.reports.start(), JobNumber(1));
+        self.core.opt_in(id, record, |batch| {
+            let part = self.reports.open(id, None)?;
+            let (start, end) = (part.reports.start(), part.reports.end());
+            let queue = Queue::new(start, JobNumber(1), end);
+            put_queue(batch, id, start, JobNumber(1), end)?;
             let seen = Seen::default();
             Ok((LeaderMemory { seen, intake: Intake::default(), queue, windows: HashMap::new() }, part))
         })

@@ -29,6 +29,7 @@ mod queue;
 mod records;
 mod responses;
 mod seen;
+mod space;
 #[cfg(test)]
 mod tests;
 mod uploads;
@@ -38,11 +39,14 @@ use std::path::{Path, PathBuf};
 pub use self::helper::HelperDisk;
 pub use self::leader::LeaderDisk;
 use crate::store::disk::Disk;
-use crate::store::{DEFAULT_SEGMENT_BYTES, SpoolOptions, State, StoreError};
+use crate::store::{DEFAULT_SEGMENT_BYTES, SpoolOptions, State, StoreError, StoreId};
 
 /// The spools of jobs and answers stop when the file system has less than this left: later than those of
 /// reports (128 MiB), so that what was taken in can be worked off, and earlier than the state (64 MiB).
 const LATE_RESERVE_BYTES: u64 = 96 << 20;
+
+/// The folder of exact requests or responses, below the store's.
+const JOBS: &str = "jobs";
 
 /// The smallest segments: some thousand reports.
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
@@ -83,12 +87,16 @@ impl<'a> Setup<'a> {
         State::open_on(dir, watermark, role, *cache_bytes, self.disk.clone())
     }
 
-    fn spool(&self, max_bytes: u64) -> SpoolOptions {
-        SpoolOptions::new(max_bytes).segment_bytes(self.segment_bytes).on(self.disk.clone())
+    /// For the spool in a folder of the store.
+    fn spool(&self, store: StoreId, folder: &str, max_bytes: u64) -> SpoolOptions {
+        SpoolOptions::new(max_bytes)
+            .segment_bytes(self.segment_bytes)
+            .owner(store.of_part(folder))
+            .on(self.disk.clone())
     }
 
     /// For what is needed to work off what was taken in.
-    fn late_spool(&self) -> SpoolOptions {
-        self.spool(u64::MAX).reserve_bytes(LATE_RESERVE_BYTES)
+    fn late_spool(&self, store: StoreId, folder: &str) -> SpoolOptions {
+        self.spool(store, folder, u64::MAX).reserve_bytes(LATE_RESERVE_BYTES)
     }
 }

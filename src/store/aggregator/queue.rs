@@ -11,7 +11,6 @@ use arras_protocol::task::Task;
 use super::buckets::{check_sums, put_ids};
 use super::keys::{self, Fields, Kind};
 use super::leader::{LeaderDisk, LeaderMemory, LeaderTask};
-use super::records::delete_before;
 use super::seen::Stage;
 use super::uploads::key_of;
 use crate::store::{
@@ -23,16 +22,14 @@ use crate::store::{
 /// a long run of them from holding the task's turn.
 const LOOKED_AT_PER_REPORT: usize = 4;
 
-/// A segment of which everything was worked off is sealed from this size on: below, a new file would cost
-/// more than the space is worth.
-const SEAL_BYTES: u32 = 1 << 20;
-
 /// A picture of the queue's rows.
 #[derive(Debug)]
 pub(super) struct Queue {
     /// Where the first record is that was not looked at.
     pub(super) head: Position,
     pub(super) next_job: JobNumber,
+    /// Up to where the row says that reports were acknowledged. What came since is not missed if it is gone.
+    pub(super) noted: Position,
     /// Records at and after the head.
     pub(super) queued: u64,
     pub(super) put_back: BTreeSet<(Time, Position)>,
@@ -51,8 +48,16 @@ pub(super) struct Job {
 }
 
 impl Queue {
-    pub(super) fn new(head: Position, next_job: JobNumber) -> Self {
-        Self { head, next_job, queued: 0, put_back: BTreeSet::new(), jobs: BTreeMap::new(), offered: None }
+    pub(super) fn new(head: Position, next_job: JobNumber, noted: Position) -> Self {
+        Self {
+            head,
+            next_job,
+            noted,
+            queued: 0,
+            put_back: BTreeSet::new(),
+            jobs: BTreeMap::new(),
+            offered: None,
+        }
     }
 
     pub(super) fn backlog(&self) -> u64 {
@@ -61,7 +66,7 @@ impl Queue {
     }
 
     /// The first report that is needed.
-    fn first_needed(&self) -> Position {
+    pub(super) fn first_needed(&self) -> Position {
         let put_back = self.put_back.iter().map(|(_, position)| *position);
         let in_jobs = self.jobs.values().flat_map(|job| &job.reports).map(|(_, position)| *position);
         put_back.chain(in_jobs).min().map_or(self.head, |first| first.min(self.head))
@@ -90,9 +95,16 @@ pub(super) fn put_queue(
     task: TaskId,
     head: Position,
     next_job: JobNumber,
+    end: Position,
 ) -> Result<(), StoreError> {
-    let value = [head.to_bytes(), next_job.0.to_be_bytes()].concat();
+    let value = [head.to_bytes(), next_job.0.to_be_bytes(), end.to_bytes()].concat();
     batch.insert(&keys::of_task(Kind::Queue, task), &value)
+}
+
+pub(super) fn decode_queue(value: &[u8]) -> Option<Queue> {
+    let mut fields = Fields(value);
+    let queue = Queue::new(fields.position()?, JobNumber(fields.u64()?), fields.position()?);
+    fields.end().map(|()| queue)
 }
 
 /// A job's row: its record in the jobs spool.
@@ -284,13 +296,15 @@ impl LeaderDisk {
         if let Some(record) = record {
             batch.insert(&keys::job(entry.id, number), &record.to_bytes())?;
         }
-        put_queue(&mut batch, entry.id, draft.next, next_job)?;
+        let end = entry.part.reports.end();
+        put_queue(&mut batch, entry.id, draft.next, next_job, end)?;
         let _ = self.core.commit(batch)?;
 
         let mut memory = entry.memory();
         let LeaderMemory { queue, seen, .. } = &mut *memory;
         queue.head = draft.next;
         queue.next_job = next_job;
+        queue.noted = end;
         queue.queued = queue.queued.saturating_sub(records);
         queue.offered = None;
         for requeued in &draft.requeued {
@@ -379,53 +393,6 @@ impl LeaderDisk {
         self.trim(&entry);
         Ok(())
     }
-}
-
-impl LeaderDisk {
-    /// Deletes segments in which no report is needed, after a change that is done: whatever fails here is tried
-    /// again after the next one. The caller has the turn.
-    fn trim(&self, entry: &LeaderTask) {
-        if let Err(error) = self.leave_worked_off(entry) {
-            tracing::warn!(%error, "the space of reports that were worked off cannot be given back");
-        }
-        let (head, start) = (entry.memory().queue.head, entry.part.reports.start());
-        if head.segment() > start.segment() {
-            let first_needed = entry.memory().queue.first_needed();
-            // Never the head's own segment: that it is there shows at opening that the spool is the right one.
-            delete_before(&entry.part.reports, first_needed.min(beginning_of(head.segment())));
-            entry.part.account();
-        }
-    }
-
-    /// When all reports were taken, moves the head on to a new segment: a limit could be filled by what is not
-    /// needed any more, and then nothing would come that lets it go.
-    fn leave_worked_off(&self, entry: &LeaderTask) -> Result<(), StoreError> {
-        let (head, next_job) = {
-            let memory = entry.memory();
-            (memory.queue.head, memory.queue.next_job)
-        };
-        let spool = &entry.part.reports;
-        if head < spool.end() || head.offset() < SEAL_BYTES {
-            return Ok(());
-        }
-        spool.seal(SEAL_BYTES)?;
-        let mut reader = spool.read_range(head, spool.end());
-        // A report may have come before the segment was sealed, or since.
-        if reader.next().is_some() || reader.position() <= head {
-            return Ok(());
-        }
-        let next = reader.position();
-        let mut batch = StateBatch::default();
-        put_queue(&mut batch, entry.id, next, next_job)?;
-        let _ = self.core.commit(batch)?;
-        entry.memory().queue.head = next;
-        Ok(())
-    }
-}
-
-/// Before every record of a segment.
-fn beginning_of(segment: u32) -> Position {
-    Position::from_bytes((u64::from(segment) << 32).to_be_bytes())
 }
 
 /// Checks that what a job counts and puts back are reports of its own, each once.

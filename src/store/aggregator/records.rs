@@ -30,13 +30,10 @@ impl Records {
     /// Says at opening that a row points to a record.
     ///
     /// # Errors
-    /// `NoRecord` if the spool does not reach so far, or not so far back: then it is not the one that belongs
+    /// `Corrupt` if the spool does not reach so far, or not so far back: then it is not the one that belongs
     /// to the state.
     pub(super) fn keep(&self, position: Position) -> Result<(), StoreError> {
-        let (start, end) = (self.spool.start(), self.spool.end());
-        if position < start || position >= end {
-            return Err(StoreError::NoRecord { position, start, end });
-        }
+        self.spool.may_hold(position)?;
         self.live().records.insert(position);
         Ok(())
     }

@@ -69,6 +69,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Responses {
+    /// The record that a response row points to.
+    pub(super) fn record_of(value: &[u8]) -> Option<Position> {
+        Response::decode(value).map(|response| response.record)
+    }
+
     pub(super) fn new(records: Records) -> Self {
         Self { records, done: Mutex::default(), changing: Mutex::default(), looked_at: Mutex::default() }
     }

@@ -1,7 +1,7 @@
 //! The bytes of a segment file.
 //!
 //! ```text
-//! file    magic 8 | version 4 | segment number 4 | crc32 4, then frames
+//! file    magic 8 | version 4 | segment number 4 | owner 16 | bytes before 4 | crc32 4, then frames
 //! frame   payload length 4 | group start 4 | payload crc32 4 | header crc32 4 | payload
 //! ```
 //! Integers are big-endian. The header's CRC also covers the segment number and the
@@ -11,23 +11,51 @@
 //! `group start` is where the group began that this frame was written with. A group is
 //! written only after the one before it was synced, so it says how much of the segment
 //! was durable by then. That tells a torn tail from damage to acknowledged records.
+//!
+//! `owner` names the spool, so that a file of another one is not taken for one of this. `bytes before` is the length at
+//! which the segment before this one was sealed, 0 for the first: a sealed segment that lost its end is noticed,
+//! although what is left of it is sound.
 
 use super::{MAX_RECORD_BYTES, Position};
 
 const MAGIC: [u8; 8] = *b"ARRASSEG";
-const VERSION: u32 = 1;
-pub(super) const FILE_HEADER_BYTES: u32 = 20;
+const VERSION: u32 = 2;
+pub(super) const FILE_HEADER_BYTES: u32 = 40;
 pub(super) const FRAME_HEADER_BYTES: u32 = 16;
 
-/// The first bytes of the segment file with this number.
-pub(super) fn file_header(segment: u32) -> [u8; FILE_HEADER_BYTES as usize] {
-    let mut header = [0; FILE_HEADER_BYTES as usize];
-    header[..8].copy_from_slice(&MAGIC);
-    header[8..12].copy_from_slice(&VERSION.to_be_bytes());
-    header[12..16].copy_from_slice(&segment.to_be_bytes());
-    let crc = crc32fast::hash(&header[..16]);
-    header[16..].copy_from_slice(&crc.to_be_bytes());
-    header
+/// Which spool a segment belongs to.
+pub(super) type Owner = [u8; 16];
+
+/// What stands at the beginning of a segment file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileHeader {
+    pub(super) segment: u32,
+    pub(super) owner: Owner,
+    /// The length at which the segment before was sealed; 0 if there was none.
+    pub(super) bytes_before: u32,
+}
+
+impl FileHeader {
+    pub(super) fn encode(self) -> [u8; FILE_HEADER_BYTES as usize] {
+        let mut header = [0; FILE_HEADER_BYTES as usize];
+        header[..8].copy_from_slice(&MAGIC);
+        header[8..12].copy_from_slice(&VERSION.to_be_bytes());
+        header[12..16].copy_from_slice(&self.segment.to_be_bytes());
+        header[16..32].copy_from_slice(&self.owner);
+        header[32..36].copy_from_slice(&self.bytes_before.to_be_bytes());
+        let crc = crc32fast::hash(&header[..36]);
+        header[36..].copy_from_slice(&crc.to_be_bytes());
+        header
+    }
+
+    /// `None` if these bytes are not the header of a segment with this number.
+    pub(super) fn decode(bytes: &[u8; FILE_HEADER_BYTES as usize], segment: u32) -> Option<Self> {
+        let (owner, rest) = bytes[16..].split_first_chunk()?;
+        let (bytes_before, _) = rest.split_first_chunk()?;
+        let header = Self { segment, owner: *owner, bytes_before: u32::from_be_bytes(*bytes_before) };
+        // Encoding again checks magic, version, number and CRC in one comparison.
+        (header.encode() == *bytes).then_some(header)
+    }
 }
 
 /// What stands before a payload.

@@ -4,6 +4,7 @@
 //! written; all before it are sealed, and deleted whole when nothing in them is needed.
 
 mod frame;
+mod options;
 mod read;
 mod recover;
 #[cfg(test)]
@@ -16,10 +17,11 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use self::frame::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FrameHeader};
+use self::frame::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FrameHeader};
+pub use self::options::SpoolOptions;
 pub use self::read::RangeReader;
 use super::{
-    StoreError,
+    Damage, StoreError,
     disk::{Disk, DiskFile, Open},
 };
 
@@ -36,10 +38,6 @@ pub const DEFAULT_SEGMENT_BYTES: u64 = 64 << 20;
 /// The largest configurable size of a segment, so that it, and a last group over it, fit
 /// in an offset of 32 bits.
 pub const MAX_SEGMENT_BYTES: u64 = 1 << 30;
-
-/// Appends stop when the file system has less than this left. Twice what [`super::State`]
-/// keeps free: intake stops first, so that finishing and deleting what is stored goes on.
-const FREE_BYTES_MIN: u64 = 128 << 20;
 
 /// The group buffer is given back above this size, so that one large group does not hold
 /// memory for ever.
@@ -84,58 +82,6 @@ impl Position {
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08}:{}", self.segment, self.offset)
-    }
-}
-
-/// How a spool is kept.
-#[derive(Clone)]
-pub struct SpoolOptions {
-    segment_bytes: u64,
-    max_bytes: u64,
-    reserve_bytes: u64,
-    disk: Disk,
-}
-
-impl SpoolOptions {
-    /// A spool of at most `max_bytes`, all segments together.
-    pub fn new(max_bytes: u64) -> Self {
-        let disk = Disk::default();
-        Self { segment_bytes: DEFAULT_SEGMENT_BYTES, max_bytes, reserve_bytes: FREE_BYTES_MIN, disk }
-    }
-
-    /// Keeps this much of the file system free instead of 128 MiB: a spool that is needed to work
-    /// off what another one took in goes on a little longer.
-    #[must_use]
-    pub fn reserve_bytes(mut self, bytes: u64) -> Self {
-        self.reserve_bytes = bytes;
-        self
-    }
-
-    /// Seals segments at this size, in bytes, at most [`MAX_SEGMENT_BYTES`]. A group that is
-    /// larger by itself gets a segment of its own.
-    #[must_use]
-    pub fn segment_bytes(mut self, bytes: u64) -> Self {
-        self.segment_bytes = bytes.min(MAX_SEGMENT_BYTES);
-        self
-    }
-
-    /// Lets a test make file operations fail.
-    #[cfg(any(test, feature = "test-noise"))]
-    #[must_use]
-    pub fn faults(self, faults: std::sync::Arc<dyn super::Faults>) -> Self {
-        self.on(Disk::with_faults(faults))
-    }
-
-    /// Whether there is a spool, or anything else, in `dir`.
-    pub(crate) fn exists(&self, dir: &Path) -> bool {
-        self.disk.exists(dir)
-    }
-
-    /// On this disk.
-    #[must_use]
-    pub(crate) fn on(mut self, disk: Disk) -> Self {
-        self.disk = disk;
-        self
     }
 }
 
@@ -196,6 +142,23 @@ impl Spool {
     pub fn end(&self) -> Position {
         let index = self.index();
         Position::new(index.active, index.active_len)
+    }
+
+    /// Whether a record may begin at this position, as far as that can be told without reading: for what opening a
+    /// store finds that it needs.
+    ///
+    /// # Errors
+    /// `Corrupt` if the spool begins later or ends before.
+    pub fn may_hold(&self, position: Position) -> Result<(), StoreError> {
+        let damage = if position < self.start() {
+            Damage::BeginsLate
+        } else if position >= self.end() {
+            Damage::EndsEarly
+        } else {
+            return Ok(());
+        };
+        let file = segment_path(&self.dir, position.segment);
+        Err(StoreError::damaged(file, position.offset.into(), damage))
     }
 
     /// Bytes of all segments.
@@ -286,7 +249,9 @@ impl Spool {
             .checked_add(1)
             .ok_or(StoreError::Invalid("the last segment number is used"))?;
         let path = segment_path(&self.dir, number);
-        match create_segment(&self.options.disk, &self.dir, number) {
+        let bytes_before = self.index().active_len;
+        let header = FileHeader { segment: number, owner: self.options.owner, bytes_before };
+        match create_segment(&self.options.disk, &self.dir, header) {
             Ok(file) => writer.file = file,
             Err(e) => {
                 // If it stays, it is an empty last segment, which opening and rolling both accept.
@@ -419,11 +384,11 @@ fn segment_path(dir: &Path, number: u32) -> PathBuf {
 }
 
 /// Makes an empty segment that survives a crash.
-fn create_segment(disk: &Disk, dir: &Path, number: u32) -> Result<DiskFile, StoreError> {
-    let path = segment_path(dir, number);
+fn create_segment(disk: &Disk, dir: &Path, header: FileHeader) -> Result<DiskFile, StoreError> {
+    let path = segment_path(dir, header.segment);
     let create = || {
         let file = disk.open(&path, Open::Empty)?;
-        disk.write_all_at(&file, &path, &frame::file_header(number), 0)?;
+        disk.write_all_at(&file, &path, &header.encode(), 0)?;
         disk.sync_data(&file, &path)?;
         Ok(file)
     };

@@ -7,20 +7,16 @@ use std::{
 
 use super::{
     Position, Spool,
-    frame::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FrameHeader, file_header},
+    frame::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FrameHeader, Owner},
     offset_of, segment_path,
 };
 use crate::store::{
-    StoreError,
+    Damage, StoreError,
     disk::{DiskFile, Open},
 };
 
 /// Sequential reads go to the disk in pieces of this size.
 const READ_BUFFER_BYTES: usize = 1 << 20;
-
-/// What an operator does about a damaged segment.
-const ADVICE: &str = "Check the disk and bring the file back from a copy; without it the records after this point \
-                      are lost, and their batches stay short";
 
 impl Spool {
     /// The record at a position that [`Spool::append_group`] gave out.
@@ -34,7 +30,7 @@ impl Spool {
         let payload_at = u64::from(position.offset) + u64::from(FRAME_HEADER_BYTES);
         file.read_exact_at(&mut payload, payload_at).map_err(|e| read_error(&path, position, e))?;
         if crc32fast::hash(&payload) != header.payload_crc {
-            return Err(corrupt(&path, position, "a record's content does not match its checksum"));
+            return Err(corrupt(&path, position, Damage::Checksum));
         }
         Ok(payload)
     }
@@ -68,7 +64,7 @@ impl Spool {
         file.read_exact_at(&mut bytes, position.offset.into()).map_err(|e| read_error(&path, position, e))?;
         let header = FrameHeader::decode(&bytes, position)
             .filter(|header| header.end(position.offset) <= u64::from(len))
-            .ok_or_else(|| corrupt(&path, position, NO_FRAME))?;
+            .ok_or_else(|| corrupt(&path, position, Damage::NoFrame))?;
         Ok((file, path, header))
     }
 
@@ -87,17 +83,30 @@ impl Spool {
     }
 }
 
-const NO_FRAME: &str = "no record begins here";
-
-fn corrupt(path: &Path, position: Position, found: &'static str) -> StoreError {
-    StoreError::Corrupt { file: path.to_owned(), offset: position.offset.into(), found, advice: ADVICE }
+pub(super) fn corrupt(path: &Path, position: Position, damage: Damage) -> StoreError {
+    StoreError::damaged(path, position.offset.into(), damage)
 }
 
 fn read_error(path: &Path, position: Position, e: io::Error) -> StoreError {
     match e.kind() {
-        io::ErrorKind::UnexpectedEof => corrupt(path, position, "the file is shorter than it was"),
+        io::ErrorKind::UnexpectedEof => corrupt(path, position, Damage::Shorter),
         _ => StoreError::io("read", path, e),
     }
+}
+
+/// The header of a segment file, if it is that of this segment of this spool.
+pub(super) fn read_header(
+    file: &DiskFile,
+    path: &Path,
+    segment: u32,
+    owner: Owner,
+) -> Result<FileHeader, StoreError> {
+    let at = Position::new(segment, 0);
+    let mut bytes = [0; FILE_HEADER_BYTES as usize];
+    file.read_exact_at(&mut bytes, 0).map_err(|e| read_error(path, at, e))?;
+    let header = FileHeader::decode(&bytes, segment);
+    let header = header.ok_or_else(|| corrupt(path, at, Damage::WrongHeader))?;
+    if header.owner == owner { Ok(header) } else { Err(corrupt(path, at, Damage::OtherSpool)) }
 }
 
 /// Gives the records of a range in order; see [`Spool::read_range`]. Ends after an error.
@@ -143,7 +152,7 @@ impl RangeReader<'_> {
             } else {
                 let path = segment_path(&self.spool.dir, self.next.segment);
                 let file = self.spool.open_segment(&path, self.next)?;
-                SegmentReader::new(file, path, self.next)?
+                SegmentReader::new(file, path, self.next, self.spool.options.owner)?
             };
             let payload = segment.read(len)?;
             let record = (self.next, payload);
@@ -198,13 +207,13 @@ pub(super) struct SegmentReader {
 
 impl SegmentReader {
     /// Checks the file's header and goes to a frame.
-    pub(super) fn new(file: DiskFile, path: PathBuf, next: Position) -> Result<Self, StoreError> {
-        let mut header = [0; FILE_HEADER_BYTES as usize];
-        let at_header = Position::new(next.segment, 0);
-        file.read_exact_at(&mut header, 0).map_err(|e| read_error(&path, at_header, e))?;
-        if header != file_header(next.segment) {
-            return Err(corrupt(&path, at_header, "this is not the header of a segment with this number"));
-        }
+    pub(super) fn new(
+        file: DiskFile,
+        path: PathBuf,
+        next: Position,
+        owner: Owner,
+    ) -> Result<Self, StoreError> {
+        read_header(&file, &path, next.segment, owner)?;
         let part = DurablePart { file, offset: next.offset.into(), len: next.offset.into() };
         Ok(Self { file: BufReader::with_capacity(READ_BUFFER_BYTES, part), path, next })
     }
@@ -217,11 +226,11 @@ impl SegmentReader {
         self.file.read_exact(&mut header).map_err(|e| read_error(&self.path, at, e))?;
         let header = FrameHeader::decode(&header, at)
             .filter(|header| header.end(at.offset) <= u64::from(len))
-            .ok_or_else(|| corrupt(&self.path, at, NO_FRAME))?;
+            .ok_or_else(|| corrupt(&self.path, at, Damage::NoFrame))?;
         let mut payload = vec![0; header.payload_len as usize];
         self.file.read_exact(&mut payload).map_err(|e| read_error(&self.path, at, e))?;
         if crc32fast::hash(&payload) != header.payload_crc {
-            return Err(corrupt(&self.path, at, "a record's content does not match its checksum"));
+            return Err(corrupt(&self.path, at, Damage::Checksum));
         }
         self.next = Position::new(at.segment, offset_of(header.end(at.offset)));
         Ok(payload)

@@ -171,7 +171,9 @@ fn an_interrupted_making_of_a_segment_leaves_an_empty_one() {
             let spool = Spool::open(dir.path(), options().segment_bytes(100)).unwrap();
             append(&spool, 0..5);
             drop(spool);
-            let header = if garbage { [0; 20] } else { frame::file_header(2) };
+            let bytes_before = fs::metadata(segment_path(dir.path(), 1)).unwrap().len() as u32;
+            let header = FileHeader { segment: 2, owner: frame::Owner::default(), bytes_before }.encode();
+            let header = if garbage { [0; FILE_HEADER_BYTES as usize] } else { header };
             fs::write(segment_path(dir.path(), 2), &header[..len]).unwrap();
             let spool = open(dir.path());
             assert_eq!(spool.end(), Position::new(2, FILE_HEADER_BYTES));
@@ -229,8 +231,8 @@ fn wrong_positions_are_errors() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
     // A payload that looks like a frame is not one, as it stands elsewhere.
-    let inner = FrameHeader { payload_len: 1, group_start: 20, payload_crc: crc32fast::hash(b"x") };
-    let fake = [inner.encode(Position::new(1, 20)).as_slice(), b"x"].concat();
+    let inner = FrameHeader { payload_len: 1, group_start: 40, payload_crc: crc32fast::hash(b"x") };
+    let fake = [inner.encode(Position::new(1, 40)).as_slice(), b"x"].concat();
     let position = spool.append_group(&[[fake]]).unwrap()[0];
     for offset in 0..spool.end().offset() {
         let read = spool.read(Position::new(1, offset));

@@ -5,6 +5,7 @@ use std::{
     ops::Bound,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
@@ -12,7 +13,7 @@ use std::{
 #[cfg(any(test, feature = "test-noise"))]
 use crate::store::disk::MemoryTable;
 use crate::store::{
-    StoreError, StoreId, Watermark,
+    Damage, StoreError, StoreId, Watermark,
     disk::{Disk, DiskFile, Open},
 };
 
@@ -54,6 +55,8 @@ pub(super) enum Engine {
         db: sled::Db,
         /// sled's log; opened before anything is written, see the module above.
         log: DiskFile,
+        /// Set when a call of sled's panicked, for good.
+        broken: AtomicBool,
     },
     #[cfg(any(test, feature = "test-noise"))]
     Memory(MemoryTable),
@@ -73,13 +76,13 @@ impl Engine {
         }
         let db = open_sled(dir, cache_bytes)?;
         let log = disk.open(log_path, Open::Write).map_err(|e| StoreError::io("open", log_path, e))?;
-        Ok(Self::Sled { db, log })
+        Ok(Self::Sled { db, log, broken: AtomicBool::new(false) })
     }
 
     /// The value of a key.
     pub(super) fn get(&self, dir: &Path, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
         match self {
-            Self::Sled { db, .. } => db.get(key).map_err(|e| engine_error(dir, e)),
+            Self::Sled { db, broken, .. } => guarded(dir, broken, || db.get(key)),
             #[cfg(any(test, feature = "test-noise"))]
             Self::Memory(table) => {
                 let value = table.get(key).map_err(|e| StoreError::io("use the store in", dir, e))?;
@@ -96,15 +99,15 @@ impl Engine {
         mut each: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), StoreError> {
         match self {
-            Self::Sled { db, .. } => {
+            Self::Sled { db, broken, .. } => guarded(dir, broken, || {
                 for entry in db.range::<&[u8], _>((from, Bound::Unbounded)) {
-                    let (key, value) = entry.map_err(|e| engine_error(dir, e))?;
+                    let (key, value) = entry?;
                     if !each(&key, &value) {
                         break;
                     }
                 }
                 Ok(())
-            }
+            }),
             #[cfg(any(test, feature = "test-noise"))]
             Self::Memory(table) => {
                 table.scan(from, each).map_err(|e| StoreError::io("use the store in", dir, e))
@@ -125,7 +128,7 @@ impl Engine {
         writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     ) -> Result<(), StoreError> {
         match self {
-            Self::Sled { db, .. } => {
+            Self::Sled { db, broken, .. } => {
                 let mut batch = sled::Batch::default();
                 for (key, value) in writes {
                     match value {
@@ -133,7 +136,7 @@ impl Engine {
                         None => batch.remove(key),
                     }
                 }
-                db.apply_batch(batch).map_err(|e| engine_error(dir, e))
+                guarded(dir, broken, || db.apply_batch(batch))
             }
             #[cfg(any(test, feature = "test-noise"))]
             Self::Memory(table) => disk
@@ -145,8 +148,8 @@ impl Engine {
     /// When it returns, what was applied survives a loss of power.
     pub(super) fn make_durable(&self, dir: &Path, log_path: &Path, disk: &Disk) -> Result<(), StoreError> {
         match self {
-            Self::Sled { db, log } => {
-                db.flush().map_err(|e| engine_error(dir, e))?;
+            Self::Sled { db, log, broken } => {
+                guarded(dir, broken, || db.flush())?;
                 disk.sync_data(log, log_path).map_err(|e| StoreError::io("sync", log_path, e))
             }
             #[cfg(any(test, feature = "test-noise"))]
@@ -155,6 +158,23 @@ impl Engine {
             }
         }
     }
+}
+
+/// A call of sled's. At damage that shows only when a page is read it may panic: that is an error here, and nothing more
+/// is asked of it, since what the call left in its memory is unknown.
+fn guarded<T>(
+    dir: &Path,
+    broken: &AtomicBool,
+    call: impl FnOnce() -> Result<T, sled::Error>,
+) -> Result<T, StoreError> {
+    if broken.load(Ordering::Acquire) {
+        return Err(StoreError::InDoubt { what: "call of the storage engine" });
+    }
+    let done = catch_unwind(AssertUnwindSafe(call)).map_err(|_| {
+        broken.store(true, Ordering::Release);
+        corrupt(dir, Damage::EngineStopped)
+    })?;
+    done.map_err(|e| engine_error(dir, e))
 }
 
 /// Opens sled. It panics on some damage; that is an error here.
@@ -169,7 +189,7 @@ pub(super) fn open_sled(dir: &Path, cache_bytes: u64) -> Result<sled::Db, StoreE
     loop {
         // Nothing that a panic leaves half done is used again.
         let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-        let opened = opened.map_err(|_| corrupt(dir, "sled cannot make sense of it"))?;
+        let opened = opened.map_err(|_| corrupt(dir, Damage::EngineOpening))?;
         match opened.map_err(|e| engine_error(dir, e)) {
             // Our own lock keeps other processes out, so this passes.
             Err(StoreError::Locked { .. }) if tries < ENGINE_LOCK_TRIES => {
@@ -189,17 +209,12 @@ fn engine_error(dir: &Path, e: sled::Error) -> StoreError {
             StoreError::Locked { path: dir.to_owned() }
         }
         sled::Error::Io(e) => StoreError::io("use the store in", dir, e),
-        sled::Error::Corruption { .. } => corrupt(dir, "sled reports corruption"),
+        sled::Error::Corruption { .. } => corrupt(dir, Damage::EngineReports),
         other => StoreError::Engine(other.to_string()),
     }
 }
 
 /// Damage to the store in `dir`.
-pub(super) fn corrupt(dir: &Path, found: &'static str) -> StoreError {
-    StoreError::Corrupt {
-        file: dir.join("db"),
-        offset: 0,
-        found,
-        advice: "Check the disk. If the file cannot be recovered, start a new, empty store with new keys and tasks",
-    }
+pub(super) fn corrupt(dir: &Path, damage: Damage) -> StoreError {
+    StoreError::damaged(dir.join("db"), 0, damage)
 }

@@ -48,12 +48,12 @@ use self::{
 #[cfg(any(test, feature = "test-noise"))]
 use super::disk::Faults;
 use super::{
-    StoreError, StoreId, Watermark,
+    Damage, StoreError, StoreId, Watermark,
     disk::{Disk, DiskFile},
 };
 
 /// The layout of keys and values that this version reads and writes.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// Commits are refused when the file system has less than this left; see the module's
 /// last point. A full batch and sled's own rewriting fit in.
@@ -186,7 +186,7 @@ impl State {
         }
         guard.writer.digest = self.digest_entries()?;
         if guard.writer.digest.to_bytes() != digest.as_slice() {
-            return Err(corrupt(&self.dir, "entries are lost, or stand in an older version"));
+            return Err(corrupt(&self.dir, Damage::Entries));
         }
         if commit > watermark + 1 {
             // A crash explains one commit, no more; an older copy of the watermark does.
@@ -304,7 +304,7 @@ impl State {
     }
 
     fn malformed(&self) -> StoreError {
-        corrupt(&self.dir, "the store's own entries are malformed")
+        corrupt(&self.dir, Damage::OwnEntries)
     }
 }
 
