@@ -14,6 +14,8 @@
 
 pub mod aggregator;
 mod damage;
+#[cfg(test)]
+pub(crate) mod damage_tests;
 mod disk;
 mod error;
 pub mod roles;

@@ -3,13 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 mod collect;
+mod damage;
 mod faults;
 mod helper;
 mod jobs;
 mod uploads;
+mod worlds;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arras_protocol::codec::Encode as _;
