@@ -33,6 +33,14 @@ pub(crate) struct HeldBody {
     _held: Option<OwnedSemaphorePermit>,
 }
 
+#[cfg(test)]
+impl HeldBody {
+    /// Bytes that came from nowhere and take no memory from others.
+    pub(crate) fn of(bytes: Bytes) -> Self {
+        Self { bytes, _held: None }
+    }
+}
+
 impl Deref for HeldBody {
     type Target = [u8];
 

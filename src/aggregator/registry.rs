@@ -180,7 +180,8 @@ impl Registry {
         }
     }
 
-    fn cached(&self, id: TaskId) -> Option<Arc<ProvisionedTask>> {
+    /// A task that was looked for before; does not block.
+    pub(crate) fn cached(&self, id: TaskId) -> Option<Arc<ProvisionedTask>> {
         let tasks = self.tasks.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         tasks.get(&id).cloned()
     }

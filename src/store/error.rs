@@ -180,7 +180,7 @@ impl StoreError {
     }
 
     /// The same error once more: the callers whose reports were written together all hear of it.
-    pub(super) fn repeat(&self) -> Self {
+    pub(crate) fn repeat(&self) -> Self {
         match self {
             Self::Full { what } => Self::Full { what: what.clone() },
             Self::Io { doing, path, source } => {

@@ -73,7 +73,8 @@ fn waiting_reports_survive_the_leader() {
     let backlog = &found["backlog"];
     assert!(number(&backlog["leader_restart_seconds"]) > 0.0, "{found}");
     assert!(number(&backlog["disk_bytes"]) > 130.0 * number(&found["bytes_per_report"]), "{found}");
-    assert_eq!(number(&found["servers"]["helper"]["accepted"]["cpu_seconds"]), 0.0, "it was away: {found}");
+    let helper = number(&found["servers"]["helper"]["accepted"]["cpu_seconds"]);
+    assert!(helper <= 0.0, "it was away: {found}");
 }
 
 /// Aggregators of somebody's own, over TLS, without any secret of theirs.
@@ -84,7 +85,7 @@ fn running_aggregators_are_loaded_too() {
     let path = |name: &str| roles.join(name).to_str().unwrap().to_owned();
     done(&["init", &path(""), "--ports", &free_ports(), "--budget-source", "shop.example"]);
     let (task, ca) = (path("tasks-examples/conversions.toml"), path("ca.pem"));
-    let configs = ["leader/leader.toml", "helper/helper.toml"].map(|name| path(name));
+    let configs = ["leader/leader.toml", "helper/helper.toml"].map(&path);
     for config in &configs {
         done(&["task", "add", &task, "--config", config]);
     }

@@ -12,3 +12,4 @@ mod releases;
 mod restarts;
 mod runbook;
 mod tidy;
+mod uploads;

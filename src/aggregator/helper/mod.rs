@@ -71,6 +71,10 @@ impl Helper {
     }
 
     async fn task(&self, id: arras_protocol::messages::TaskId) -> Option<Arc<ProvisionedTask>> {
+        // Nearly always; only looking into the folder blocks.
+        if let Some(task) = self.parts().registry.cached(id) {
+            return Some(task);
+        }
         let helper = self.clone();
         let now = self.parts().clock.now();
         crate::aggregator::work::blocking(move || helper.parts().registry.get(id, now)).await

@@ -49,14 +49,7 @@ async fn upload(
         expect_media_type(&headers, MediaType::UploadRequest)?;
         let task = known_task(&leader, &task).await?;
         let body = leader.0.bodies.read(body).await?;
-        // It is never closed.
-        let turn = Arc::clone(&leader.0.uploads).acquire_owned().await.ok();
-        let worker = leader.clone();
-        blocking(move || {
-            let _turn = turn;
-            worker.upload(&task, &body)
-        })
-        .await
+        leader.take_in(task, body).await
     };
     allow_any_origin(result.await.into_response())
 }

@@ -4,6 +4,7 @@ mod budget;
 mod collections;
 mod driver;
 mod http;
+mod intake;
 mod jobs;
 mod upload;
 
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arras_protocol::messages::{HpkeConfigList, ReportError};
 use arras_protocol::verification::InputShareOpener;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::aggregator::bodies::Bodies;
@@ -46,10 +47,6 @@ pub struct LeaderParts {
     pub noise: NoiseFactory,
 }
 
-/// Uploads that are judged and stored at once; more wait for their turn, as many as there may be connections. Each takes
-/// a thread while the disk syncs, and what comes meanwhile goes into the next sync together.
-const UPLOADS_AT_ONCE: usize = 128;
-
 /// A leader. Cheap to clone; all clones are the same leader.
 #[derive(Clone)]
 pub struct Leader(Arc<Inner>);
@@ -58,8 +55,7 @@ struct Inner {
     parts: LeaderParts,
     counters: Counters,
     promises: budget::Promises,
-    /// One permit for each upload that is worked on.
-    uploads: Arc<Semaphore>,
+    intake: intake::Intake,
     bodies: Bodies,
     /// Wakes the driver of jobs: reports have come, or a collection waits for them.
     work: Notify,
@@ -128,7 +124,7 @@ impl Leader {
             parts,
             counters: Counters::default(),
             promises: budget::Promises::default(),
-            uploads: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)),
+            intake: intake::Intake::default(),
             bodies,
             work: Notify::new(),
             created: Notify::new(),
@@ -187,6 +183,10 @@ impl Leader {
     }
 
     async fn task(&self, id: arras_protocol::messages::TaskId) -> Option<Arc<ProvisionedTask>> {
+        // Nearly always; only looking into the folder blocks.
+        if let Some(task) = self.parts().registry.cached(id) {
+            return Some(task);
+        }
         let leader = self.clone();
         let now = self.parts().clock.now();
         crate::aggregator::work::blocking(move || leader.parts().registry.get(id, now)).await

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::aggregator::ProvisionedTask;
 use crate::aggregator::api::{Problem, message};
+use crate::aggregator::leader::intake::Upload;
 use crate::aggregator::leader::{Counters, Leader};
 use crate::net::problem::OwnError;
 use crate::store::{NewReport, ReportKey};
@@ -23,29 +24,54 @@ const REPORTS_PER_UPLOAD: usize = 10_000;
 /// Length of the two empty-or-not prefixes of a `PlaintextInputShare`.
 const PLAINTEXT_OVERHEAD: usize = 6;
 
+/// The reports of an upload that can be stored, and what is to be said of the others.
+struct Judged<'a> {
+    request: UploadRequestRef<'a>,
+    verdicts: Vec<Result<(), ReportError>>,
+}
+
 impl Leader {
-    /// Judges and stores the reports of an upload. Blocks until they are durable.
-    pub(super) fn upload(&self, task: &ProvisionedTask, body: &[u8]) -> Result<Response, Problem> {
+    /// Judges and stores the reports of uploads, and answers each. Blocks until all of them are durable.
+    ///
+    /// They have one outcome only where the store fails; a copy of a report of another upload among them is answered
+    /// as one when the first copy is durable, since all answers wait for that.
+    pub(super) fn store_uploads(&self, task: &ProvisionedTask, uploads: Vec<Upload>) {
+        let now = self.parts().clock.now();
+        let judged: Vec<_> = uploads.iter().map(|upload| self.judge_all(task, &upload.body, now)).collect();
+        let acceptable: Vec<_> = judged.iter().flatten().flat_map(Judged::acceptable).collect();
+        let stored = self.store().append_reports(task.task.id(), &acceptable);
+        let mut results = stored.as_ref().map(|results| results.iter().copied());
+        let mut answers = Vec::with_capacity(uploads.len());
+        for judged in judged {
+            answers.push(judged.and_then(|judged| match &mut results {
+                Ok(results) => Ok(self.answer(&judged, results)),
+                Err(error) => Err(error.repeat().into()),
+            }));
+        }
+        for (upload, answer) in uploads.into_iter().zip(answers) {
+            upload.answer(answer);
+        }
+    }
+
+    fn judge_all<'a>(&self, task: &ProvisionedTask, body: &'a [u8], now: u64) -> Result<Judged<'a>, Problem> {
         let request = UploadRequestRef::from_bytes(body, REPORTS_PER_UPLOAD).map_err(|error| match error {
             CodecError::TooMany { .. } => Problem::own(OwnError::TooLarge, error.to_string()),
             _ => Problem::invalid(format!("the upload does not decode: {error}")),
         });
         let request = request.map_err(|problem| problem.task(task.task.id()))?;
-        let now = self.parts().clock.now();
-        let verdicts: Vec<_> = request.reports.iter().map(|report| self.judge(task, report, now)).collect();
-        let acceptable: Vec<_> = request
-            .reports
-            .iter()
-            .zip(&verdicts)
-            .filter(|(_, verdict)| verdict.is_ok())
-            .map(|(report, _)| NewReport {
-                key: ReportKey { report_id: report.header.report_id, time: report.header.time },
-                encoded: report.encoded,
-            })
-            .collect();
-        let mut stored = self.store().append_reports(task.task.id(), &acceptable)?.into_iter();
+        let verdicts = request.reports.iter().map(|report| self.judge(task, report, now)).collect();
+        Ok(Judged { request, verdicts })
+    }
+
+    /// Counts what became of an upload's reports, and says it. `stored` begins with the store's results for those
+    /// that were acceptable.
+    fn answer(
+        &self,
+        judged: &Judged<'_>,
+        stored: &mut impl Iterator<Item = Result<(), ReportError>>,
+    ) -> Response {
         let mut errors = UploadErrors::default();
-        for (report, verdict) in request.reports.iter().zip(verdicts) {
+        for (report, verdict) in judged.request.reports.iter().zip(&judged.verdicts) {
             // The store answered once for each acceptable report.
             let outcome = verdict.and_then(|()| stored.next().unwrap_or(Err(ReportError::ReportDropped)));
             match outcome {
@@ -58,13 +84,13 @@ impl Leader {
                 }
             }
         }
-        if errors.status.len() < request.reports.len() {
+        if errors.status.len() < judged.request.reports.len() {
             self.0.work.notify_one();
         }
         if errors.status.is_empty() {
-            return Ok(StatusCode::OK.into_response());
+            return StatusCode::OK.into_response();
         }
-        Ok(message(StatusCode::OK, MediaType::UploadErrors, errors.to_bytes()))
+        message(StatusCode::OK, MediaType::UploadErrors, errors.to_bytes())
     }
 
     /// What can be told without opening the report.
@@ -92,5 +118,15 @@ impl Leader {
             && report.leader_share.payload.len() == vdaf.leader_share_len() + overhead
             && report.helper_share.payload.len() == vdaf.helper_share_len() + overhead;
         if fits { Ok(()) } else { Err(ReportError::InvalidMessage) }
+    }
+}
+
+impl<'a> Judged<'a> {
+    fn acceptable(&self) -> impl Iterator<Item = NewReport<'a>> {
+        let both = self.request.reports.iter().zip(&self.verdicts);
+        both.filter(|(_, verdict)| verdict.is_ok()).map(|(report, _)| NewReport {
+            key: ReportKey { report_id: report.header.report_id, time: report.header.time },
+            encoded: report.encoded,
+        })
     }
 }
