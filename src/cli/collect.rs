@@ -13,12 +13,13 @@ use arras_protocol::messages::TaskId;
 use axum::http::StatusCode;
 use zeroize::Zeroizing;
 
-use crate::collector::{Moment, ReadError, Release, Span, SpanError, table};
+use crate::collector::{Moment, ReadError, Release, Span, SpanError, UnderWay, table};
 use crate::config::{self, Config, LoadError, SecretString};
 use crate::net::auth::{BearerToken, TokenError};
 use crate::net::client::{ClientError, PeerClient, Reply};
 use crate::net::endpoint::{Endpoint, EndpointError};
 use crate::net::problem::{ErrorType, OwnError};
+use crate::text::printable;
 
 /// The variable that may hold the administrator's token.
 const TOKEN_VARIABLE: &str = "ARRAS_ADMIN_TOKEN";
@@ -206,7 +207,7 @@ fn read_token(path: &Path) -> Result<Zeroizing<String>, CollectError> {
 async fn ask(args: &Args, client: &PeerClient, window: Span) -> Result<(Release, Vec<u8>), CollectError> {
     let path = format!("v1/tasks/{}/releases", args.task);
     let body = format!("{{\"from\":{},\"to\":{}}}", window.from().seconds(), window.to().seconds());
-    let mut told = false;
+    let mut told = None;
     loop {
         let reply = client.post(&path, "application/json", body.clone()).await;
         let reply = reply.map_err(|error| match error {
@@ -220,9 +221,19 @@ async fn ask(args: &Args, client: &PeerClient, window: Span) -> Result<(Release,
         match reply.status {
             StatusCode::OK => return Ok((Release::from_json(&reply.body)?, reply.body.to_vec())),
             StatusCode::ACCEPTED => {
-                if !told {
-                    tracing::info!("the aggregators are still at work on the window; waiting");
-                    told = true;
+                let trouble = UnderWay::from_json(&reply.body).trouble;
+                if told.as_ref() != Some(&trouble) {
+                    match &trouble {
+                        // The peer's text: it must not move the cursor.
+                        Some(trouble) => {
+                            let trouble = printable(trouble);
+                            tracing::warn!(
+                                "the collector has trouble with the leader and goes on trying: {trouble}"
+                            );
+                        }
+                        None => tracing::info!("the aggregators are still at work on the window; waiting"),
+                    }
+                    told = Some(trouble);
                 }
                 // Only a date would need the time, and the collector names seconds.
                 let wait = reply.retry_after(SystemTime::UNIX_EPOCH).unwrap_or(WAIT.0);

@@ -3,7 +3,6 @@
 //! Every step can be taken again. The exact request is durable before it is sent; the leader gives the same
 //! job to the same request, and the same bytes to every reader of the job; the first release stays.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -22,7 +21,7 @@ use crate::collector::release::{Charged, Draft, Opened, Release};
 use crate::collector::span::{Moment, Span};
 use crate::collector::store::{BeginError, Begun, Collection, LOCATION_BYTES_MAX, Stage};
 use crate::net::client::{ClientError, Reply};
-use crate::net::problem::{DapError, ErrorType, OwnError};
+use crate::net::problem::{DapError, ErrorType};
 use crate::tasks::provisioned::KnownTask;
 
 /// Shortest pause between two looks at a job. A leader that says "at once" must not be asked in a loop.
@@ -121,13 +120,23 @@ impl Collector {
     /// It may be called again at any time, by several callers at once, and dropped at any point: what was
     /// begun goes on with the next call for the same window, also after a restart.
     pub async fn collect(&self, task: TaskId, window: Span) -> Result<Release, CollectError> {
+        self.collect_telling(task, window, &|_| ()).await
+    }
+
+    /// As [`Self::collect`]; `tell` hears what is in the way while it goes on trying.
+    pub(super) async fn collect_telling(
+        &self,
+        task: TaskId,
+        window: Span,
+        tell: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<Release, CollectError> {
         let _turn = self.turn(task, window).await;
         let collector = self.clone();
         let mut job = match blocking(move || collector.begin(task, window)).await? {
             Started::Released(release) => return Ok(*release),
             Started::UnderWay(job) => job,
         };
-        let outcome = match self.answer(&mut job).await {
+        let outcome = match self.answer(&mut job, tell).await {
             Ok(response) => self.release(&job, response).await,
             Err(error) => Err(error),
         };
@@ -208,7 +217,11 @@ impl Collector {
     }
 
     /// Asks the leader until there is an answer.
-    async fn answer(&self, job: &mut Job) -> Result<CollectionJobResp, CollectError> {
+    async fn answer(
+        &self,
+        job: &mut Job,
+        tell: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<CollectionJobResp, CollectError> {
         let timing = self.timing();
         let started = Instant::now();
         let mut out_of_reach: Option<Instant> = None;
@@ -247,6 +260,7 @@ impl Collector {
                         });
                     }
                     tracing::info!(cause, "the leader is asked again");
+                    tell(cause);
                     let next = wait.unwrap_or(pause).clamp(pause, timing.poll_max);
                     pause = (pause * 2).min(timing.retry_max);
                     next
@@ -361,8 +375,7 @@ fn judge_refusal(reply: &Reply, wait: Option<Duration>, job: &Job) -> Result<Ste
     let problem = reply.problem();
     let kind = problem.as_ref().map(|problem| problem.kind().clone());
     let busy = matches!(reply.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
-    let definite = kind == Some(ErrorType::Own(OwnError::PeerFailed));
-    if busy || (reply.status.is_server_error() && !definite) {
+    if busy || reply.status.is_server_error() {
         let cause = problem.map_or_else(|| reply.status.to_string(), |problem| problem.to_string());
         return Ok(Step::Trouble { cause, wait });
     }
@@ -397,23 +410,6 @@ fn read_answer(reply: &Reply, job: &Job) -> Result<CollectionJobResp, CollectErr
         ));
     }
     Ok(response)
-}
-
-/// Waits for `collecting` for at most `limit`; it goes on in any case.
-pub(super) async fn within<T: Send + 'static>(
-    limit: Duration,
-    collecting: impl Future<Output = T> + Send + 'static,
-) -> Option<T> {
-    let task = tokio::spawn(collecting);
-    match tokio::time::timeout(limit, task).await {
-        Ok(Ok(result)) => Some(result),
-        Ok(Err(error)) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is shutting down.
-            Err(_) => None,
-        },
-        Err(_) => None,
-    }
 }
 
 #[cfg(test)]

@@ -182,10 +182,6 @@ impl Refused {
                 "this window was collected, and the leader no longer keeps the answer. It cannot be \
                  collected again. The leader says: {said}"
             ),
-            ErrorType::Own(OwnError::PeerFailed) => format!(
-                "the helper failed the leader. Ask for the same window again when its operator has looked \
-                 into its log. The leader says: {said}"
-            ),
             _ => format!("the leader refuses: {problem}"),
         };
         Self { message, problem: Box::new(problem) }

@@ -282,6 +282,17 @@ impl World {
         self.make(self.store(), &self.leader.endpoint, timing)
     }
 
+    /// One whose interface lets nobody wait for long, and which gives up a leader that is out of reach later than
+    /// that, as the real one does.
+    pub(super) fn impatient(&self) -> Collector {
+        let timing = Timing {
+            answer_max: Duration::from_millis(50),
+            unreachable_max: Duration::from_millis(400),
+            ..timing()
+        };
+        self.make(self.store(), &self.leader.endpoint, timing)
+    }
+
     pub(super) fn collector_of(&self, store: Arc<dyn CollectorStore>, leader: &str) -> Collector {
         self.make(store, leader, timing())
     }

@@ -23,7 +23,7 @@ use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 
 use crate::aggregator::work::blocking;
-use crate::collector::collect::within;
+use crate::collector::attempts::{Heard, UnderWay};
 use crate::collector::errors::CollectError;
 use crate::collector::release::{Measured, Policy, name};
 use crate::collector::span::{Moment, Span};
@@ -161,18 +161,19 @@ async fn collect(
     let asked: Asked = serde_json::from_slice(&body)
         .map_err(|error| invalid(&format!("expected {{\"from\": ..., \"to\": ...}}: {error}")))?;
     let window = Span::new(asked.from, asked.to).map_err(|error| problem(&error.into(), id))?;
-    let collecting = {
-        let collector = collector.clone();
-        async move { collector.collect(id, window).await }
-    };
-    match within(collector.timing().answer_max, collecting).await {
-        Some(Ok(release)) => Ok(json(StatusCode::OK, release.to_json())),
-        Some(Err(error)) => Err(problem(&error, id)),
-        None => {
-            let mut response = json(StatusCode::ACCEPTED, br#"{"state":"under way"}"#.to_vec());
+    match collector.collect_within(collector.timing().answer_max, id, window).await {
+        Heard::Ended(outcome) => match outcome.as_ref() {
+            Ok(release) => Ok(json(StatusCode::OK, release.to_json())),
+            Err(error) => Err(problem(error, id)),
+        },
+        Heard::UnderWay { trouble } => {
+            let mut response = json(StatusCode::ACCEPTED, UnderWay::new(trouble).to_json());
             response.headers_mut().insert(header::RETRY_AFTER, COLLECT_RETRY_AFTER.into());
             Ok(response)
         }
+        Heard::Broke => Err(ProblemDocument::own(OwnError::Internal)
+            .with_detail("collecting the window broke off; ask again, and look into this collector's log")
+            .into()),
     }
 }
 

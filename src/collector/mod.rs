@@ -3,6 +3,7 @@
 //!
 //! It never sees a report, and an exact sum neither: both aggregators have added their noise before.
 
+mod attempts;
 mod collect;
 mod errors;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arras_protocol::hpke::PrivateKey;
 use arras_protocol::messages::TaskId;
 
+pub(crate) use attempts::UnderWay;
 pub use collect::{
     ANSWER_MAX, PENDING_MAX, POLL_DEFAULT, POLL_MAX, POLL_MIN, RETRY_FIRST, RETRY_MAX, Timing,
     UNREACHABLE_MAX,
@@ -40,6 +42,7 @@ pub use store::{
 pub use table::table;
 
 use crate::aggregator::Clock;
+use crate::collector::attempts::Attempts;
 use crate::net::auth::TokenHash;
 use crate::net::client::PeerClient;
 use crate::store::StoreError;
@@ -76,16 +79,21 @@ struct Inner {
     parts: CollectorParts,
     /// One entry for each window that somebody is collecting or waiting for. Locked for moments only.
     turns: Mutex<HashMap<WindowKey, Arc<tokio::sync::Mutex<()>>>>,
+    attempts: Attempts,
 }
 
 /// A task's window, in POSIX seconds.
 type WindowKey = (TaskId, u64, u64);
 
+fn window_key(task: TaskId, window: Span) -> WindowKey {
+    (task, window.from().seconds(), window.to().seconds())
+}
+
 impl Collector {
     /// A collector of these parts. It does nothing by itself: [`Collector::resume`] goes on with what an
     /// earlier run began.
     pub fn new(parts: CollectorParts) -> Self {
-        Self(Arc::new(Inner { parts, turns: Mutex::default() }))
+        Self(Arc::new(Inner { parts, turns: Mutex::default(), attempts: Attempts::default() }))
     }
 
     fn store(&self) -> &dyn CollectorStore {
@@ -102,6 +110,10 @@ impl Collector {
 
     fn keys(&self) -> &[(u8, PrivateKey)] {
         &self.0.parts.keys
+    }
+
+    fn attempts(&self) -> &Attempts {
+        &self.0.attempts
     }
 
     fn clock(&self) -> &dyn Clock {
@@ -131,7 +143,7 @@ impl Collector {
     /// Waits until nobody else collects this window. Two callers at once would do no harm, but ask the
     /// leader twice.
     async fn turn(&self, task: TaskId, window: Span) -> Turn {
-        let key = (task, window.from().seconds(), window.to().seconds());
+        let key = window_key(task, window);
         let lock = {
             let mut turns = self.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(turns.entry(key).or_default())

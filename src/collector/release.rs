@@ -337,10 +337,12 @@ impl Draft {
         let half_width = accuracy::interval_half_width(&scale, CONFIDENCE.0);
         let standard_error = format!("{:.3}", accuracy::standard_error(&scale));
         let threshold = Threshold::new(task.policy.threshold);
+        // A report adds no more than this to a cell, and how many there are is known.
+        let most = u128::from(opened.report_count) * u128::from(task.task.vdaf().config().max_per_cell());
         let cell = |noised: i128| match threshold.show(noised) {
             Shown::Suppressed => Cell::Suppressed,
             Shown::Estimate { value } => {
-                let interval = accuracy::Interval::around(value, half_width);
+                let interval = accuracy::Interval::around(value, half_width).at_most(most);
                 Cell::Shown(Estimate {
                     estimate: value,
                     standard_error: standard_error.clone(),

@@ -125,6 +125,13 @@ impl Interval {
         }
     }
 
+    /// The part of it that is not above `most`, the largest that the truth can be: cutting off what cannot be loses
+    /// no confidence. All of it above leaves `most` itself.
+    #[must_use]
+    pub fn at_most(self, most: u128) -> Self {
+        Self { low: self.low.min(most), high: self.high.min(most) }
+    }
+
     /// Whether `truth` is inside.
     pub fn contains(self, truth: u128) -> bool {
         (self.low..=self.high).contains(&truth)
@@ -232,6 +239,15 @@ mod tests {
                 assert!(close(variance, sum), "{scale}: {variance} {sum}");
             }
         }
+    }
+
+    #[test]
+    fn intervals_are_cut_to_what_can_be() {
+        let interval = Interval::around(95, 8);
+        assert_eq!(interval.at_most(100), Interval { low: 87, high: 100 });
+        assert_eq!(interval.at_most(103), interval);
+        assert_eq!(interval.at_most(50), Interval { low: 50, high: 50 });
+        assert_eq!(Interval::around(-20, 8).at_most(100), Interval { low: 0, high: 0 });
     }
 
     #[test]

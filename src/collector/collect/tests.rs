@@ -151,7 +151,6 @@ async fn refusals_say_what_to_do() {
         (format!("{dap}batchMismatch"), 400, "compare"),
         (format!("{OWN}unauthorized"), 401, "token"),
         (format!("{OWN}gone"), 410, "no longer keeps"),
-        (format!("{OWN}peerFailed"), 502, "helper failed"),
         ("urn:x:new".to_owned(), 400, "the leader refuses"),
     ] {
         let kind: &'static str = kind.leak();

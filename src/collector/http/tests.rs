@@ -148,3 +148,44 @@ async fn what_takes_longer_goes_on_without_its_caller() {
     assert_eq!(release.report_count, 19_785);
     assert_eq!(console.world.leader.asked().len(), 3);
 }
+
+/// While the leader was out of reach, nobody heard of it: each request was answered with 202 before the attempt failed,
+/// the failure was told to nobody, and each request began an attempt of its own behind those of the others.
+#[tokio::test]
+async fn a_leader_out_of_reach_is_told_to_whoever_asks_again() {
+    let world = World::new().await;
+    let collector = world.impatient();
+    let window = week();
+    let id = world.task.task.id();
+    world.leader.plan(&[Act::Status(503)]);
+    let limit = collector.timing().answer_max;
+    let (mut troubles, mut asked) = (0, 0);
+    let error = loop {
+        asked += 1;
+        match collector.collect_within(limit, id, window).await {
+            Heard::UnderWay { trouble } => {
+                troubles += usize::from(trouble.is_some_and(|cause| cause.contains("503")))
+            }
+            Heard::Ended(outcome) => break outcome.as_ref().as_ref().unwrap_err().to_string(),
+            Heard::Broke => panic!("it broke off"),
+        }
+        assert_eq!(collector.attempts().len(), 1, "each joins the one that runs");
+        assert!(asked < 10_000, "it never ends");
+    };
+    assert!(error.contains("could not be reached"), "{error}");
+    assert!(troubles > 0, "what is in the way was not told");
+    assert_eq!(collector.attempts().len(), 0);
+
+    // What failed while nobody was waiting is heard by the next who asks, once.
+    assert!(matches!(collector.collect_within(Duration::ZERO, id, window).await, Heard::UnderWay { .. }));
+    while collector.collect_within(Duration::ZERO, id, window).await.is_under_way() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    world.leader.plan(&[Act::Ready(CELLS.to_vec())]);
+    loop {
+        match collector.collect_within(limit, id, window).await {
+            Heard::Ended(outcome) => break assert_eq!(outcome.as_ref().as_ref().unwrap().sequence, 1),
+            heard => assert!(heard.is_under_way(), "{heard:?}"),
+        }
+    }
+}
