@@ -151,7 +151,7 @@ impl Parties {
 
     /// The helper's part: its bucket and the response's bytes.
     fn respond(&self, secret: &VerifySecret, request: &[u8]) -> (BatchBucket, Vec<u8>) {
-        let request = AggregationJobInitReq::from_bytes(request).unwrap();
+        let request = AggregationJobInitReq::from_bytes(request, usize::MAX).unwrap();
         let key = secret.verify_key(self.task.id());
         let verified =
             helper_verify(&self.task, &key, &self.opener(Role::Helper), self.window(), &request.verify_inits);

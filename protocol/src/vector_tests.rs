@@ -225,7 +225,7 @@ fn check_reports(vector: &Value) {
     let reports: Vec<_> = encoded.iter().map(|report| ReportRef::from_bytes(report).unwrap()).collect();
     let leader = leader_init(&task, &verify_key, &opener(Role::Leader, "leader"), window, &reports);
     let job = bytes(vector, "aggregation_job_init_req");
-    let request = AggregationJobInitReq::from_bytes(&job).unwrap();
+    let request = AggregationJobInitReq::from_bytes(&job, usize::MAX).unwrap();
     let helper =
         helper_verify(&task, &verify_key, &opener(Role::Helper, "helper"), window, &request.verify_inits);
     let response = AggregationJobResp::from_bytes(&bytes(vector, "aggregation_job_resp")).unwrap();

@@ -52,8 +52,9 @@ impl Problem {
     }
 
     pub(crate) fn unsupported_extensions(kinds: Vec<u16>) -> Self {
-        let document =
-            ProblemDocument::dap(DapError::UnsupportedExtension).with_unsupported_extensions(kinds);
+        let document = ProblemDocument::dap(DapError::UnsupportedExtension)
+            .with_detail("extensions that are not known here change what is meant, and cannot be passed over")
+            .with_unsupported_extensions(kinds);
         Self { document: Box::new(document), retry_after: None }
     }
 
@@ -96,6 +97,7 @@ impl From<CollectRefusal> for Problem {
         match refusal {
             CollectRefusal::Overlap => Self::dap(DapError::BatchOverlap, detail),
             CollectRefusal::Mismatch => Self::dap(DapError::BatchMismatch, detail),
+            CollectRefusal::Refused(Refusal::Dearer { .. }) => Self::own(OwnError::Conflict, detail),
             CollectRefusal::Refused(Refusal::Ledger(_)) => Self::own(OwnError::BudgetExhausted, detail),
             CollectRefusal::Refused(_) => Self::dap(DapError::InvalidBatchSize, detail),
             CollectRefusal::Store(error) => error.into(),

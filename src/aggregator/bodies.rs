@@ -38,8 +38,8 @@ pub(crate) struct HeldBody {
 #[cfg(test)]
 impl HeldBody {
     /// Bytes that came from nowhere and take no memory from others.
-    pub(crate) fn of(bytes: Bytes) -> Self {
-        Self { bytes, _held: None }
+    pub(crate) fn of(bytes: Vec<u8>) -> Self {
+        Self { bytes, held: None }
     }
 }
 

@@ -223,15 +223,13 @@ async fn ask(args: &Args, client: &PeerClient, window: Span) -> Result<(Release,
             StatusCode::ACCEPTED => {
                 let trouble = UnderWay::from_json(&reply.body).trouble;
                 if told.as_ref() != Some(&trouble) {
-                    match &trouble {
-                        // The peer's text: it must not move the cursor.
-                        Some(trouble) => {
-                            let trouble = printable(trouble);
-                            tracing::warn!(
-                                "the collector has trouble with the leader and goes on trying: {trouble}"
-                            );
-                        }
-                        None => tracing::info!("the aggregators are still at work on the window; waiting"),
+                    if let Some(trouble) = trouble.as_deref().map(printable) {
+                        tracing::warn!(
+                            trouble,
+                            "the collector does not get on with the leader, and goes on trying"
+                        );
+                    } else {
+                        tracing::info!("the aggregators are still at work on the window; waiting");
                     }
                     told = Some(trouble);
                 }

@@ -41,6 +41,10 @@ impl Attempts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn trouble(&self, key: WindowKey) -> Option<String> {
+        self.lock().get(&key).and_then(|progress| progress.borrow().trouble.clone())
+    }
+
     /// Takes away an attempt that has ended, if it is still there.
     fn forget(&self, key: WindowKey) {
         let mut attempts = self.lock();
@@ -108,10 +112,11 @@ impl Collector {
     /// case, and the next request for the window joins it.
     pub(super) async fn collect_within(&self, limit: Duration, task: TaskId, window: Span) -> Heard {
         let mut progress = self.attempt(task, window);
-        let ended = match timeout(limit, progress.wait_for(|progress| progress.ended.is_some())).await {
+        let ended = timeout(limit, progress.wait_for(|progress| progress.ended.is_some())).await;
+        let ended = match ended {
             Ok(Ok(progress)) => progress.ended.as_ref().map(|(_, outcome)| Arc::clone(outcome)),
             Ok(Err(_)) => None,
-            Err(_) => return Heard::UnderWay { trouble: progress.borrow().trouble.clone() },
+            Err(_) => return Heard::UnderWay { trouble: self.attempts().trouble(window_key(task, window)) },
         };
         self.attempts().forget(window_key(task, window));
         ended.map_or(Heard::Broke, Heard::Ended)

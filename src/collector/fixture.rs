@@ -284,7 +284,7 @@ impl World {
 
     /// One whose interface lets nobody wait for long, and which gives up a leader that is out of reach later than
     /// that, as the real one does.
-    pub(super) fn impatient(&self) -> Collector {
+    pub(super) fn hurried(&self) -> Collector {
         let timing = Timing {
             answer_max: Duration::from_millis(50),
             unreachable_max: Duration::from_millis(400),

@@ -105,7 +105,6 @@ error_types! {
         /// Too much to do or no space left; come back later.
         Overloaded "overloaded" SERVICE_UNAVAILABLE "The server cannot take this now.";
         /// The other aggregator did not answer or answered nonsense.
-        PeerFailed "peerFailed" BAD_GATEWAY "The other aggregator failed.";
         /// An aggregator did not answer a collector, refused it, or answered nonsense.
         AggregatorFailed "aggregatorFailed" BAD_GATEWAY "An aggregator failed.";
         /// Our fault; the detail stays in the log.

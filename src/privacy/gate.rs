@@ -3,12 +3,17 @@
 //! A share can be sealed to the collector only as `Noised<AggregateShare>`; noising consumes two
 //! proofs, [`BigEnough`] and [`BudgetSpent`]; the proofs come from an [`Admission`] together with the
 //! receipt of the durable commit that charged the ledger and marked the batch collected. Admissions and
-//! proofs are made in this module alone, receipts by the store's commit alone, and none can be copied. So
-//! there is no path, synchronous or not, on which a share leaves without having been checked, paid for
-//! and noised. What types cannot say, a test reads in the sources: nothing else in the service calls
-//! `add_noise` or exchanges an admission for its proofs than the two places that collect a batch.
+//! proofs are made in this module alone, receipts by the store's commit alone, and none can be copied. The
+//! store hands out a batch's sum only as [`Releasable`], together with its proofs, and [`release`] alone takes
+//! it out. So there is no path, synchronous or not, on which a share leaves without having been checked, paid
+//! for and noised. What types cannot say, a test reads in the sources: nothing else in the service adds
+//! noise, and the store's collection is the one place that exchanges an admission for its proofs and joins
+//! them to a sum.
+
+use std::fmt;
 
 use arras_protocol::collection::{SealError, seal_aggregate_share};
+use arras_protocol::epsilon::DisplayMicro;
 use arras_protocol::messages::{CollectionJobReq, HpkeCiphertext, HpkeConfig, Interval, Role, TaskId};
 use arras_protocol::policy::PrivacyPolicy;
 use arras_protocol::task::{MAX_BATCH_REPORTS, Task};
@@ -45,6 +50,18 @@ pub enum Refusal {
     /// The budget does not allow it, now or ever.
     #[error("{0}")]
     Ledger(#[from] LedgerError),
+    /// The batch was charged for under other terms than the task's of today, and its share has not left yet.
+    #[error(
+        "the batch was charged {} epsilon an epoch and would cost {} under the task's terms of today: the operator must \
+         set the task's epsilon and contributions back until its answer is out",
+        DisplayMicro(*.paid), DisplayMicro(*.asked)
+    )]
+    Dearer {
+        /// What it costs each epoch now, micro-epsilon.
+        asked: u64,
+        /// What each epoch was charged, micro-epsilon.
+        paid: u64,
+    },
 }
 
 /// Under which terms the batches of a task are released, as one aggregator's operator and the task
@@ -64,9 +81,9 @@ pub struct Terms {
 pub(crate) struct BatchFacts {
     /// Reports in the batch.
     pub(crate) report_count: u64,
-    /// Whether this very request was admitted and charged before, and its share never left (a restart
-    /// came between). It is not charged again.
-    pub(crate) charged_before: bool,
+    /// What each epoch was charged for this very request, in micro-epsilon, if it was admitted before and its
+    /// share never left (a restart came between). It is not charged again.
+    pub(crate) charged_before: Option<u64>,
 }
 
 impl Terms {
@@ -113,14 +130,19 @@ impl Terms {
         if found > MAX_BATCH_REPORTS {
             return Err(Refusal::TooMany { found });
         }
-        if facts.charged_before {
-            return Ok(self.admission(Vec::new()));
-        }
-        Ok(self.admission(self.afford(interval, spent)?))
+        let asked = self.cost()?;
+        let (charges, paid) = match facts.charged_before {
+            // The noise is that of today's policy: less of it than was paid for must not be drawn.
+            Some(paid) if asked > paid => return Err(Refusal::Dearer { asked, paid }),
+            Some(paid) => (Vec::new(), paid),
+            None => (self.afford(interval, spent)?, asked),
+        };
+        Ok(Admission { charges, paid, task: self.task, policy: self.policy })
     }
 
-    fn admission(&self, charges: Vec<Charge>) -> Admission {
-        Admission { charges, task: self.task, policy: self.policy }
+    /// What a release costs each epoch that it touches, in micro-epsilon.
+    fn cost(&self) -> Result<u64, LedgerError> {
+        ledger::cost(&self.budget_source, self.policy.epsilon, self.policy.contributions)
     }
 
     /// What the batch of an interval is charged.
@@ -153,6 +175,7 @@ impl Terms {
 #[must_use = "an admission that is not committed releases nothing"]
 pub struct Admission {
     charges: Vec<Charge>,
+    paid: u64,
     task: TaskId,
     policy: PrivacyPolicy,
 }
@@ -161,6 +184,11 @@ impl Admission {
     /// What the transaction must write.
     pub(crate) fn charges(&self) -> &[Charge] {
         &self.charges
+    }
+
+    /// What each epoch is charged, now or when the batch was first admitted, in micro-epsilon.
+    pub(crate) fn paid(&self) -> u64 {
+        self.paid
     }
 
     /// The proofs, in exchange for the receipt of the commit that wrote the charges and marked the
@@ -182,6 +210,32 @@ pub struct BigEnough(());
 pub struct BudgetSpent {
     task: TaskId,
     policy: PrivacyPolicy,
+}
+
+/// The sum of a batch that was admitted and paid for, without noise yet. Only [`release`] takes it out.
+pub struct Releasable {
+    share: AggregateShare,
+    size: BigEnough,
+    budget: BudgetSpent,
+}
+
+impl Releasable {
+    /// Joins the sum of the very batch that the proofs are of; made by the store's collection alone.
+    pub(crate) fn new(share: AggregateShare, (size, budget): (BigEnough, BudgetSpent)) -> Self {
+        Self { share, size, budget }
+    }
+
+    /// The exact sum, for tests of what a store kept.
+    #[cfg(test)]
+    pub(crate) fn exact(&self) -> &AggregateShare {
+        &self.share
+    }
+}
+
+impl fmt::Debug for Releasable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Releasable").field("task", &self.budget.task).finish_non_exhaustive()
+    }
 }
 
 /// Why an admitted share could not be noised or sealed. The charge stays spent.
@@ -238,8 +292,7 @@ pub struct Envelope<'a> {
 /// come on a fixed tick.
 pub fn release(
     envelope: Envelope<'_>,
-    share: AggregateShare,
-    (size, budget): (BigEnough, BudgetSpent),
+    Releasable { share, size, budget }: Releasable,
     source: &mut dyn NoiseSource,
     rng: &mut impl CryptoRng,
 ) -> Result<HpkeCiphertext, GateError> {

@@ -215,6 +215,17 @@ pub struct Charge {
     pub micro_epsilon: u64,
 }
 
+/// What releasing one batch costs each epoch that it touches, in micro-epsilon: `contributions` times `epsilon`.
+pub fn cost(
+    source: &BudgetSource,
+    epsilon: MicroEpsilon,
+    contributions: NonZeroU32,
+) -> Result<u64, LedgerError> {
+    u64::from(contributions.get())
+        .checked_mul(u64::from(epsilon.get()))
+        .ok_or_else(|| LedgerError::Overflow { epoch: Epoch(0), r#source: source.clone() })
+}
+
 /// The charges of releasing one batch: `contributions` (k, the reports that one
 /// device may send to the task in one batch window) times `epsilon`, to each
 /// epoch that the query `interval` (POSIX seconds, end excluded) touches.
@@ -229,9 +240,7 @@ pub fn charges(
     contributions: NonZeroU32,
 ) -> Result<Vec<Charge>, LedgerError> {
     let (first, last) = rules.epoch_indices(&interval)?;
-    let micro_epsilon = u64::from(contributions.get())
-        .checked_mul(u64::from(epsilon.get()))
-        .ok_or_else(|| LedgerError::Overflow { epoch: Epoch(first), r#source: source.clone() })?;
+    let micro_epsilon = cost(source, epsilon, contributions)?;
     let charge = |epoch| Charge { source: source.clone(), epoch: Epoch(epoch), micro_epsilon };
     Ok((first..=last).map(charge).collect())
 }

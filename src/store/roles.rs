@@ -7,12 +7,11 @@
 
 use arras_protocol::messages::{CollectionJobId, Interval, ReportError, ReportId, TaskId, Time};
 use arras_protocol::task::Task;
-use arras_protocol::vdaf::AggregateShare;
 use arras_protocol::verification::BatchBucket;
 
-use crate::privacy::gate::{Admission, Refusal, Terms};
+use crate::privacy::gate::{Refusal, Releasable, Terms};
 use crate::privacy::ledger::{BudgetSource, Epoch};
-use crate::store::{Committed, Position, StoreError};
+use crate::store::{Position, StoreError};
 
 /// What identical requests have in common: the id that a server derives from task and content with its
 /// secret key, which is also the id of the resource that the request creates.
@@ -48,18 +47,15 @@ pub struct JobSums {
 /// A batch that was admitted, charged and marked collected; its buckets can change no more.
 #[derive(Debug)]
 pub struct CollectedBatch {
-    /// The sum of all buckets, without noise. It must not leave except through the release gate.
-    pub share: AggregateShare,
+    /// The sum of all buckets, without noise, with the proofs that it is admitted and paid for; the release gate
+    /// takes it out.
+    pub sum: Releasable,
     /// Reports in it.
     pub report_count: u64,
     /// XOR of the SHA-256 of their ids.
     pub checksum: [u8; 32],
     /// The smallest interval that holds their times.
     pub interval: Interval,
-    /// The gate's decision.
-    pub admission: Admission,
-    /// The receipt of the transaction that charged and marked.
-    pub receipt: Committed,
 }
 
 /// What a query's interval holds at the moment.
@@ -106,7 +102,8 @@ pub trait AggregatorStore: Send + Sync {
     /// One transaction reads counts and ledger, asks `Terms::admit`, writes the charges and marks the
     /// whole interval collected; from then on no job can add to it. `expected` is the peer's report count and
     /// checksum, where there is a peer to agree with. Called again for the same key before
-    /// [`Self::finish_collection`] (after a restart), it charges nothing and returns the same sums.
+    /// [`Self::finish_collection`] (after a restart), it charges nothing and returns the same sums; refused if
+    /// the terms cost more by then than was charged.
     fn collect(
         &self,
         task: &Task,
@@ -293,8 +290,20 @@ pub trait LeaderStore: AggregatorStore {
     /// through a job. `Invalid` for a collection job that is not open.
     fn drained(&self, task: TaskId, id: CollectionJobId) -> Result<bool, StoreError>;
 
-    /// Moves an open collection job on. `Failed` opens the window again, in the same transaction; its problem
-    /// is cut to 4 KiB. `Ready` needs an answer that is kept.
+    /// Moves a collection job from draining to `AskingHelper` with the exact request. One transaction checks that its
+    /// batch still is what was found when the request was made, and drained: `Invalid` if it was deleted and made
+    /// anew in between, for then reports may have been accepted that the request does not know of. Again with the
+    /// same request it does nothing.
+    fn start_asking(
+        &self,
+        task: TaskId,
+        id: CollectionJobId,
+        found: BatchSummary,
+        request: &[u8],
+    ) -> Result<(), StoreError>;
+
+    /// Ends an open collection job, as `Ready` or `Failed`. `Failed` opens the window again, in the same transaction;
+    /// its problem is cut to 4 KiB. `Ready` needs an answer that is kept.
     fn set_collection_state(
         &self,
         task: TaskId,

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use arras::privacy::noise::FixedNoise;
 use arras::tasks::author::{ProfileChoice, VdafChoice};
 use arras_protocol::codec::Encode as _;
-use arras_protocol::messages::{AggregateShareReq, MediaType};
+use arras_protocol::messages::{AggregateShareReq, MediaType, ReportError};
 use arras_protocol::vdaf::Measurement;
 
-use crate::harness::{Deployment, NOW, Options, PRECISION, Role, WINDOW, read};
+use crate::harness::{Deployment, NOW, Options, PRECISION, Role, StandIn, WINDOW, eventually, read};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_report_is_counted_once() {
@@ -160,6 +160,47 @@ async fn a_helper_that_comes_back_loses_no_report() {
     deployment.start_role(Role::Helper);
     assert_eq!(deployment.collect().await.unwrap().sums, vec![1; 64]);
     deployment.stop().await;
+}
+
+/// A proxy's page in the place of the helper's answer was taken for the end of a collection: the window opened again, and
+/// reports were acknowledged that the helper, which had charged for the batch and closed it, refuses. So was the
+/// helper's own word that the window is closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_answers_for_the_helper_opens_no_window() {
+    let answers = [
+        "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 20\r\nconnection: close\r\n\r\n<h1>maintenance</h1>",
+        "HTTP/1.1 200 OK\r\ncontent-type: application/ppm-dap;message=aggregate-share\r\ncontent-length: 3\r\n\
+         connection: close\r\n\r\nabc",
+        "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: 53\r\n\
+         connection: close\r\n\r\n{\"type\":\"urn:ietf:params:ppm:dap:error:batchOverlap\"}",
+        "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+    ];
+    for answer in answers {
+        if let Some((head, body)) = answer.split_once("\r\n\r\n")
+            && let Some((_, length)) = head.split_once("content-length: ")
+        {
+            let length: usize = length.split('\r').next().unwrap().parse().unwrap();
+            assert_eq!(length, body.len(), "{answer}");
+        }
+        let mut deployment = Deployment::start(Options::default()).await;
+        deployment.upload(&deployment.one_hots(64)).await;
+        deployment.settled(64).await;
+        deployment.stop_role(Role::Helper).await;
+        let stand_in = StandIn::at(deployment.helper_url(), answer).await;
+        let query = Deployment::query(WINDOW, 1);
+        let created = deployment.create_collection(&query).await;
+        assert_eq!(created.status(), 201, "{answer}");
+        // The leader asks again: it did not take the first answer for the last.
+        eventually("it asks twice", || stand_in.answered() >= 2).await;
+        let late = deployment.report(3);
+        let refused = deployment.uploader().upload(deployment.task.id(), &[late]).await.unwrap();
+        assert_eq!(refused[0].error, ReportError::BatchCollected, "{answer}");
+        stand_in.stop().await;
+        deployment.start_role(Role::Helper);
+        assert_eq!(deployment.collect().await.unwrap().sums, vec![1; 64], "{answer}");
+        deployment.stop().await;
+    }
 }
 
 /// A task that is added while the aggregators run is found by itself.

@@ -62,7 +62,13 @@ pub struct Options {
     pub noise: NoiseFactory,
     /// Lines for the aggregators' sections.
     pub extra: &'static str,
+    /// Whether the aggregators know [`OTHER_COLLECTOR`], too.
+    pub two_collectors: bool,
 }
+
+/// A second collector: its name, its budget source, its token.
+pub const OTHER_COLLECTOR: (&str, &str, &str) =
+    ("other", "other.example", "token-of-another-collector-0123456789abcdef");
 
 impl Default for Options {
     fn default() -> Self {
@@ -74,6 +80,7 @@ impl Default for Options {
             cap: "10",
             noise: Arc::new(|| Box::new(NoNoise)),
             extra: "",
+            two_collectors: false,
         }
     }
 }
@@ -112,10 +119,28 @@ pub fn task_file(options: &Options, name: &str, leader: &str, helper: &str) -> T
     }
 }
 
+/// Appends [`OTHER_COLLECTOR`] to the aggregators' configurations, which end in their list of collectors.
+fn register_other_collector(loopback: &mut Loopback) {
+    let (name, source, token) = OTHER_COLLECTOR;
+    let key = arras::config::keys::generate_hpke_keypair(&ring::rand::SystemRandom::new(), 4).unwrap();
+    let config = key.config().to_base64();
+    let token_hash = arras::net::auth::TokenHash::of(token);
+    let collector = format!(
+        "hpke_config = \"{config}\"\nbudget_source = [{{ name = \"{source}\", epoch_start = \"2027-01-04\", cap = \"10\" }}]\n"
+    );
+    let entry =
+        |role: &str, token: &str| format!("\n[[{role}.collector]]\nname = \"{name}\"\n{collector}{token}");
+    loopback.leader.toml += &entry("leader", &format!("token_sha256 = \"{token_hash}\"\n"));
+    loopback.helper.toml += &entry("helper", "");
+}
+
 impl Deployment {
     pub async fn start(options: Options) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let loopback = Loopback::new("2027-01-04", options.cap, options.extra).unwrap();
+        let mut loopback = Loopback::new("2027-01-04", options.cap, options.extra).unwrap();
+        if options.two_collectors {
+            register_other_collector(&mut loopback);
+        }
         let file = task_file(&options, "test", &loopback.leader.endpoint, &loopback.helper.endpoint);
         let (task, provisioned) = file.build().unwrap();
         for (role, setup) in
@@ -159,6 +184,11 @@ impl Deployment {
     pub fn add_task(&self, name: &str) -> Task {
         let endpoints = (&self.loopback.leader.endpoint, &self.loopback.helper.endpoint);
         let file = task_file(&Options::default(), name, endpoints.0, endpoints.1);
+        self.add_task_file(&file)
+    }
+
+    /// As [`Self::add_task`], for any task.
+    pub fn add_task_file(&self, file: &TaskFile) -> Task {
         let (task, provisioned) = file.build().unwrap();
         for role in ["leader", "helper", "collector"] {
             let folder = TaskFolder::new(&self.dir.path().join(role).join("tasks"));
@@ -351,4 +381,44 @@ pub async fn read(response: reqwest::Response) -> Result<Vec<u8>, ProblemDocumen
         return Ok(body.to_vec());
     }
     Err(ProblemDocument::parse(status, &content_type, &body).expect("errors are problem documents"))
+}
+
+/// Something else that listens in a role's place, and gives the same answer to every request.
+pub struct StandIn {
+    answered: Arc<std::sync::atomic::AtomicUsize>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl StandIn {
+    /// `answer` is all of an HTTP response. The role must have been stopped.
+    pub async fn at(endpoint: &Url, answer: &'static str) -> Self {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+        let address = endpoint.as_str().trim_start_matches("http://").split('/').next().unwrap().to_owned();
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+        let answered = Arc::<std::sync::atomic::AtomicUsize>::default();
+        let count = Arc::clone(&answered);
+        let serving = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 64 << 10];
+                // The whole request or a part of it: the answer is the same.
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+                let _ = stream.shutdown().await;
+                count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            }
+        });
+        Self { answered, serving }
+    }
+
+    pub fn answered(&self) -> usize {
+        self.answered.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    /// Frees the address.
+    pub async fn stop(self) {
+        self.serving.abort();
+        let _ = self.serving.await;
+    }
 }

@@ -6,9 +6,11 @@
 mod bad_input;
 mod cli;
 mod flows;
+mod forged;
 mod harness;
 mod load;
 mod releases;
+mod requests;
 mod restarts;
 mod runbook;
 mod tidy;

@@ -229,10 +229,9 @@ fn noise_is_added_and_proofs_are_made_in_one_place() {
         source.path == "protocol/src/vdaf/share.rs" && line.contains("add_noise(") && !line.contains("pub fn")
     });
     none("calls beside the gate", &in_share);
-    assert_eq!(
-        files_with(&sources, ".committed("),
-        set(&["src/aggregator/helper/shares.rs", "src/aggregator/leader/collections.rs"])
-    );
+    for made in [".committed(", "Releasable::new("] {
+        assert_eq!(files_with(&sources, made), set(&["src/store/aggregator/collect.rs"]), "{made}");
+    }
     let floats = in_code(&sources, |source, line| {
         let exact = ["gate", "ledger", "noise", "threshold"].map(|name| format!("src/privacy/{name}.rs"));
         exact.contains(&source.path) && (line.contains("f64") || line.contains("f32"))

@@ -56,7 +56,7 @@ fn another_verify_key_verifies_nothing() {
 #[test]
 fn a_message_of_the_leader_that_is_wrong_fails_its_report_alone() {
     let (parties, _, request) = job(sum_task(), &three());
-    let parsed = AggregationJobInitReq::from_bytes(&request).unwrap();
+    let parsed = AggregationJobInitReq::from_bytes(&request, usize::MAX).unwrap();
     let honest = parsed.verify_inits[1].payload;
     let cut = &honest[..honest.len() - 1];
     let mut changed = honest.to_vec();

@@ -56,14 +56,17 @@ pub struct AggregationJobInitReq<'a> {
 }
 
 impl<'a> AggregationJobInitReq<'a> {
-    /// Reads a whole body.
-    pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, CodecError> {
+    /// Reads a whole body; one of more than `max` reports is refused before they take memory.
+    pub fn from_bytes(bytes: &'a [u8], max: usize) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes);
         let verification_key_id = reader.u8("verification_key_id")?;
         let agg_param = reader.opaque32("agg_param")?;
         let extensions = Extensions::decode(&mut reader)?;
         let mut verify_inits = Vec::new();
         while !reader.is_empty() {
+            if verify_inits.len() == max {
+                return Err(CodecError::TooMany { field: "reports", max });
+            }
             verify_inits.push(VerifyInitRef::decode(&mut reader)?);
         }
         Ok(Self { verification_key_id, agg_param, extensions, verify_inits })

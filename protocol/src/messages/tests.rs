@@ -44,7 +44,7 @@ fn report_ref_again(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn job_again(bytes: &[u8]) -> Option<Vec<u8>> {
-    let request = AggregationJobInitReq::from_bytes(bytes).ok()?;
+    let request = AggregationJobInitReq::from_bytes(bytes, usize::MAX).ok()?;
     let mut out = vec![request.verification_key_id];
     crate::codec::put_opaque32(&mut out, request.agg_param);
     request.extensions.encode(&mut out);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use arras_protocol::codec::Encode as _;
+use arras_protocol::codec::{CodecError, Encode as _};
 use arras_protocol::messages::{
     AggregationJobInitReq, AggregationJobResp, ReportError, Time, VerifyInitRef, VerifyResp, VerifyResult,
 };
@@ -29,10 +29,12 @@ impl Helper {
         if let Some(response) = parts.store.job_response(id, key)? {
             return Ok(response);
         }
-        let request = AggregationJobInitReq::from_bytes(body).map_err(|error| {
-            Problem::invalid(format!("the aggregation job does not decode: {error}")).task(id)
-        })?;
-        check_request(task, &request, parts.limits.job_size)?;
+        let request =
+            AggregationJobInitReq::from_bytes(body, parts.limits.job_size).map_err(|error| match error {
+                CodecError::TooMany { .. } => Problem::own(OwnError::TooLarge, error.to_string()).task(id),
+                _ => Problem::invalid(format!("the aggregation job does not decode: {error}")).task(id),
+            })?;
+        check_request(task, &request)?;
         let window = parts.limits.time_window(&task.task, parts.clock.now());
         let verified = in_pieces(&request.verify_inits, |piece| {
             helper_verify(&task.task, &task.verify_key, &parts.opener, window, piece)
@@ -61,11 +63,7 @@ fn key_of(init: &VerifyInitRef<'_>) -> ReportKey {
 }
 
 /// What makes a job wrong as a whole.
-fn check_request(
-    task: &ProvisionedTask,
-    request: &AggregationJobInitReq<'_>,
-    job_size: usize,
-) -> Result<(), Problem> {
+fn check_request(task: &ProvisionedTask, request: &AggregationJobInitReq<'_>) -> Result<(), Problem> {
     let id = task.task.id();
     if request.verification_key_id != task.verify_secret_id {
         let detail = format!(
@@ -85,11 +83,6 @@ fn check_request(
     }
     if request.verify_inits.is_empty() {
         return Err(Problem::invalid("an aggregation job holds at least one report").task(id));
-    }
-    if request.verify_inits.len() > job_size {
-        let detail =
-            format!("{} reports in one job, this helper takes {job_size}", request.verify_inits.len());
-        return Err(Problem::own(OwnError::TooLarge, detail).task(id));
     }
     let times: HashSet<Time> =
         request.verify_inits.iter().map(|init| init.report_share.header.time).collect();

@@ -56,7 +56,6 @@ impl Helper {
                 return answer.ok_or_else(|| Problem::from(refusal).task(id));
             }
         };
-        let proofs = batch.admission.committed(batch.receipt);
         let envelope = Envelope {
             task: &task.task,
             sender: Role::Helper,
@@ -64,12 +63,11 @@ impl Helper {
             request: query,
         };
         let mut noise = (parts.noise)();
-        let sealed = gate::release(envelope, batch.share, proofs, noise.as_mut(), &mut rand::rng()).map_err(
-            |error| {
+        let sealed =
+            gate::release(envelope, batch.sum, noise.as_mut(), &mut rand::rng()).map_err(|error| {
                 tracing::error!(%error, "an admitted share could not be released");
                 Problem::own(OwnError::Internal, "the share could not be released; ask again")
-            },
-        )?;
+            })?;
         let answer = AggregateShareMessage { encrypted_aggregate_share: sealed }.to_bytes();
         Ok(parts.store.finish_collection(id, key, &answer)?)
     }

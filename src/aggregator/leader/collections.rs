@@ -185,7 +185,7 @@ impl Leader {
                     Problem::dap(DapError::BatchOverlap, "part of the window was collected before").into()
                 );
             }
-            let facts = BatchFacts { report_count: summary.report_count, charged_before: false };
+            let facts = BatchFacts { report_count: summary.report_count, charged_before: None };
             // Until the state is kept: then it is a promise itself.
             let promising = leader.promising();
             let _dry_run = promising.admit(&task, job.interval, facts)?;
@@ -197,8 +197,7 @@ impl Leader {
                 summary.checksum,
             )
             .to_bytes();
-            let state = CollectionState::AskingHelper { request: request.clone() };
-            store.set_collection_state(task.task.id(), job.id, &state).map_err(Problem::from)?;
+            store.start_asking(task.task.id(), job.id, summary, &request).map_err(Problem::from)?;
             drop(promising);
             Ok(request)
         })
@@ -217,20 +216,18 @@ impl Leader {
             let media_type = MediaType::AggregateShareReq.as_str();
             let reply = self.parts().helper.post(&path, media_type, request.clone()).await;
             let reason = match reply {
-                Ok(reply) if reply.status.is_success() && !reply.body.is_empty() => {
-                    return helper_share(task, &reply.body)
-                        .map_err(|error| Stopped::Refused(Box::new(peer_failed(&error))));
-                }
-                Ok(reply) => {
-                    if let Some(problem) = refusal(&reply) {
-                        return Err(Stopped::Refused(Box::new(problem)));
+                Ok(reply) => match judge(task, &reply) {
+                    Answer::Share(share) => return Ok(share),
+                    Answer::Refused(problem) => return Err(Stopped::Refused(problem)),
+                    Answer::Later(reason) => {
+                        pause = pause.max(reply.retry_after(self.wall_clock()).unwrap_or_default());
+                        reason
                     }
-                    pause = pause.max(reply.retry_after(self.wall_clock()).unwrap_or_default());
-                    reply.status.to_string()
-                }
+                },
                 Err(error) => error.to_string(),
             };
-            tracing::warn!(reason, "the helper did not give its aggregate share; it is asked again");
+            // Until it does, the window stays closed and the collector waits.
+            tracing::error!(reason, "the helper did not give its aggregate share; it is asked again");
             tokio::time::sleep(pause.min(RETRY_LONGEST)).await;
             pause = (pause * 2).min(RETRY_LONGEST);
         }
@@ -259,7 +256,6 @@ impl Leader {
                     "the helper has given its share, but the leader's is refused: {refusal}"
                 ))
             })?;
-            let proofs = batch.admission.committed(batch.receipt);
             let envelope = Envelope {
                 task: &task.task,
                 sender: Role::Leader,
@@ -267,7 +263,7 @@ impl Leader {
                 request: &request,
             };
             let mut noise = (leader.parts().noise)();
-            let leader_share = gate::release(envelope, batch.share, proofs, noise.as_mut(), &mut rand::rng())
+            let leader_share = gate::release(envelope, batch.sum, noise.as_mut(), &mut rand::rng())
                 .map_err(|error| Stopped::NotNow(error.to_string()))?;
             let response = CollectionJobResp {
                 report_count: batch.report_count,
@@ -306,19 +302,57 @@ impl From<Problem> for Stopped {
     }
 }
 
-/// The collector's error for what the helper refused; `None` if the helper may yet agree.
-fn refusal(reply: &Reply) -> Option<ProblemDocument> {
-    let problem = reply.problem()?;
-    let detail = format!("the helper refused: {}", problem.detail().unwrap_or("it gave no reason"));
-    match problem.kind() {
-        // A task that the helper does not have yet, or does not have any more: an operator can mend that.
-        ErrorType::Dap(DapError::UnrecognizedTask) => None,
-        ErrorType::Dap(error) => Some(ProblemDocument::dap(*error).with_detail(detail)),
-        ErrorType::Own(OwnError::BudgetExhausted) => {
-            Some(ProblemDocument::own(OwnError::BudgetExhausted).with_detail(detail))
+/// What the helper said to a request for its share, as far as it decides what to do.
+enum Answer {
+    Share(HpkeCiphertext),
+    /// The helper has charged and closed nothing, and would say so again.
+    Refused(Box<ProblemDocument>),
+    /// It may give its share yet, or has charged for it already: the window stays closed.
+    Later(String),
+}
+
+/// What an HTTP answer to a request for the helper's share means.
+///
+/// Whoever answered, it need not have been the helper, and the helper may have charged for the batch and closed its
+/// window. So nothing but a refusal that says otherwise lets the leader open its own again: reports that came then
+/// would be acknowledged and counted by nobody.
+fn judge(task: &ProvisionedTask, reply: &Reply) -> Answer {
+    if reply.status.is_success() {
+        let expected = MediaType::AggregateShare;
+        if !expected.matches(reply.content_type().unwrap_or_default()) {
+            return Answer::Later(format!("{}, but the answer is no {}", reply.status, expected.as_str()));
         }
-        _ => None,
+        return match helper_share(task, &reply.body) {
+            Ok(share) => Answer::Share(share),
+            Err(reason) => Answer::Later(format!("{}, but {reason}", reply.status)),
+        };
     }
+    let problem = reply.problem();
+    let reason = problem.as_ref().and_then(|problem| problem.detail()).unwrap_or("it gave no reason");
+    let detail = format!("the helper refused: {reason}");
+    let refused = |problem: ProblemDocument| Answer::Refused(Box::new(problem.with_detail(detail.as_str())));
+    match problem.as_ref().map(ProblemDocument::kind) {
+        Some(ErrorType::Dap(error)) if nothing_charged(*error) => refused(ProblemDocument::dap(*error)),
+        Some(ErrorType::Own(OwnError::BudgetExhausted)) => {
+            refused(ProblemDocument::own(OwnError::BudgetExhausted))
+        }
+        _ => Answer::Later(format!("{}: {reason}", reply.status)),
+    }
+}
+
+/// Whether a helper that refuses a batch with this error has left it as it was. Not so with `batchOverlap`: it says that
+/// the helper has closed a part of the window. A task that the helper does not have (any more) an operator can mend.
+fn nothing_charged(error: DapError) -> bool {
+    matches!(
+        error,
+        DapError::BatchInvalid
+            | DapError::BatchMismatch
+            | DapError::InvalidBatchSize
+            | DapError::InvalidMessage
+            | DapError::InvalidAggregationParameter
+            | DapError::InvalidExtension
+            | DapError::UnsupportedExtension
+    )
 }
 
 /// The helper's share out of its answer. It cannot be opened here, but whether it can be what it should be shows before
@@ -339,10 +373,6 @@ fn helper_share(task: &ProvisionedTask, answer: &[u8]) -> Result<HpkeCiphertext,
         ));
     }
     Ok(share)
-}
-
-fn peer_failed(detail: &str) -> ProblemDocument {
-    ProblemDocument::own(OwnError::PeerFailed).with_detail(format!("the helper failed: {detail}"))
 }
 
 /// A stored problem: status, a newline, the document.

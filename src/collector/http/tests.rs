@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use super::*;
 use crate::collector::fixture::{ADMIN_TOKEN, Act, CELLS, HOUR, MONDAY, World, week};
 use crate::collector::release::Release;
@@ -142,7 +144,7 @@ async fn what_takes_longer_goes_on_without_its_caller() {
     assert_eq!(reply.status, StatusCode::ACCEPTED);
     assert_eq!(reply.headers[header::RETRY_AFTER], "1");
     while console.get("v1/releases/1").await.status == StatusCode::NOT_FOUND {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let release = Release::from_json(&console.get("v1/releases/1").await.body).unwrap();
     assert_eq!(release.report_count, 19_785);
@@ -154,7 +156,7 @@ async fn what_takes_longer_goes_on_without_its_caller() {
 #[tokio::test]
 async fn a_leader_out_of_reach_is_told_to_whoever_asks_again() {
     let world = World::new().await;
-    let collector = world.impatient();
+    let collector = world.hurried();
     let window = week();
     let id = world.task.task.id();
     world.leader.plan(&[Act::Status(503)]);
@@ -164,7 +166,7 @@ async fn a_leader_out_of_reach_is_told_to_whoever_asks_again() {
         asked += 1;
         match collector.collect_within(limit, id, window).await {
             Heard::UnderWay { trouble } => {
-                troubles += usize::from(trouble.is_some_and(|cause| cause.contains("503")))
+                troubles += usize::from(trouble.is_some_and(|cause| cause.contains("503")));
             }
             Heard::Ended(outcome) => break outcome.as_ref().as_ref().unwrap_err().to_string(),
             Heard::Broke => panic!("it broke off"),

@@ -9,11 +9,9 @@ use arras_protocol::task::Task;
 use super::core::{Core, Memory, put_collected};
 use super::keys::{self, Fields, Kind};
 use super::seen::Collected;
-use crate::privacy::gate::{Admission, BatchFacts, Refusal, Terms};
+use crate::privacy::gate::{BatchFacts, BigEnough, BudgetSpent, Refusal, Releasable, Terms};
 use crate::privacy::ledger::{BudgetSource, Charge, Epoch, LedgerError};
-use crate::store::{
-    BatchSummary, CollectRefusal, CollectedBatch, Committed, RequestKey, StateBatch, StoreError,
-};
+use crate::store::{BatchSummary, CollectRefusal, CollectedBatch, RequestKey, StateBatch, StoreError};
 
 impl<M: Memory, P> Core<M, P> {
     pub(super) fn summarize(
@@ -49,32 +47,31 @@ impl<M: Memory, P> Core<M, P> {
         let _turn = entry.turn();
         let earlier = entry.memory().seen().collected_in(interval);
         let window = match earlier.as_slice() {
-            [] => Collected { interval, key, finished: false, resumed: 0 },
+            [] => Collected { interval, key, finished: false, resumed: 0, paid: 0 },
             [own] if own.key == key && own.interval == interval && !own.finished => {
                 Collected { resumed: own.resumed.saturating_add(1), ..*own }
             }
             _ => return Err(CollectRefusal::Overlap),
         };
         let summary = self.count(task.id(), interval, |_| false)?;
-        let facts = BatchFacts { report_count: summary.report_count, charged_before: !earlier.is_empty() };
-        let (admission, receipt) =
-            self.admit(task.id(), terms, &window, facts, |report_count| match expected {
-                Some((theirs, checksum)) if (theirs, checksum) != (report_count, summary.checksum) => {
-                    Err(CollectRefusal::Mismatch)
-                }
-                _ => Ok(()),
-            })?;
+        let charged_before = earlier.first().map(|own| own.paid);
+        let facts = BatchFacts { report_count: summary.report_count, charged_before };
+        let agrees = |report_count| match expected {
+            Some((theirs, checksum)) if (theirs, checksum) != (report_count, summary.checksum) => {
+                Err(CollectRefusal::Mismatch)
+            }
+            _ => Ok(()),
+        };
+        let (window, proofs) = self.admit(task.id(), terms, window, facts, agrees)?;
         // Durable: the window takes nothing any more, whatever happens next.
         entry.memory().seen().mark(window);
         let sum = self.sum(task, interval)?;
         Ok(CollectedBatch {
-            share: sum.share,
+            sum: Releasable::new(sum.share, proofs),
             report_count: sum.report_count,
             checksum: sum.checksum,
             // A batch that is big enough has reports, so it has an interval.
             interval: summary.interval.unwrap_or(interval),
-            admission,
-            receipt,
         })
     }
 
@@ -84,10 +81,10 @@ impl<M: Memory, P> Core<M, P> {
         &self,
         task: TaskId,
         terms: &Terms,
-        window: &Collected,
+        window: Collected,
         facts: BatchFacts,
         agrees: impl FnOnce(u64) -> Result<(), CollectRefusal>,
-    ) -> Result<(Admission, Committed), CollectRefusal> {
+    ) -> Result<(Collected, (BigEnough, BudgetSpent)), CollectRefusal> {
         let mut guard = self.state.lock();
         let unreadable = RefCell::new(None);
         let admitted = terms.admit(window.interval, facts, |source, epoch| {
@@ -108,9 +105,10 @@ impl<M: Memory, P> Core<M, P> {
         let mut batch = StateBatch::default();
         self.put_epochs(&mut batch, terms)?;
         self.put_charges(&mut batch, admission.charges())?;
-        put_collected(&mut batch, task, window)?;
+        let window = Collected { paid: admission.paid(), ..window };
+        put_collected(&mut batch, task, &window)?;
         let receipt = self.commit_with(&mut guard, batch)?;
-        Ok((admission, receipt))
+        Ok((window, admission.committed(receipt)))
     }
 
     /// Keeps when a source's epochs start, with its first charge. Moved afterwards, what was spent would count for

@@ -6,8 +6,8 @@ use super::keys::{self, Fields, Kind};
 use super::leader::{LeaderDisk, LeaderMemory, LeaderTask};
 use super::seen::Collected;
 use crate::store::{
-    CollectionCreated, CollectionDeleted, CollectionJob, CollectionState, MAX_VALUE_BYTES, Position,
-    StateBatch, StoreError,
+    BatchSummary, CollectionCreated, CollectionDeleted, CollectionJob, CollectionState, MAX_VALUE_BYTES,
+    Position, StateBatch, StoreError,
 };
 
 /// A window that is closed by an open collection job.
@@ -48,7 +48,7 @@ impl Row {
         Some(Self { tag, interval, fence, readable_from, request: fields.rest().to_vec() })
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut value = vec![self.tag];
         value.extend_from_slice(&self.interval.start().0.to_be_bytes());
         value.extend_from_slice(&self.interval.duration().0.to_be_bytes());
@@ -112,6 +112,31 @@ impl LeaderTask {
         let fence = self.part.reports.end();
         memory.windows.insert(id, Window { interval, fence: Some(fence) });
         fence
+    }
+}
+
+impl LeaderTask {
+    /// The caller has the turn.
+    fn is_drained(&self, id: CollectionJobId) -> Result<bool, StoreError> {
+        let (window, head) = {
+            let memory = self.memory();
+            let window = memory.windows.get(&id).copied();
+            let window = window.ok_or(StoreError::Invalid("draining a collection job that is not open"))?;
+            if !memory.none_out(window.interval) {
+                return Ok(false);
+            }
+            (window, memory.queue.head)
+        };
+        let Some(fence) = window.fence else { return Ok(false) };
+        if head >= fence {
+            return Ok(true);
+        }
+        // Also when there is no record up to the fence: the head stands at the end of a segment, and the fence at
+        // the beginning of the next one.
+        match self.part.reports.read_range(head, fence).next() {
+            Some(record) => record.map(|_| false),
+            None => Ok(true),
+        }
     }
 }
 
@@ -192,25 +217,30 @@ impl LeaderDisk {
     pub(super) fn is_drained(&self, task: TaskId, id: CollectionJobId) -> Result<bool, StoreError> {
         let entry = self.core.entry(task)?;
         let _turn = entry.turn();
-        let (window, head) = {
-            let memory = entry.memory();
-            let window = memory.windows.get(&id).copied();
-            let window = window.ok_or(StoreError::Invalid("draining a collection job that is not open"))?;
-            if !memory.none_out(window.interval) {
-                return Ok(false);
-            }
-            (window, memory.queue.head)
-        };
-        let Some(fence) = window.fence else { return Ok(false) };
-        if head >= fence {
-            return Ok(true);
+        entry.is_drained(id)
+    }
+
+    /// As `start_asking` in the trait.
+    pub(super) fn ask(
+        &self,
+        task: TaskId,
+        id: CollectionJobId,
+        found: BatchSummary,
+        request: &[u8],
+    ) -> Result<(), StoreError> {
+        let entry = self.core.entry(task)?;
+        let _turn = entry.turn();
+        let job = self.read_collection_in_turn(task, id)?;
+        if job.is_some_and(|job| job.state == CollectionState::AskingHelper { request: request.to_vec() }) {
+            return Ok(());
         }
-        // Also when there is no record up to the fence: the head stands at the end of a segment, and the fence at
-        // the beginning of the next one.
-        match entry.part.reports.read_range(head, fence).next() {
-            Some(record) => record.map(|_| false),
-            None => Ok(true),
+        let row = self.collection_row(task, id)?.filter(|row| row.tag == DRAINING);
+        let row =
+            row.ok_or(StoreError::Invalid("asking the helper for a batch that is not being drained"))?;
+        if !entry.is_drained(id)? || self.core.count(task, row.interval, |_| false)? != found {
+            return Err(StoreError::Invalid("asking the helper for a batch that has changed since"));
         }
+        self.put_collection(task, id, &Row { tag: ASKING_HELPER, ..row }, Some(request))
     }
 
     pub(super) fn change_collection(
@@ -226,8 +256,9 @@ impl LeaderDisk {
             .ok_or(StoreError::Invalid("a collection job that does not exist"))?;
         let finished = entry.memory().seen.collected_for(id.as_bytes()).is_some_and(|window| window.finished);
         let (tag, readable_from, detail) = match state {
-            CollectionState::Draining => (DRAINING, 0, None),
-            CollectionState::AskingHelper { request } => (ASKING_HELPER, 0, Some(request.as_slice())),
+            CollectionState::Draining | CollectionState::AskingHelper { .. } => {
+                return Err(StoreError::Invalid("a collection job that is ended without an end"));
+            }
             CollectionState::Ready { readable_from } if finished => (READY, *readable_from, None),
             CollectionState::Ready { .. } => {
                 return Err(StoreError::Invalid("a collection job that is ready without an answer"));

@@ -323,17 +323,22 @@ pub(super) fn last_record(
 }
 
 /// A collected window's row; `start` is the end of its key.
-fn decode_collected(start: &[u8], value: &[u8]) -> Option<Collected> {
+pub(super) fn decode_collected(start: &[u8], value: &[u8]) -> Option<Collected> {
     let mut start = Fields(start);
     let (mut value, start_time) = (Fields(value), start.time()?);
     start.end()?;
     let duration = value.u64()?.checked_sub(start_time.0)?;
     let interval = Interval::new(start_time, arras_protocol::messages::Duration(duration)).ok()?;
     let key = value.array()?;
-    let [finished] = value.array()?;
+    let finished = match value.array()? {
+        [0] => false,
+        [1] => true,
+        [_] => return None,
+    };
     let resumed = u32::from_be_bytes(value.array()?);
+    let paid = value.u64()?;
     value.end()?;
-    Some(Collected { interval, key, finished: finished == 1, resumed })
+    Some(Collected { interval, key, finished, resumed, paid })
 }
 
 pub(super) fn put_collected(
@@ -341,12 +346,17 @@ pub(super) fn put_collected(
     task: TaskId,
     window: &Collected,
 ) -> Result<(), StoreError> {
-    let value = [
+    batch.insert(&keys::at_time(Kind::Collected, task, window.interval.start()), &encode_collected(window))
+}
+
+/// What [`decode_collected`] reads.
+pub(super) fn encode_collected(window: &Collected) -> Vec<u8> {
+    [
         window.interval.end().0.to_be_bytes().as_slice(),
         &window.key,
         &[u8::from(window.finished)],
         &window.resumed.to_be_bytes(),
+        &window.paid.to_be_bytes(),
     ]
-    .concat();
-    batch.insert(&keys::at_time(Kind::Collected, task, window.interval.start()), &value)
+    .concat()
 }

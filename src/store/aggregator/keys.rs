@@ -9,7 +9,7 @@
 //! | `c` count | time 8 | reports 8, checksum 32 | until the batch is finished |
 //! | `s` share | time 8, slice 2 | up to 4096 bytes of the bucket's share | until the batch is finished |
 //! | `i` ids | time 8, job 16, part 2 | up to 255 report ids of 16 | until the batch is finished |
-//! | `k` collected | start 8 | end 8, request key 16, finished 1, resumed 4 | for life |
+//! | `k` collected | start 8 | end 8, request key 16, finished 1, resumed 4, micro-epsilon charged 8 | for life |
 //! | `a` answer | request key 16 | position in the answers spool 8 | until it is deleted |
 //! | `l` ledger | SHA-256 of the source 32, epoch 8 (no task) | micro-epsilon 8, the source's name | for life |
 //! | `e` epochs | SHA-256 of the source 32 (no task) | start of epoch 0 in POSIX seconds 8 | for life |

@@ -284,6 +284,16 @@ impl LeaderStore for LeaderDisk {
         self.is_drained(task, id)
     }
 
+    fn start_asking(
+        &self,
+        task: TaskId,
+        id: CollectionJobId,
+        found: BatchSummary,
+        request: &[u8],
+    ) -> Result<(), StoreError> {
+        self.ask(task, id, found, request)
+    }
+
     fn set_collection_state(
         &self,
         task: TaskId,

@@ -45,20 +45,20 @@ pub(super) struct Responses {
 
 /// What a response row says: where it is, and from when to when its verified reports are; of a job without
 /// any, the first time is later than the last.
-struct Response {
+pub(super) struct Response {
     record: Position,
     first: Time,
     last: Time,
 }
 
 impl Response {
-    fn decode(value: &[u8]) -> Option<Self> {
+    pub(super) fn decode(value: &[u8]) -> Option<Self> {
         let mut fields = Fields(value);
         let response = Self { record: fields.position()?, first: fields.time()?, last: fields.time()? };
         fields.end().map(|()| response)
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         [self.record.to_bytes(), self.first.0.to_be_bytes(), self.last.0.to_be_bytes()].concat()
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct Collected {
     pub(super) finished: bool,
     /// How often it was taken up again before it was finished.
     pub(super) resumed: u32,
+    /// What each epoch was charged for it, in micro-epsilon.
+    pub(super) paid: u64,
 }
 
 #[derive(Debug, Default)]

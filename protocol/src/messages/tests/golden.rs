@@ -96,7 +96,7 @@ fn aggregation_jobs() {
          {HEADER} {HELPER} 00000003 010203
          {HEADER} {LEADER} 00000001 04"
     ));
-    let request = AggregationJobInitReq::from_bytes(&bytes).unwrap();
+    let request = AggregationJobInitReq::from_bytes(&bytes, usize::MAX).unwrap();
     assert_eq!(request.verification_key_id, 0x2a);
     assert!(request.agg_param.is_empty());
     assert_eq!(request.extensions.get(0xff02), Some([1].as_slice()));

@@ -175,7 +175,7 @@ fn job_bytes() -> impl Strategy<Value = Vec<u8>> {
             verify_inits,
         };
         let encoded = request.to_bytes();
-        assert_eq!(AggregationJobInitReq::from_bytes(&encoded).as_ref(), Ok(&request));
+        assert_eq!(AggregationJobInitReq::from_bytes(&encoded, usize::MAX).as_ref(), Ok(&request));
         encoded
     })
 }

@@ -25,7 +25,7 @@ fn leader_with(place: &Place, task: &Task, keys: &[ReportKey]) -> LeaderDisk {
 fn assert_batch(batch: &CollectedBatch, task: &Task, keys: &[ReportKey]) {
     let expected = bucket(task, keys);
     assert_eq!((batch.report_count, batch.checksum), (expected.report_count, expected.checksum));
-    assert_eq!(batch.share, expected.share);
+    assert_eq!(*batch.sum.exact(), expected.share);
 }
 
 fn spent(store: &impl AggregatorStore) -> u64 {
@@ -40,13 +40,12 @@ fn a_batch_is_charged_once_and_given_again_until_it_is_finished() {
     let mut leader = leader_with(&place, &task, &all());
     // The window is longer than what is in it.
     let window = hours(0, 24);
-    for attempt in 0..4 {
+    for reopened in [false, true, false, true] {
         let batch = leader.collect(&task, &terms(&task), window, request_key(1), None).unwrap();
         assert_batch(&batch, &task, &all());
         assert_eq!(batch.interval, hours(0, 2));
-        assert_eq!(batch.admission.charges().len(), usize::from(attempt == 0));
         assert_eq!(spent(&leader), COST);
-        if attempt % 2 == 1 {
+        if reopened {
             leader = {
                 drop(leader);
                 place.leader()
@@ -186,8 +185,7 @@ fn every_epoch_of_the_window_is_charged() {
     let (place, task) = (Place::new(), histogram());
     let leader = leader_with(&place, &task, &all());
     // Two epochs of 168 hours and one hour of a third.
-    let batch = leader.collect(&task, &terms(&task), hours(0, 2 * 168 + 1), request_key(1), None).unwrap();
-    assert_eq!(batch.admission.charges().len(), 3);
+    let _ = leader.collect(&task, &terms(&task), hours(0, 2 * 168 + 1), request_key(1), None).unwrap();
     let spent: Vec<_> = (0..4).map(|epoch| leader.spent(&source(), Epoch(epoch)).unwrap()).collect();
     assert_eq!(spent, [COST, COST, COST, 0]);
     assert_eq!(leader.spent(&BudgetSource::new("other.example").unwrap(), Epoch(0)).unwrap(), 0);
@@ -288,14 +286,19 @@ fn collection_jobs_are_kept_and_do_not_overlap() {
         leader.create_collection(id, collection_id(number), b"query", hours(from, to)).unwrap()
     };
     assert!(matches!(create(&leader, 1, 0, 2), CollectionCreated::New(_)));
-    let asking = CollectionState::AskingHelper { request: vec![b'r'; 4_000] };
+    let request = vec![b'r'; 4_000];
+    let asking = CollectionState::AskingHelper { request: request.clone() };
     for state in [CollectionState::Draining, asking.clone(), asking.clone()] {
+        if state == asking {
+            let (found, _) = leader.summarize(&task, hours(0, 2)).unwrap();
+            leader.start_asking(id, collection_id(1), found, &request).unwrap();
+            assert!(leader.start_asking(id, collection_id(1), found, b"another").is_err());
+        }
         let CollectionCreated::Existing(job) = create(&leader, 1, 0, 2) else { panic!() };
-        let expected_state = job.state.clone();
-        assert!(expected_state == CollectionState::Draining || expected_state == asking);
+        assert_eq!(job.state, state);
         assert_eq!((job.request.as_slice(), job.interval), (b"query".as_slice(), hours(0, 2)));
         assert!(matches!(create(&leader, 2, 1, 3), CollectionCreated::Overlap));
-        leader.set_collection_state(id, collection_id(1), &state).unwrap();
+        assert!(leader.set_collection_state(id, collection_id(1), &CollectionState::Draining).is_err());
         leader = {
             drop(leader);
             place.leader()
@@ -400,8 +403,9 @@ fn a_collection_job_that_asks_the_helper_is_not_deleted() {
     let leader = leader_with(&place, &task, &all());
     let id = collection_id(1);
     leader.create_collection(task.id(), id, b"query", hours(0, 2)).unwrap();
+    let (found, _) = leader.summarize(&task, hours(0, 2)).unwrap();
+    leader.start_asking(task.id(), id, found, b"request").unwrap();
     let asking = CollectionState::AskingHelper { request: b"request".to_vec() };
-    leader.set_collection_state(task.id(), id, &asking).unwrap();
     assert_eq!(leader.delete_collection(task.id(), id).unwrap(), CollectionDeleted::Busy);
     assert_eq!(leader.collection(task.id(), id).unwrap().unwrap().state, asking);
     assert_eq!(upload(&leader, &task, &[key(60, 0)]).unwrap(), [Err(ReportError::BatchCollected)]);
@@ -409,6 +413,64 @@ fn a_collection_job_that_asks_the_helper_is_not_deleted() {
     leader.set_collection_state(task.id(), id, &failed).unwrap();
     assert_eq!(leader.delete_collection(task.id(), id).unwrap(), CollectionDeleted::Gone);
     upload_ok(&leader, &task, &[key(60, 0)]);
+}
+
+/// Between finding out what a drained batch amounts to and asking the helper for that, the collector deleted its job and
+/// made it anew. The window was open for a moment; the report that came then was acknowledged, and the request, which did
+/// not know of it, went to the helper all the same: the report was in neither sum.
+#[test]
+fn a_batch_that_changed_since_it_was_drained_is_not_asked_for() {
+    let (place, task) = (Place::new(), histogram());
+    let leader = leader_with(&place, &task, &all());
+    let id = collection_id(1);
+    let create = || leader.create_collection(task.id(), id, b"query", hours(0, 2)).unwrap();
+    create();
+    assert!(leader.drained(task.id(), id).unwrap());
+    let (found, _) = leader.summarize(&task, hours(0, 2)).unwrap();
+    assert_eq!(leader.delete_collection(task.id(), id).unwrap(), CollectionDeleted::Gone);
+    upload_ok(&leader, &task, &[key(60, 0)]);
+    assert!(matches!(create(), CollectionCreated::New(_)));
+    // Not drained; then drained, but another batch.
+    for _ in 0..2 {
+        let asked = leader.start_asking(task.id(), id, found, b"request");
+        assert!(matches!(asked, Err(StoreError::Invalid(_))), "{asked:?}");
+        assert_eq!(leader.collection(task.id(), id).unwrap().unwrap().state, CollectionState::Draining);
+        aggregate_all(&leader, &task);
+        assert!(leader.drained(task.id(), id).unwrap());
+    }
+    let (found, _) = leader.summarize(&task, hours(0, 2)).unwrap();
+    assert_eq!(found.report_count, 13);
+    leader.start_asking(task.id(), id, found, b"request").unwrap();
+}
+
+/// A batch was charged for, and before its answer was kept the operator raised the task's epsilon: what was charged once
+/// was released with the smaller noise that costs ten times as much.
+#[test]
+fn a_batch_is_not_released_for_more_than_it_was_charged() {
+    let (place, task) = (Place::new(), histogram());
+    let leader = leader_with(&place, &task, &all());
+    let collect = |leader: &LeaderDisk, epsilon| {
+        let terms = terms_of(&task, epsilon, u64::MAX);
+        leader.collect(&task, &terms, hours(0, 2), request_key(1), None)
+    };
+    assert_batch(&collect(&leader, EPSILON).unwrap(), &task, &all());
+    let leader = {
+        drop(leader);
+        place.leader()
+    };
+    let dearer = collect(&leader, EPSILON + 1);
+    assert!(
+        matches!(
+            dearer,
+            Err(CollectRefusal::Refused(Refusal::Dearer { asked, paid })) if (asked, paid) == (COST + 1, COST)
+        ),
+        "{dearer:?}"
+    );
+    // The same, or less: more noise than was paid for is the operator's choice.
+    for epsilon in [EPSILON, EPSILON - 1] {
+        assert_batch(&collect(&leader, epsilon).unwrap(), &task, &all());
+    }
+    assert_eq!(spent(&leader), COST);
 }
 
 /// Many requests for overlapping windows at once: one is charged.

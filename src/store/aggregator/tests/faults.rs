@@ -222,19 +222,23 @@ fn moving_a_collection_on_opening_its_window_and_deleting_it() {
     let create = |leader: &LeaderDisk, task: &Task| {
         leader.create_collection(task.id(), collection_id(1), b"query", hours(0, 2)).unwrap();
     };
-    for state in [
-        CollectionState::AskingHelper { request: b"request".to_vec() },
-        CollectionState::Failed { problem: b"problem".to_vec() },
-    ] {
-        fail_leader(create, |leader, task| leader.set_collection_state(task.id(), collection_id(1), &state));
-    }
+    let drained = |leader: &LeaderDisk, task: &Task| {
+        create(leader, task);
+        aggregate_all(leader, task);
+    };
+    fail_leader(drained, |leader, task| {
+        let (found, _) = leader.summarize(task, hours(0, 2))?;
+        leader.start_asking(task.id(), collection_id(1), found, b"request")
+    });
+    let failed = CollectionState::Failed { problem: b"problem".to_vec() };
+    fail_leader(create, |leader, task| leader.set_collection_state(task.id(), collection_id(1), &failed));
     fail_leader(create, |leader, task| leader.delete_collection(task.id(), collection_id(1)).map(|_| ()));
 }
 
 fn collect(store: &impl AggregatorStore, task: &Task) -> Result<(), StoreError> {
     match store.collect(task, &terms(task), hours(0, 1), request_key(1), None) {
         Ok(batch) => {
-            assert_eq!(batch.share, bucket(task, &keys(0..12, 0)).share);
+            assert_eq!(*batch.sum.exact(), bucket(task, &keys(0..12, 0)).share);
             Ok(())
         }
         Err(CollectRefusal::Store(error)) => Err(error),

@@ -83,7 +83,7 @@ fn shares_add_up_in_slices() {
         place.leader()
     };
     let batch = leader.collect(&task, &terms(&task), hours(0, 2), request_key(1), None).unwrap();
-    assert_eq!(batch.share, bucket(&task, &all).share);
+    assert_eq!(*batch.sum.exact(), bucket(&task, &all).share);
 }
 
 fn aggregate_all_in_jobs_of(leader: &LeaderDisk, task: &Task, max: usize) {

@@ -4,6 +4,7 @@
 
 mod collect;
 mod damage;
+mod decoders;
 mod faults;
 mod helper;
 mod jobs;
@@ -117,9 +118,14 @@ fn record(task: &Task) -> TaskRecord {
 }
 
 fn terms_with_cap(task: &Task, cap: u64) -> Terms {
+    terms_of(task, EPSILON, cap)
+}
+
+/// Both in micro-epsilon.
+fn terms_of(task: &Task, epsilon: u32, cap: u64) -> Terms {
     let policy = PrivacyPolicy {
         mechanism: Mechanism::DiscreteLaplace,
-        epsilon: MicroEpsilon::from_micro(EPSILON).unwrap(),
+        epsilon: MicroEpsilon::from_micro(epsilon).unwrap(),
         sensitivity: task.vdaf().config().l1_sensitivity(),
         contributions: NonZeroU32::MIN,
         threshold: 0,
