@@ -209,6 +209,7 @@ fn load_queue(
         memory.queue.queued += 1;
         queue_key(memory, &key);
     }
+    memory.queue.published = spool.end();
     Ok(())
 }
 

@@ -30,7 +30,10 @@ pub(super) struct Queue {
     pub(super) next_job: JobNumber,
     /// Up to where the row says that reports were acknowledged. What came since is not missed if it is gone.
     pub(super) noted: Position,
-    /// Records at and after the head.
+    /// Up to where the records are known by their ids, too. Records beyond it are on the disk, and whoever wrote them is
+    /// about to say so.
+    pub(super) published: Position,
+    /// Records at and after the head, up to there.
     pub(super) queued: u64,
     pub(super) put_back: BTreeSet<(Time, Position)>,
     pub(super) jobs: BTreeMap<JobNumber, Job>,
@@ -53,6 +56,7 @@ impl Queue {
             head,
             next_job,
             noted,
+            published: noted,
             queued: 0,
             put_back: BTreeSet::new(),
             jobs: BTreeMap::new(),
@@ -146,10 +150,10 @@ fn select<'d>(
 impl LeaderTask {
     /// Takes reports from the queue until there are `max`. The caller has the turn.
     fn draft(&self, max: usize, now: Time) -> Result<(JobDraft, u64), StoreError> {
-        let (head, due) = {
+        let (head, published, due) = {
             let memory = self.memory();
             let due = memory.queue.put_back.iter().take_while(|(time, _)| *time <= now);
-            (memory.queue.head, due.take(max).copied().collect::<Vec<_>>())
+            (memory.queue.head, memory.queue.published, due.take(max).copied().collect::<Vec<_>>())
         };
         let mut draft = JobDraft { reports: Vec::new(), next: head, requeued: due };
         let mut taken = HashSet::new();
@@ -164,7 +168,7 @@ impl LeaderTask {
             take(*position, self.part.reports.read(*position)?, &mut draft.reports)?;
         }
         let mut records = 0;
-        let mut reader = self.part.reports.read_range(head, self.part.reports.end());
+        let mut reader = self.part.reports.read_range(head, published);
         while draft.reports.len() < max && records < max.saturating_mul(LOOKED_AT_PER_REPORT) {
             let Some(record) = reader.next() else { break };
             let (position, encoded) = record?;

@@ -266,6 +266,8 @@ impl Drop for Writing<'_> {
         }
         if result.is_ok() {
             memory.queue.queued += self.group.keys.len() as u64;
+            // The group's own end: the next one is not written before this one is not `writing` any more.
+            memory.queue.published = self.task.part.reports.end();
         }
         // Only this value can be set: there is one writer of a group.
         let _ = self.group.outcome.set(result);

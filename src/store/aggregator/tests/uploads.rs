@@ -4,6 +4,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use super::super::seen::Stage;
 use super::*;
 use crate::store::{CollectionCreated, CollectionState, Fault, FileOp};
 
@@ -373,6 +374,31 @@ fn closing_a_window_is_ordered_with_uploads() {
         aggregate_all(&leader, &task);
         assert_counted(&leader, &task, hours(0, 2), &accepted);
     }
+}
+
+/// A group of reports can be read from the disk a moment before its writer has entered their ids. The queue took a
+/// report of which the id was not known for one that counts nowhere any more, and passed it over: it was acknowledged
+/// and never counted.
+#[test]
+fn a_report_that_is_written_and_not_announced_yet_is_not_passed_over() {
+    let (place, task) = (Place::new(), histogram());
+    let leader = place.leader();
+    leader.opt_in(task.id(), &record(&task)).unwrap();
+    upload_ok(&leader, &task, &[key(1, 0)]);
+    // What the writer of a group does, stopped half way.
+    let (late, entry) = (key(2, 0), leader.core.entry(task.id()).unwrap());
+    entry.part.reports.append_group(&[[encoded(&late)]]).unwrap();
+    let (_, taken) = make_job(&leader, &task, 10).unwrap();
+    assert_eq!(taken, [key(1, 0)]);
+    assert!(leader.next_reports(task.id(), 10, Time(u64::MAX)).unwrap().is_none());
+    {
+        let mut memory = entry.memory();
+        memory.seen.set(&late, Stage::Queued);
+        memory.queue.queued += 1;
+        memory.queue.published = entry.part.reports.end();
+    }
+    let (_, taken) = make_job(&leader, &task, 10).unwrap();
+    assert_eq!(taken, [late]);
 }
 
 /// Files and directories took the umask's modes, which usually let everybody read: sums without noise, for one.

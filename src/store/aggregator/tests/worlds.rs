@@ -80,8 +80,9 @@ pub(super) fn leader_life() -> Vec<Act<LeaderDisk>> {
         leader.create_collection(tasks()[0].id(), collection_id(1), b"query", hours(0, 1)).unwrap();
     });
     act(&mut acts, |leader| {
-        let state = CollectionState::AskingHelper { request: b"request".to_vec() };
-        leader.set_collection_state(tasks()[0].id(), collection_id(1), &state).unwrap();
+        let task = &tasks()[0];
+        let (found, _) = leader.summarize(task, hours(0, 1)).unwrap();
+        leader.start_asking(task.id(), collection_id(1), found, b"request").unwrap();
     });
     act(&mut acts, |leader| {
         let task = &tasks()[0];
