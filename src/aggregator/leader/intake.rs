@@ -155,7 +155,7 @@ mod tests {
 
     fn push(intake: &Intake, bytes: usize) -> (bool, Answered) {
         let (answer, answered) = oneshot::channel();
-        (intake.push(TASK, Upload { body: HeldBody::of(vec![0; bytes].into()), answer }), answered)
+        (intake.push(TASK, Upload { body: HeldBody::of(vec![0; bytes]), answer }), answered)
     }
 
     fn thread(intake: &Intake) -> Thread<'_> {
