@@ -23,7 +23,7 @@ use crate::config::keys::HpkeKey;
 use crate::config::roles::{self, Tls};
 use crate::config::{self, Config};
 use crate::net::client::{ClientError, PeerClient};
-use crate::net::server::{self, ServeError};
+use crate::net::server::{self, ServeError, ServerLimits};
 use crate::net::tls::{self, TlsError};
 use crate::privacy::ledger::{BudgetSource, LedgerError, SourceRules};
 use crate::privacy::noise::OpendpNoise;
@@ -111,6 +111,7 @@ pub struct Service {
     /// Held to see when nobody else does.
     leader_store: Option<Arc<dyn LeaderStore>>,
     helper_store: Option<Arc<dyn HelperStore>>,
+    limits: ServerLimits,
 }
 
 /// Sockets to listen on, where a caller bound them already: tests and the demo want free ports before they write
@@ -142,6 +143,7 @@ impl Service {
             collector: None,
             leader_store: None,
             helper_store: None,
+            limits: ServerLimits::for_servers(config.servers()),
         };
         if let Some(helper) = &config.helper {
             service.start_helper(helper, environment, listeners.helper)?;
@@ -282,13 +284,13 @@ impl Service {
         listener: TcpListener,
         tls: Option<Arc<ServerConfig>>,
     ) {
-        let mut stop = self.stop.subscribe();
+        let (mut stop, limits) = (self.stop.subscribe(), self.limits);
         self.servers.spawn(async move {
             let stopped = async move {
                 // An error means that the sender is gone, and the service with it.
                 let _ = stop.wait_for(|stop| *stop).await;
             };
-            let result = server::serve(router, listener, tls, stopped).await;
+            let result = server::serve_with(router, listener, tls, stopped, limits).await;
             if let Err(error) = &result {
                 tracing::error!(%error, role, "serving ended");
             }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use crate::config::Config;
-use crate::net::shutdown;
+use crate::net::{descriptors, shutdown};
 use crate::service::{Environment, Listeners, Service};
 
 /// Arguments of `arras serve`.
@@ -24,6 +24,7 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let config = Config::load_for_start(&args.config, now)?;
+    descriptors::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut service = Service::start(&config, &Environment::real(), Listeners::default())?;

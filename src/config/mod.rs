@@ -108,6 +108,12 @@ impl Config {
         Ok(config)
     }
 
+    /// How many servers the process runs: one for each role.
+    pub fn servers(&self) -> usize {
+        let roles = [self.leader.is_some(), self.helper.is_some(), self.collector.is_some()];
+        roles.into_iter().filter(|plays| *plays).count()
+    }
+
     /// Parses the text of a file; `path` names it in errors and is where relative
     /// paths start.
     pub fn parse(text: &str, path: &Path) -> Result<Self, LoadError> {

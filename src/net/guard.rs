@@ -14,21 +14,22 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
+
+use super::places::{Place, Places};
 
 /// Admits connections while there are places, before TLS costs anything. A
 /// connection beyond them is closed at once: its client may try again, and those
 /// that are served keep being served.
 #[derive(Clone)]
 pub(super) struct Door {
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     write_stall: Duration,
 }
 
 impl Door {
     pub(super) fn new(connections_max: usize, write_stall: Duration) -> Self {
-        Self { places: Arc::new(Semaphore::new(connections_max)), write_stall }
+        Self { places: Places::new(connections_max), write_stall }
     }
 }
 
@@ -38,9 +39,10 @@ impl<S> Accept<TcpStream, S> for Door {
     type Future = std::future::Ready<io::Result<(Guarded, S)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let admitted = Arc::clone(&self.places)
-            .try_acquire_owned()
-            .map_err(|_| io::Error::other("all places for connections are taken"));
+        let admitted = stream.peer_addr().and_then(|address| {
+            let place = self.places.take(address.ip());
+            place.ok_or_else(|| io::Error::other("all places for its connections are taken"))
+        });
         std::future::ready(admitted.and_then(|place| {
             // Answers are written whole; waiting to fill a packet only delays them.
             stream.set_nodelay(true)?;
@@ -57,7 +59,7 @@ pub(super) struct Guarded {
     write_stall: Duration,
     /// Set while a write waits; cleared by every write that gets on.
     stalled: Option<Pin<Box<Sleep>>>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Guarded {

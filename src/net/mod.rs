@@ -3,8 +3,10 @@
 
 pub mod auth;
 pub mod client;
+pub mod descriptors;
 pub mod endpoint;
 pub mod guard;
+mod places;
 pub mod problem;
 pub mod server;
 pub mod shutdown;

@@ -1,6 +1,6 @@
-//! One HTTP/1.1 server, plain or TLS 1.3, that no single client can hold up.
+//! One HTTP/1.1 server, plain or TLS 1.3, that no client at one address can hold up; clients at several can.
 //!
-//! It never logs or keeps an address of a client.
+//! It never logs an address of a client, and keeps it for as long as there is a connection from it.
 
 use std::future::Future;
 use std::io;
@@ -15,12 +15,13 @@ use axum::middleware::map_request;
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 
+use super::descriptors;
 use super::guard::{Door, TimedBody};
 
 /// Connections at once. A connection in use holds up to [`HEADER_BYTES_MAX`] of
-/// header and some 30 kB of TLS state, so that this many stay below 200 MB; with
-/// the usual limit of file descriptors (4,096 or more for a service) some remain
-/// for the store.
+/// header and some 30 kB of TLS state, so that this many stay below 200 MB. There are
+/// fewer where the limit of open files is low, see [`ServerLimits::for_servers`], and
+/// one address outside of this machine gets a quarter of them.
 pub const CONNECTIONS_MAX: usize = 2_048;
 
 /// From the first byte that may arrive to the end of the header, which also ends
@@ -32,8 +33,8 @@ pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// From the end of the header to the end of the body. A report has some kB; an
-/// aggregation job of some MB travels between servers. A minute asks for about
-/// 1 Mbit/s from the largest bodies that are allowed by default.
+/// aggregation job of some MB travels between servers. A minute asks for some
+/// 2.2 Mbit/s from the largest bodies that are allowed by default.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a client may refuse to take bytes of its answer.
@@ -70,6 +71,14 @@ pub struct ServerLimits {
     pub write_stall_timeout: Duration,
     /// See [`SHUTDOWN_DEADLINE`].
     pub shutdown_deadline: Duration,
+}
+
+impl ServerLimits {
+    /// The usual limits, for a process with so many servers: together they leave the stores enough open files.
+    pub fn for_servers(servers: usize) -> Self {
+        let connections_max = CONNECTIONS_MAX.min(descriptors::connections(servers));
+        Self { connections_max, ..Self::default() }
+    }
 }
 
 impl Default for ServerLimits {

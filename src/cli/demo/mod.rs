@@ -27,6 +27,7 @@ pub use self::stages::cpu_time;
 use crate::collector::{Moment, Span};
 use crate::config::Config;
 use crate::config::loopback::Loopback;
+use crate::net::descriptors;
 use crate::privacy::ledger::{BudgetSource, SourceRules};
 use crate::service::{Environment, Service};
 use crate::tasks::TaskFolder;
@@ -90,6 +91,7 @@ pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode
     let now = now
         .duration_since(UNIX_EPOCH)
         .map_err(|_| DemoError::Usage("this machine's clock is before 1970".to_owned()))?;
+    descriptors::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
     let outcome = runtime.block_on(play(args, &journeys, dir.path(), now.as_secs()))?;
     let printed = if args.json { outcome.print_json(out) } else { outcome.print(out) };

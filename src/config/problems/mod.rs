@@ -8,6 +8,8 @@ use std::fmt;
 use std::time::SystemTime;
 
 use super::Config;
+use crate::net::descriptors;
+use crate::net::server::CONNECTIONS_MAX;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +89,22 @@ pub(super) fn find(config: &Config, now: SystemTime) -> Vec<Problem> {
         collectors::check_name(&key, &source.name, &mut findings);
     }
     across::check(config, &views, &mut findings);
+    open_files(descriptors::attainable(), config.servers(), &mut findings);
     findings.0
+}
+
+/// The limit of the shell that checks: a service manager's may be another, but mostly is not.
+fn open_files(limit: Option<u64>, servers: usize, findings: &mut Findings) {
+    let connections = descriptors::connections_under(limit, servers);
+    let Some(limit) = limit.filter(|_| connections < CONNECTIONS_MAX) else { return };
+    let reserved = descriptors::RESERVED;
+    findings.warning(
+        "this machine",
+        format_args!(
+            "a process may open {limit} files here (ulimit -Hn), {reserved} of which are for the stores, so that \
+             each role takes only {connections} connections at once instead of {CONNECTIONS_MAX}; raise the hard limit"
+        ),
+    );
 }
 
 impl fmt::Display for Severity {
@@ -96,5 +113,23 @@ impl fmt::Display for Severity {
             Self::Error => "error",
             Self::Warning => "warning",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_few_open_files_are_a_warning() {
+        let found = |limit, servers| {
+            let mut findings = Findings::default();
+            open_files(limit, servers, &mut findings);
+            findings.0.iter().map(Problem::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!([found(None, 3), found(Some(4_096), 1), found(Some(1 << 20), 3)].concat(), [""; 0]);
+        let low = found(Some(1_024), 3);
+        assert!(low.len() == 1 && low[0].starts_with("warning: this machine: "), "{low:?}");
+        assert!(low[0].contains("1024 files") && low[0].contains("only 256 connections"), "{low:?}");
     }
 }
