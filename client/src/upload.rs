@@ -9,6 +9,9 @@ use arras_protocol::messages::{
 /// that sends more is not one of ours.
 pub const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
+/// The one status with which an aggregator says that all is well.
+const OK: u16 = 200;
+
 /// Why an upload or a fetch failed as a whole. Trying again is safe: reports that arrived are known by
 /// their ids.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +25,7 @@ pub enum UploadError {
     Refused {
         /// The HTTP status code.
         status: u16,
-        /// The problem document, or what came in its place.
+        /// The detail of the problem document, or what came in its place.
         detail: String,
         /// After how many seconds to try again, if the server said so.
         retry_after: Option<u64>,
@@ -30,6 +33,17 @@ pub enum UploadError {
     /// The answer is not what the protocol says.
     #[error("the aggregator's answer does not decode: {0}")]
     Codec(#[from] CodecError),
+    /// A success that an aggregator does not answer with: whoever answered, nothing shows that the reports are stored.
+    #[error(
+        "the answer is not an aggregator's: status {status}, content type {content_type:?}; a proxy in between may \
+         have answered in its place"
+    )]
+    NotAnAggregator {
+        /// The HTTP status code.
+        status: u16,
+        /// What it called its body; empty if nothing.
+        content_type: String,
+    },
     /// The answer is longer than any answer of the protocol.
     #[error("the aggregator's answer is longer than {MAX_RESPONSE_BYTES} bytes")]
     TooLong,
@@ -53,7 +67,7 @@ pub async fn fetch_hpke_configs(
     aggregator: &Url,
 ) -> Result<HpkeConfigList, UploadError> {
     let response = http.get(resource(aggregator, "hpke_config")).send().await?;
-    let body = read(response).await?;
+    let body = read(response).await?.message(MediaType::HpkeConfigList)?;
     Ok(HpkeConfigList::from_bytes(&body)?)
 }
 
@@ -64,7 +78,7 @@ impl Uploader {
     }
 
     /// Uploads reports of one task in one request. The answer lists those that were refused; the others are
-    /// stored durably.
+    /// stored durably. Any other answer than an aggregator's is an error, see [`UploadError::NotAnAggregator`].
     pub async fn upload(
         &self,
         task: TaskId,
@@ -90,19 +104,45 @@ impl Uploader {
             .body(body)
             .send()
             .await?;
-        let body = read(response).await?;
-        Ok(UploadErrors::from_bytes(&body)?.status)
+        read(response).await?.refused_reports()
     }
 }
 
-/// The body of a successful response, at most [`MAX_RESPONSE_BYTES`] of it.
-async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, UploadError> {
+/// A successful answer.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    content_type: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    /// The reports that a leader did not store. It answers 200 and nothing, or 200 and a list; a proxy's 204 or an
+    /// empty 202 stored nothing.
+    fn refused_reports(self) -> Result<Vec<ReportUploadStatus>, UploadError> {
+        if self.status == OK && self.body.is_empty() {
+            return Ok(Vec::new());
+        }
+        let body = self.message(MediaType::UploadErrors)?;
+        Ok(UploadErrors::from_bytes(&body)?.status)
+    }
+
+    /// The body, if it is the message that was asked for.
+    fn message(self, kind: MediaType) -> Result<Vec<u8>, UploadError> {
+        if self.status == OK && kind.matches(&self.content_type) {
+            return Ok(self.body);
+        }
+        Err(UploadError::NotAnAggregator { status: self.status, content_type: self.content_type })
+    }
+}
+
+/// A successful response, at most [`MAX_RESPONSE_BYTES`] of it.
+async fn read(mut response: reqwest::Response) -> Result<Answer, UploadError> {
     let status = response.status();
-    let retry_after = response
-        .headers()
-        .get("retry-after")
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.parse().ok());
+    let header =
+        |name| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type = header("content-type").to_owned();
+    let retry_after = header("retry-after").parse().ok();
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
@@ -110,9 +150,70 @@ async fn read(mut response: reqwest::Response) -> Result<Vec<u8>, UploadError> {
         }
         body.extend_from_slice(&chunk);
     }
-    if status.is_success() {
-        return Ok(body);
+    let status = status.as_u16();
+    if (200..300).contains(&status) {
+        return Ok(Answer { status, content_type, body });
     }
-    let detail = String::from_utf8_lossy(&body).into_owned();
-    Err(UploadError::Refused { status: status.as_u16(), detail, retry_after })
+    Err(UploadError::Refused { status, detail: detail(&body), retry_after })
+}
+
+/// What a refusal says: the detail of a problem document, or its title, or whatever came in its place.
+fn detail(body: &[u8]) -> String {
+    let problem = serde_json::from_slice::<serde_json::Value>(body).ok();
+    let said = ["detail", "title"].into_iter().find_map(|name| problem.as_ref()?.get(name)?.as_str());
+    said.map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use arras_protocol::messages::{ReportError, ReportId};
+
+    use super::*;
+
+    fn answer(status: u16, content_type: &str, body: &[u8]) -> Answer {
+        Answer { status, content_type: content_type.to_owned(), body: body.to_vec() }
+    }
+
+    /// Any 2xx without a body was taken for "stored", so a proxy that answered 204, or a queue in front that answered
+    /// 202 and then lost the request, made a client drop its reports.
+    #[test]
+    fn only_a_leaders_own_answer_means_stored() {
+        let errors = MediaType::UploadErrors.as_str();
+        assert_eq!(answer(200, "", b"").refused_reports().unwrap(), []);
+        let refused = ReportUploadStatus {
+            report_id: ReportId::from_bytes(&[7; 16]).unwrap(),
+            error: ReportError::ReportReplayed,
+        };
+        let list = UploadErrors { status: vec![refused] }.to_bytes();
+        assert_eq!(answer(200, errors, &list).refused_reports().unwrap(), [refused]);
+        let config = MediaType::HpkeConfigList.as_str();
+        for (status, content_type, body) in [
+            (204, "", &b""[..]),
+            (202, "", b""),
+            (201, errors, b""),
+            (206, errors, &list),
+            (200, "text/html", b"<h1>maintenance</h1>"),
+            (200, "", &list),
+            (200, config, &list),
+        ] {
+            let refused = answer(status, content_type, body).refused_reports();
+            assert!(matches!(refused, Err(UploadError::NotAnAggregator { .. })), "{status} {content_type}");
+        }
+        assert!(matches!(answer(200, errors, b"abc").refused_reports(), Err(UploadError::Codec(_))));
+        assert!(answer(200, config, b"x").message(MediaType::HpkeConfigList).is_ok());
+        assert!(answer(200, "text/html", b"x").message(MediaType::HpkeConfigList).is_err());
+    }
+
+    #[test]
+    fn a_refusal_says_what_the_problem_document_says() {
+        for (body, said) in [
+            (r#"{"type":"x","title":"No.","detail":"no space is left"}"#, "no space is left"),
+            (r#"{"type":"x","title":"No."}"#, "No."),
+            (r#"{"type":"x"}"#, r#"{"type":"x"}"#),
+            ("<h1>502</h1>", "<h1>502</h1>"),
+        ] {
+            assert_eq!(detail(body.as_bytes()), said);
+        }
+    }
 }
