@@ -5,9 +5,10 @@ use arras_protocol::codec::{CodecError, Encode as _};
 use arras_protocol::messages::{HpkeConfigList, MediaType, TaskId};
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Response};
 
-use crate::net::problem::{DapError, OwnError, ProblemDocument};
+use crate::net::problem::{DapError, OwnError, ProblemDocument, problems_only};
 use crate::privacy::gate::Refusal;
 use crate::store::{CollectRefusal, StoreError};
 
@@ -181,15 +182,24 @@ pub(crate) fn preflight(methods: &'static str) -> Response {
     allow_any_origin((StatusCode::NO_CONTENT, headers).into_response())
 }
 
-/// Puts routes below an endpoint's path and answers everything else with a problem document.
+/// Puts routes below an endpoint's path and answers everything else with a problem document. Pages of any origin may
+/// read what the first routes answer, whatever it is.
 pub(crate) fn mount<S: Clone + Send + Sync + 'static>(
     path: &str,
+    for_any_origin: axum::Router<S>,
     routes: axum::Router<S>,
 ) -> axum::Router<S> {
     let path = path.trim_end_matches('/');
+    let for_any_origin = with_problems(for_any_origin)
+        .layer(map_response(async |response: Response| allow_any_origin(response)));
+    let routes = for_any_origin.merge(with_problems(routes));
+    let mounted = if path.is_empty() { routes } else { axum::Router::new().nest(path, routes) };
+    mounted.fallback(async || Problem::own(OwnError::NotFound, "nothing is served at this path"))
+}
+
+fn with_problems<S: Clone + Send + Sync + 'static>(routes: axum::Router<S>) -> axum::Router<S> {
     let routes = routes.method_not_allowed_fallback(async || {
         Problem::own(OwnError::MethodNotAllowed, "see the methods of DAP-18, appendix A")
     });
-    let mounted = if path.is_empty() { routes } else { axum::Router::new().nest(path, routes) };
-    mounted.fallback(async || Problem::own(OwnError::NotFound, "nothing is served at this path"))
+    routes.layer(map_response(problems_only))
 }

@@ -17,7 +17,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ use crate::collector::release::{Measured, Policy, name};
 use crate::collector::span::{Moment, Span};
 use crate::collector::store::Stage;
 use crate::collector::{Collector, PAGE};
-use crate::net::problem::{DapError, ErrorType, OwnError, ProblemDocument};
+use crate::net::problem::{DapError, ErrorType, OwnError, ProblemDocument, problems_only};
 use crate::store::StoreError;
 
 /// A request's body, in bytes: two times.
@@ -124,6 +124,7 @@ pub fn router(collector: Collector) -> Router {
         .merge(guarded)
         .fallback(async || not_found("nothing is served at this path; see /v1/tasks"))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(map_response(problems_only))
         .with_state(collector)
 }
 

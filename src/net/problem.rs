@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use axum::body::{Body, to_bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,9 @@ const OWN_NAMESPACE: &str = "tag:arras.example,2026:error:";
 /// Characters of a received title or detail that are kept: enough for a sentence,
 /// too few to flood a log.
 const RECEIVED_CHARACTERS_MAX: usize = 500;
+
+/// Bytes of a framework's own error text that are kept.
+const OWN_TEXT_BYTES_MAX: usize = 1_000;
 
 /// Unknown extensions that a received document may list.
 const RECEIVED_EXTENSIONS_MAX: usize = 64;
@@ -330,6 +334,36 @@ impl IntoResponse for ProblemDocument {
     }
 }
 
+/// Makes a problem document of an error that is none: what the framework answers by itself, to a path that is not
+/// UTF-8 for example. Everything else goes through as it is.
+pub(crate) async fn problems_only(response: Response) -> Response {
+    let status = response.status();
+    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM_JSON);
+    if is_problem || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let own = |error| ProblemDocument::own(error).with_status(status);
+    let document = match status {
+        StatusCode::NOT_FOUND => own(OwnError::NotFound),
+        StatusCode::METHOD_NOT_ALLOWED => own(OwnError::MethodNotAllowed),
+        StatusCode::REQUEST_TIMEOUT => own(OwnError::Incomplete),
+        StatusCode::PAYLOAD_TOO_LARGE => own(OwnError::TooLarge),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => own(OwnError::UnsupportedMediaType),
+        status if status.is_server_error() => own(OwnError::Internal),
+        status => ProblemDocument::dap(DapError::InvalidMessage).with_status(status),
+    };
+    // The text of a client's error says what to change; one of ours is for our log.
+    let text = to_bytes(body, OWN_TEXT_BYTES_MAX).await.unwrap_or_default();
+    let detail =
+        if status.is_client_error() { received(&String::from_utf8_lossy(&text)) } else { String::new() };
+    let document = if detail.is_empty() { document } else { document.with_detail(detail) };
+    let (made, body) = document.into_response().into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.extend(made.headers);
+    Response::from_parts(parts, Body::new(body))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -399,5 +433,32 @@ mod tests {
     fn a_success_is_no_problem() {
         let problem = ProblemDocument::own(OwnError::Conflict).with_status(StatusCode::OK);
         assert_eq!(problem.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_problem_document_becomes_one_if_it_is_an_error() {
+        for (status, kind) in [
+            (StatusCode::BAD_REQUEST, ErrorType::Dap(DapError::InvalidMessage)),
+            (StatusCode::URI_TOO_LONG, ErrorType::Dap(DapError::InvalidMessage)),
+            (StatusCode::NOT_FOUND, ErrorType::Own(OwnError::NotFound)),
+            (StatusCode::METHOD_NOT_ALLOWED, ErrorType::Own(OwnError::MethodNotAllowed)),
+            (StatusCode::PAYLOAD_TOO_LARGE, ErrorType::Own(OwnError::TooLarge)),
+            (StatusCode::NOT_IMPLEMENTED, ErrorType::Own(OwnError::Internal)),
+        ] {
+            let bare = (status, [(header::ALLOW, "GET")], "why\nnot").into_response();
+            let response = problems_only(bare).await;
+            assert_eq!(response.status(), status);
+            assert_eq!(response.headers()[header::ALLOW], "GET");
+            let content_type = response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+            let body = to_bytes(response.into_body(), 10_000).await.unwrap();
+            let problem = ProblemDocument::parse(status, &content_type, &body).unwrap();
+            assert_eq!(problem.kind(), &kind);
+            assert_eq!(problem.detail(), status.is_client_error().then_some("why not"));
+        }
+        let whole = problems_only((StatusCode::OK, "fine").into_response()).await;
+        assert_eq!(&to_bytes(whole.into_body(), 10_000).await.unwrap()[..], b"fine");
+        let problem = ProblemDocument::own(OwnError::Gone).with_detail("it was deleted");
+        let same = problems_only(problem.clone().into_response()).await;
+        assert_eq!(&to_bytes(same.into_body(), 10_000).await.unwrap()[..], problem.to_json());
     }
 }

@@ -291,6 +291,38 @@ async fn browsers_may_upload_from_any_page() {
     deployment.stop().await;
 }
 
+/// What the HTTP framework answers by itself was plain text and without CORS headers: a page that uploaded could not
+/// even see that it was refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_refused_is_a_problem_document() {
+    let deployment = Deployment::start(Options::default()).await;
+    let (leader, helper, task) = (deployment.leader_url(), deployment.helper_url(), deployment.task.id());
+    let refused = async |method: &str, url: String| {
+        let method: reqwest::Method = method.parse().unwrap();
+        let response = deployment.http.request(method, &url).send().await.unwrap();
+        let any_origin = response.headers().contains_key("access-control-allow-origin");
+        (read(response).await.expect_err(&url), any_origin)
+    };
+    for (method, url, status, any_origin) in [
+        ("POST", format!("{leader}tasks/%ff/reports"), 400, true),
+        ("PUT", format!("{leader}tasks/{task}/reports"), 405, true),
+        ("POST", format!("{leader}hpke_config"), 405, true),
+        ("POST", format!("{helper}hpke_config"), 405, true),
+        ("POST", format!("{leader}tasks/%ff/collection_jobs"), 400, false),
+        ("GET", format!("{leader}tasks/{task}/collection_jobs/%ff"), 400, false),
+        ("PATCH", format!("{leader}tasks/{task}/collection_jobs"), 405, false),
+        ("POST", format!("{helper}tasks/%ff/aggregation_jobs"), 400, false),
+        ("DELETE", format!("{helper}tasks/{task}/aggregate_shares/%ff"), 400, false),
+        ("PUT", format!("{helper}tasks/{task}/aggregate_shares"), 405, false),
+        ("GET", format!("{leader}tasks"), 404, false),
+        ("GET", format!("{helper}%ff"), 404, false),
+    ] {
+        let (problem, allowed) = refused(method, url.clone()).await;
+        assert_eq!((problem.status().as_u16(), allowed), (status, any_origin), "{method} {url}: {problem}");
+    }
+    deployment.stop().await;
+}
+
 /// A report sealed to somebody else's key, under the id of the leader's configuration.
 #[tokio::test(flavor = "multi_thread")]
 async fn reports_to_other_keys_are_rejected_alone() {

@@ -24,13 +24,14 @@ use crate::net::problem::{DapError, OwnError};
 const BUSY_RETRY_AFTER: u32 = 1;
 
 pub(super) fn router(helper: Helper) -> Router {
+    let for_any_origin =
+        Router::new().route("/hpke_config", get(hpke_config).options(async || preflight("GET")));
     let routes = Router::new()
-        .route("/hpke_config", get(hpke_config).options(async || preflight("GET")))
         .route("/tasks/{task}/aggregation_jobs", post(create_job))
         .route("/tasks/{task}/aggregation_jobs/{job}", get(read_job).post(continue_job).delete(delete_job))
         .route("/tasks/{task}/aggregate_shares", post(create_share))
         .route("/tasks/{task}/aggregate_shares/{share}", get(read_share).delete(delete_share));
-    crate::aggregator::api::mount(helper.parts().endpoint.path(), routes).with_state(helper)
+    crate::aggregator::api::mount(helper.parts().endpoint.path(), for_any_origin, routes).with_state(helper)
 }
 
 async fn hpke_config(State(helper): State<Helper>) -> Response {

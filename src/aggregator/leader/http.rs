@@ -14,8 +14,8 @@ use axum::routing::{get, post};
 use super::collections::{check_window, decode_problem};
 use crate::aggregator::ProvisionedTask;
 use crate::aggregator::api::{
-    ApiResult, Problem, allow_any_origin, expect_media_type, hpke_config_response, located, message,
-    parse_task_id, preflight, query_problem,
+    ApiResult, Problem, expect_media_type, hpke_config_response, located, message, parse_task_id, preflight,
+    query_problem,
 };
 use crate::aggregator::ids::Resource;
 use crate::aggregator::leader::Leader;
@@ -27,12 +27,13 @@ use crate::store::{CollectionCreated, CollectionDeleted, CollectionJob, Collecti
 const COLLECTION_RETRY_AFTER: u32 = 1;
 
 pub(super) fn router(leader: Leader) -> Router {
-    let routes = Router::new()
+    let for_any_origin = Router::new()
         .route("/hpke_config", get(hpke_config).options(async || preflight("GET")))
-        .route("/tasks/{task}/reports", post(upload).options(async || preflight("POST")))
+        .route("/tasks/{task}/reports", post(upload).options(async || preflight("POST")));
+    let routes = Router::new()
         .route("/tasks/{task}/collection_jobs", post(create_collection))
         .route("/tasks/{task}/collection_jobs/{job}", get(poll_collection).delete(delete_collection));
-    crate::aggregator::api::mount(leader.parts().endpoint.path(), routes).with_state(leader)
+    crate::aggregator::api::mount(leader.parts().endpoint.path(), for_any_origin, routes).with_state(leader)
 }
 
 async fn hpke_config(State(leader): State<Leader>) -> Response {
@@ -44,14 +45,11 @@ async fn upload(
     Path(task): Path<String>,
     headers: HeaderMap,
     body: Body,
-) -> Response {
-    let result = async {
-        expect_media_type(&headers, MediaType::UploadRequest)?;
-        let task = known_task(&leader, &task).await?;
-        let body = leader.0.bodies.read(body).await?;
-        leader.take_in(task, body).await
-    };
-    allow_any_origin(result.await.into_response())
+) -> ApiResult {
+    expect_media_type(&headers, MediaType::UploadRequest)?;
+    let task = known_task(&leader, &task).await?;
+    let body = leader.0.bodies.read(body).await?;
+    leader.take_in(task, body).await
 }
 
 async fn create_collection(
