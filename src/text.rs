@@ -8,9 +8,23 @@ pub(crate) fn counted(count: impl Display, noun: &str) -> String {
     if count == "1" { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
-/// A text that others chose, without the control characters that could move a terminal's cursor.
+/// A text that others chose, without the characters that could move a terminal's cursor, turn the direction of a
+/// line or hide in it: each becomes a blank.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if c.is_control() || is_invisible(c) { ' ' } else { c }).collect()
+}
+
+/// Characters that are not seen but change what is: Unicode's format characters (its category Cf), line and paragraph
+/// separators, letters without ink, and selectors of variants.
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{3164}'
+        | '\u{feff}' | '\u{ffa0}'
+        | '\u{600}'..='\u{605}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
+        | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -25,5 +39,34 @@ mod tests {
     #[test]
     fn control_characters_are_blanked() {
         assert_eq!(printable("a\x1b[31m\u{e9}\nb"), "a [31m\u{e9} b");
+    }
+
+    /// A campaign's name could turn the rest of its line round, so that a table showed the number of another, and two
+    /// names could look the same.
+    #[test]
+    fn what_turns_or_hides_text_is_blanked() {
+        for c in [
+            '\u{202a}',
+            '\u{202e}',
+            '\u{2066}',
+            '\u{2069}',
+            '\u{200e}',
+            '\u{200f}',
+            '\u{61c}',
+            '\u{200b}',
+            '\u{200d}',
+            '\u{2028}',
+            '\u{2029}',
+            '\u{2060}',
+            '\u{feff}',
+            '\u{ad}',
+            '\u{fe0f}',
+            '\u{e0041}',
+            '\u{3164}',
+        ] {
+            assert_eq!(printable(&format!("a{c}b")), "a b", "{c:?}");
+        }
+        let kept = "\u{5d0}\u{627}\u{4e2d}\u{1f600} e\u{301}\u{a0}x\u{2014}\u{20ac}";
+        assert_eq!(printable(kept), kept, "right-to-left letters, emoji, accents and dashes stay");
     }
 }
