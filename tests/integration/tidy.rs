@@ -142,10 +142,21 @@ fn in_code(sources: &[Source], wrong: impl Fn(&Source, &str) -> bool) -> Vec<Str
         .collect()
 }
 
-/// The files in which code for users holds a text.
-fn files_with(sources: &[Source], text: &str) -> BTreeSet<String> {
-    let holds = |source: &&Source| source.code().any(|(_, line)| line.contains(text));
+/// The files in which `wanted` holds for a line of code for users.
+fn files_where(sources: &[Source], wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
+    let holds = |source: &&Source| source.code().any(|(_, line)| wanted(line));
     sources.iter().filter(holds).map(|source| source.path.clone()).collect()
+}
+
+/// Whether a line names something, called or not: a function can be handed to `map` by its name alone. The name is
+/// whole at its end, and at its beginning unless that is punctuation.
+fn mentions(line: &str, name: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(name).any(|(at, _)| {
+        let before = line[..at].chars().next_back().filter(|_| name.starts_with(part));
+        let after = line[at + name.len()..].chars().next();
+        !before.is_some_and(part) && !after.is_some_and(part)
+    })
 }
 
 #[test]
@@ -222,16 +233,20 @@ fn noise_is_added_and_proofs_are_made_in_one_place() {
     let set = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<BTreeSet<_>>();
     // The second is where it is defined.
     assert_eq!(
-        files_with(&sources, "add_noise("),
+        files_where(&sources, |line| mentions(line, "add_noise")),
         set(&["protocol/src/vdaf/share.rs", "src/privacy/gate.rs"])
     );
     let in_share = in_code(&sources, |source, line| {
-        source.path == "protocol/src/vdaf/share.rs" && line.contains("add_noise(") && !line.contains("pub fn")
+        source.path == "protocol/src/vdaf/share.rs" && mentions(line, "add_noise") && !line.contains("pub fn")
     });
-    none("calls beside the gate", &in_share);
-    for made in [".committed(", "Releasable::new("] {
-        assert_eq!(files_with(&sources, made), set(&["src/store/aggregator/collect.rs"]), "{made}");
+    none("uses beside the gate", &in_share);
+    for made in [".committed", "::committed", "Releasable::new"] {
+        let (inside, found) = (set(&["src/store/aggregator/collect.rs"]), |line: &str| mentions(line, made));
+        assert!(files_where(&sources, found).is_subset(&inside), "{made}");
     }
+    // They are found where they are, or the searches above are for names that nothing has.
+    assert!(!files_where(&sources, |line| mentions(line, ".committed")).is_empty());
+    assert!(!files_where(&sources, |line| mentions(line, "Releasable::new")).is_empty());
     let floats = in_code(&sources, |source, line| {
         let exact = ["gate", "ledger", "noise", "threshold"].map(|name| format!("src/privacy/{name}.rs"));
         exact.contains(&source.path) && (line.contains("f64") || line.contains("f32"))
@@ -252,6 +267,16 @@ fn the_searches_find_what_they_look_for() {
     assert_eq!(source(text).functions().collect::<Vec<_>>(), [(2, 5), (8, 1)]);
     let declared = "trait X {\n    fn f(\n        &self,\n    ) -> T;\n    fn g(&self);\n}\n";
     assert_eq!(source(declared).functions().collect::<Vec<_>>(), [(2, 3), (5, 1)]);
+    // Noise could be added past the gate by naming the function without calling it there.
+    for line in ["share.add_noise(&x)", ".map(AggregateShare::add_noise)", "use a::{add_noise};", "add_noise"]
+    {
+        assert!(mentions(line, "add_noise"), "{line}");
+    }
+    assert!(!mentions("add_noise_late(x)", "add_noise") && !mentions("my_add_noise", "add_noise"));
+    assert!(
+        mentions(".map(Admission::committed)", "::committed") && mentions("a.committed (x)", ".committed")
+    );
+    assert!(!mentions("let committed = 1;", ".committed"));
     let commented = source("// x.unwrap()\nx.unwrap();\n");
     assert_eq!(commented.code().collect::<Vec<_>>(), [(2, "x.unwrap();")]);
 }
