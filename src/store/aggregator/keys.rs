@@ -18,7 +18,7 @@
 //! | `p` put back (leader) | time 8, position 8 | | until it is in a job |
 //! | `w` collection (leader) | id 16 | state 1, interval 16, fence 8, readable from 8, request | until it is deleted |
 //! | `x` its detail (leader) | id 16 | the request to the helper, or the problem | as long as its state |
-//! | `r` response (helper) | request key 16 | position in the jobs spool 8, times 16 | until its batches are finished |
+//! | `r` response (helper) | request key 16 | position in the jobs spool 8, times 16 | until the leader is done with it or its batches are finished |
 
 use arras_protocol::messages::{CollectionJobId, Interval, TaskId, Time};
 
