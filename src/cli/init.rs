@@ -96,6 +96,13 @@ pub enum InitError {
     Print(io::Error),
 }
 
+impl InitError {
+    /// Whether an option or the folder that was named is wrong.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::NotEmpty(_) | Self::Host(_) | Self::Ports | Self::BudgetSource(_))
+    }
+}
+
 /// Makes the folder and prints to `out` what to do next. A run that fails midway
 /// leaves a folder that is of no use: remove it and run again.
 pub fn run(
@@ -255,7 +262,10 @@ pub fn example_task_toml(leader: &Endpoint, helper: &Endpoint, budget_source: &s
          name = \"conversions\"\n\
          profile = \"arras\"\n\
          vdaf = {{ type = \"histogram\", length = 16 }}\n\
-         # Seconds; windows are made of whole steps of this length.\n\
+         # Names for buckets 1, 2, ...; releases show them.\n\
+         campaigns = [\"spring\", \"summer\", \"autumn\"]\n\
+         # Seconds; windows are made of whole steps of this length. Each release spends epsilon times contributions of\n\
+         # the budget source's week, so windows of a day can all be collected where the cap is 10; of an hour, ten can.\n\
          time_precision = 3600\n\
          # Neither aggregator releases anything about fewer reports.\n\
          min_batch_size = 100\n\

@@ -75,9 +75,10 @@ where
     let mut out = io::stdout().lock();
     let now = SystemTime::now();
     let code = match cli.command {
-        Command::Init(args) => init::run(&args, now, &ring::rand::SystemRandom::new(), &mut out)
-            .map(|()| ExitCode::SUCCESS)
-            .map_err(|error| error.to_string()),
+        Command::Init(args) => match init::run(&args, now, &ring::rand::SystemRandom::new(), &mut out) {
+            Err(error) if error.is_usage() => return wrong_usage(&error.to_string()),
+            other => other.map(|()| ExitCode::SUCCESS).map_err(|error| error.to_string()),
+        },
         Command::Check(args) => check::run(&args, now, &mut out).map_err(|error| error.to_string()),
         Command::Serve(args) => serve::run(&args, now, &mut out).map_err(|error| error.to_string()),
         Command::Task(args) => task::run(&args, &mut out).map_err(|error| error.to_string()),

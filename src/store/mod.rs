@@ -19,6 +19,7 @@ pub(crate) mod damage_tests;
 mod disk;
 mod error;
 pub mod roles;
+mod space;
 mod spool;
 mod state;
 mod watermark;
@@ -34,6 +35,8 @@ pub use roles::{
     CollectionJob, CollectionState, HelperStore, JobDraft, JobNumber, JobSums, LeaderStore, NewReport,
     OpenJob, PrepareJob, PreparedJob, QueuedReport, ReportKey, RequestKey, TaskRecord,
 };
+pub(crate) use space::free_bytes;
+pub(crate) use spool::FREE_BYTES_MIN as INTAKE_RESERVE_BYTES;
 pub use spool::{
     DEFAULT_SEGMENT_BYTES, MAX_GROUP_BYTES, MAX_RECORD_BYTES, MAX_SEGMENT_BYTES, Position, RangeReader,
     Spool, SpoolOptions,

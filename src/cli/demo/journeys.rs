@@ -130,11 +130,25 @@ fn parse_row(record: &csv::StringRecord) -> Result<(Vec<String>, u64), String> {
         path.push(name.to_owned());
     }
     path.drain(..path.len().saturating_sub(MAX_TOUCHES));
-    let conversions = record[1]
-        .trim()
-        .parse()
-        .map_err(|_| format!("total_conversions must be a whole number, found {}", shown(&record[1])))?;
+    let whole = |column: usize| -> Result<u64, String> {
+        let number = record[column].trim().parse();
+        number.map_err(|_| {
+            format!("{} must be a whole number, found {}", COLUMNS[column], shown(&record[column]))
+        })
+    };
+    let conversions = whole(1)?;
+    // The demo counts conversions only; what stands in the other columns has to be what they say all the same.
+    if !is_decimal(record[2].trim()) {
+        return Err(format!("{} must be a number such as 12.5, found {}", COLUMNS[2], shown(&record[2])));
+    }
+    whole(3)?;
     Ok((path, conversions))
+}
+
+/// Digits, with or without a point between them.
+fn is_decimal(text: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    text.split_once('.').map_or_else(|| digits(text), |(whole, fraction)| digits(whole) && digits(fraction))
 }
 
 fn csv_error(error: &csv::Error) -> JourneysError {

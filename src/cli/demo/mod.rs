@@ -11,7 +11,7 @@ mod setup;
 mod stages;
 
 use std::fs;
-use std::io::{IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -27,9 +27,10 @@ pub use self::stages::cpu_time;
 use crate::collector::{Moment, Span};
 use crate::config::Config;
 use crate::config::loopback::Loopback;
-use crate::net::descriptors;
+use crate::net::{descriptors, shutdown};
 use crate::privacy::ledger::{BudgetSource, SourceRules};
 use crate::service::{Environment, Service};
+use crate::store::{INTAKE_RESERVE_BYTES, free_bytes};
 use crate::tasks::TaskFolder;
 
 /// The ChannelAttribution data set; see `examples/README.md` for origin and licence.
@@ -41,6 +42,12 @@ const MAX_FILE_BYTES: u64 = 256 << 20;
 /// How often the progress of aggregation is looked at.
 const WATCH: Duration = Duration::from_millis(50);
 
+/// Free space that the demo asks for, in bytes: what the stores keep in reserve, and room for the built-in journeys.
+const FREE_BYTES_MIN: u64 = INTAKE_RESERVE_BYTES + (128 << 20);
+
+/// The exit code after a signal, as shells have it for Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
 const DAY: u64 = 86_400;
 
 /// Arguments of `arras demo`.
@@ -50,10 +57,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     journeys: Option<PathBuf>,
     /// What the release spends; smaller is more private and noisier.
-    #[arg(long, value_name = "E", default_value = "1")]
+    #[arg(long, value_name = "E", default_value = "1", allow_negative_numbers = true)]
     epsilon: MicroEpsilon,
     /// The smallest noised count that is shown.
-    #[arg(long, value_name = "T", default_value_t = 40)]
+    #[arg(long, value_name = "T", default_value_t = 40, allow_negative_numbers = true)]
     threshold: u64,
     /// Keep stores, keys and configuration in this folder, which must be empty or not exist.
     #[arg(long, value_name = "DIR")]
@@ -88,15 +95,29 @@ fn failed(error: impl Into<Failure>) -> DemoError {
 pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode, DemoError> {
     let journeys = read_journeys(args.journeys.as_deref()).map_err(DemoError::Usage)?;
     let dir = Folder::new(args.keep.as_deref()).map_err(DemoError::Usage)?;
+    require_room(dir.path()).map_err(DemoError::Usage)?;
     let now = now
         .duration_since(UNIX_EPOCH)
         .map_err(|_| DemoError::Usage("this machine's clock is before 1970".to_owned()))?;
     descriptors::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
-    let outcome = runtime.block_on(play(args, &journeys, dir.path(), now.as_secs()))?;
+    let played = runtime.block_on(async {
+        tokio::select! {
+            // First, so that signals are waited for before there is anything to clear away.
+            biased;
+            () = shutdown::requested() => None,
+            played = play(args, &journeys, dir.path(), now.as_secs()) => Some(played),
+        }
+    });
+    // Files of keys and stores go with `dir`, after the last thread that might write one.
+    drop(runtime);
+    let Some(outcome) = played.transpose()? else { return Ok(ExitCode::from(INTERRUPTED)) };
     let printed = if args.json { outcome.print_json(out) } else { outcome.print(out) };
-    printed.map_err(failed)?;
-    Ok(ExitCode::SUCCESS)
+    match printed {
+        // Whoever reads has read enough, as `head` does.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        printed => printed.map(|()| ExitCode::SUCCESS).map_err(failed),
+    }
 }
 
 fn read_journeys(path: Option<&Path>) -> Result<Journeys, String> {
@@ -118,6 +139,21 @@ fn read_journeys(path: Option<&Path>) -> Result<Journeys, String> {
         )));
     }
     Ok(journeys)
+}
+
+/// A store that finds no room says so to clients; here the person can be told what to do.
+fn require_room(dir: &Path) -> Result<(), String> {
+    // A file system that does not tell is tried.
+    let Ok(free) = free_bytes(dir) else { return Ok(()) };
+    if free >= FREE_BYTES_MIN {
+        return Ok(());
+    }
+    Err(format!(
+        "{} MiB are free below {}, the demo needs {} MiB; name a folder on another disk with --keep, or set TMPDIR",
+        free >> 20,
+        dir.display(),
+        FREE_BYTES_MIN >> 20
+    ))
 }
 
 /// Where the roles keep their things: a temporary folder, or one that stays.

@@ -18,6 +18,7 @@ use std::{
 };
 
 use self::frame::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FileHeader, FrameHeader};
+pub(crate) use self::options::FREE_BYTES_MIN;
 pub use self::options::SpoolOptions;
 pub use self::read::RangeReader;
 use super::{

@@ -7,7 +7,7 @@ use crate::store::disk::Disk;
 
 /// Appends stop when the file system has less than this left. Twice what [`State`](crate::store::State)
 /// keeps free: intake stops first, so that finishing and deleting what is stored goes on.
-const FREE_BYTES_MIN: u64 = 128 << 20;
+pub(crate) const FREE_BYTES_MIN: u64 = 128 << 20;
 
 /// How a spool is kept.
 #[derive(Clone)]
