@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use arras_protocol::epsilon::MicroEpsilon;
+use arras_protocol::epsilon::{EpsilonError, MicroEpsilon};
 use serde::Deserialize;
 
 use super::keys::{HpkeConfig, HpkeKey};
@@ -124,7 +124,23 @@ pub struct BudgetSource {
     /// When epochs of 7 days start; never to be changed once something was spent.
     pub epoch_start: EpochStart,
     /// Epsilon that may be spent in each epoch.
+    #[serde(deserialize_with = "cap")]
     pub cap: MicroEpsilon,
+}
+
+/// A cap is written as an epsilon is; a cap of nothing is refused in its own words.
+fn cap<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<MicroEpsilon, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|error| {
+        serde::de::Error::custom(match error {
+            EpsilonError::Zero(_) => {
+                "the cap is zero, so that nothing could ever be released; give a positive number \
+                                      or leave the source out"
+                    .to_owned()
+            }
+            other => format!("the cap: {other}"),
+        })
+    })
 }
 
 /// A collector as the leader knows it.

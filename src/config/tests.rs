@@ -271,6 +271,14 @@ fn collectors_and_sources() {
     fixture.one("helper", "error: helper.collector (\"advertiser\").budget_source", "add one", |helper| {
         set(entry(helper, "collector"), "budget_source", Vec::<toml::Value>::new());
     });
+    fixture.one(
+        "helper",
+        "warning: helper.collector (\"advertiser\").budget_source",
+        "in the future",
+        |helper| {
+            set(entry(entry(helper, "collector"), "budget_source"), "epoch_start", "2999-01-07");
+        },
+    );
     fixture.one("helper", "error: helper.collector", "nobody could collect", |helper| {
         set(helper, "collector", Vec::<toml::Value>::new());
     });
@@ -446,6 +454,12 @@ fn errors_name_file_line_and_key_but_no_value() {
             "socket address",
         ),
         ("cap = \"10\"".into(), "cap = \"ten\"".into(), "leader.collector.budget_source.cap", "decimal"),
+        (
+            "cap = \"10\"".into(),
+            "cap = \"0\"".into(),
+            "leader.collector.budget_source.cap",
+            "nothing could ever",
+        ),
         ("store = ".into(), "stroe = ".into(), "leader.stroe", "unknown field"),
     ] {
         let spoilt = text.replacen(&old, &new, 1);

@@ -1,6 +1,7 @@
 //! The collectors that an aggregator knows, and their budget sources.
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
 use arras_protocol::task::{NAME_BYTES_MAX, is_name};
 
@@ -50,7 +51,12 @@ impl<'a> From<&'a HelperCollector> for View<'a> {
     }
 }
 
-pub(super) fn check<'a>(role: &str, collectors: impl Iterator<Item = View<'a>>, findings: &mut Findings) {
+pub(super) fn check<'a>(
+    role: &str,
+    collectors: impl Iterator<Item = View<'a>>,
+    now: SystemTime,
+    findings: &mut Findings,
+) {
     let collectors: Vec<View<'a>> = collectors.collect();
     if collectors.is_empty() {
         findings.error(format!("{role}.collector"), "nobody could collect; add a collector");
@@ -58,7 +64,7 @@ pub(super) fn check<'a>(role: &str, collectors: impl Iterator<Item = View<'a>>, 
     let mut owners: HashMap<&str, &str> = HashMap::new();
     for (position, collector) in collectors.iter().enumerate() {
         let key = format!("{role}.collector ({:?})", collector.name);
-        one(&key, collector, findings);
+        one(&key, collector, now, findings);
         for other in &collectors[..position] {
             if other.name == collector.name {
                 findings.error(&key, "there are two collectors of this name; rename one");
@@ -87,7 +93,7 @@ pub(super) fn check<'a>(role: &str, collectors: impl Iterator<Item = View<'a>>, 
     }
 }
 
-fn one(key: &str, collector: &View<'_>, findings: &mut Findings) {
+fn one(key: &str, collector: &View<'_>, now: SystemTime, findings: &mut Findings) {
     check_name(key, collector.name, findings);
     if collector.hpke.public_key.as_bytes() == &[0; 32] {
         findings.error(
@@ -105,6 +111,14 @@ fn one(key: &str, collector: &View<'_>, findings: &mut Findings) {
         );
     }
     for source in collector.sources {
-        check_name(&format!("{key}.budget_source ({:?})", source.name), &source.name, findings);
+        let key = format!("{key}.budget_source ({:?})", source.name);
+        check_name(&key, &source.name, findings);
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        if source.epoch_start.unix_seconds() > now {
+            findings.warning(
+                format!("{key}.epoch_start"),
+                "lies in the future, and windows before it cannot be collected; choose a day before the first window",
+            );
+        }
     }
 }

@@ -79,10 +79,10 @@ pub(super) fn find(config: &Config, now: SystemTime) -> Vec<Problem> {
         role::check(view, now, &mut findings);
     }
     if let Some(leader) = &config.leader {
-        collectors::check("leader", leader.collector.iter().map(collectors::View::from), &mut findings);
+        collectors::check("leader", leader.collector.iter().map(collectors::View::from), now, &mut findings);
     }
     if let Some(helper) = &config.helper {
-        collectors::check("helper", helper.collector.iter().map(collectors::View::from), &mut findings);
+        collectors::check("helper", helper.collector.iter().map(collectors::View::from), now, &mut findings);
     }
     for source in config.collector.iter().flat_map(|collector| &collector.budget_source) {
         let key = format!("collector.budget_source ({:?})", source.name);

@@ -16,6 +16,7 @@ use crate::config::{Config, permission_bits};
 use crate::net::auth::TOKEN_CHARACTERS_MIN;
 use crate::net::endpoint::Endpoint;
 use crate::net::tls::{self, TlsError};
+use crate::store::{INTAKE_RESERVE_BYTES, free_bytes};
 
 /// What roles have in common.
 pub(super) struct View<'a> {
@@ -108,9 +109,25 @@ fn paths(view: &View<'_>, findings: &mut Findings) {
     if view.store.exists() && !view.store.is_dir() {
         findings.error(format!("{role}.store"), "is no folder; name a folder for it");
     }
+    // A file system that does not tell is no problem of the configuration.
+    room(role, free_bytes(view.store).unwrap_or(u64::MAX), findings);
     if !view.tasks.is_dir() {
         let folder = view.tasks.display();
         findings.error(format!("{role}.tasks"), format_args!("is no folder; run: mkdir -p {folder}"));
+    }
+}
+
+/// Below its reserve a store takes nothing in, and below half of it the role does not start.
+fn room(role: &str, free: u64, findings: &mut Findings) {
+    if free < INTAKE_RESERVE_BYTES {
+        let (free, reserve) = (free >> 20, INTAKE_RESERVE_BYTES >> 20);
+        findings.warning(
+            format!("{role}.store"),
+            format_args!(
+                "{free} MiB are free there and {reserve} MiB are kept in reserve, so that everything would be \
+                 answered with 503; choose a larger disk"
+            ),
+        );
     }
 }
 
@@ -314,5 +331,23 @@ fn check_limits(role: &str, limits: &Limits, findings: &mut Findings) {
                 "reports would get into windows that have not begun; choose at most {CLOCK_SKEW_SECONDS_MAX}"
             ),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A volume of 100 MB passed the check, and the first upload was answered with 503.
+    #[test]
+    fn a_disk_without_room_is_a_warning() {
+        let found = |free| {
+            let mut findings = Findings::default();
+            room("leader", free, &mut findings);
+            findings.0.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert!(found(INTAKE_RESERVE_BYTES).is_empty() && found(u64::MAX).is_empty());
+        let full = found(99 << 20);
+        assert!(full.len() == 1 && full[0].starts_with("warning: leader.store: 99 MiB"), "{full:?}");
     }
 }
