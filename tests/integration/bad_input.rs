@@ -9,8 +9,8 @@ use arras_client::upload::UploadError;
 use arras_protocol::codec::{Decode as _, Encode as _};
 use arras_protocol::hpke::PrivateKey;
 use arras_protocol::messages::{
-    AggregateShareReq, HpkeCiphertextRef, HpkeConfig, MediaType, Report, ReportError, ReportId,
-    ReportUploadStatus, TaskId, UploadErrors,
+    AggregateShareReq, AggregationJobInitReq, CollectionJobReq, Extension, Extensions, HpkeCiphertextRef,
+    HpkeConfig, MediaType, Report, ReportError, ReportId, ReportUploadStatus, TaskId, UploadErrors,
 };
 use arras_protocol::report::ReportMaker;
 use arras_protocol::vdaf::Measurement;
@@ -133,6 +133,12 @@ async fn unknown_tasks_and_paths() {
         let request = deployment.http.post(url).header("content-type", MediaType::UploadRequest.as_str());
         let problem = read(request.body(vec![1]).send().await.unwrap()).await.unwrap_err();
         assert_eq!(*problem.kind(), expected, "{path}");
+    }
+    // The helper tells nobody but the leader which tasks there are.
+    for task in [deployment.task.id(), TaskId::new([7; 32])] {
+        let url = format!("{}tasks/{task}/aggregation_jobs", deployment.helper_url());
+        let problem = read(deployment.http.post(url).send().await.unwrap()).await.unwrap_err();
+        assert_eq!(*problem.kind(), ErrorType::Own(OwnError::Unauthorized), "{task}");
     }
     still_works(&deployment).await;
     deployment.stop().await;
@@ -320,6 +326,58 @@ async fn whatever_is_refused_is_a_problem_document() {
         let (problem, allowed) = refused(method, url.clone()).await;
         assert_eq!((problem.status().as_u16(), allowed), (status, any_origin), "{method} {url}: {problem}");
     }
+    deployment.stop().await;
+}
+
+/// Prio3 has no aggregation parameter: with one, a report could be verified under two of them. And what an extension
+/// that is not known asks for cannot be ignored.
+#[tokio::test(flavor = "multi_thread")]
+async fn aggregation_parameters_and_unknown_extensions_are_refused() {
+    let deployment = Deployment::start(Options::default()).await;
+    let (leader, helper, task) = (deployment.leader_url(), deployment.helper_url(), deployment.task.id());
+    let plain = Deployment::query(WINDOW, 1);
+    let interval = plain.as_time_interval().unwrap().batch_interval;
+    let parameter = {
+        let bytes = plain.to_bytes();
+        // After the mode, the query with its length, and in the place of an empty parameter.
+        let bytes = [&bytes[..19], &[0, 0, 0, 1, 7], &bytes[23..]].concat();
+        CollectionJobReq::from_bytes(&bytes).unwrap()
+    };
+    assert_eq!(parameter.agg_param(), [7]);
+    let unknown = Extensions::new(vec![Extension { kind: 0xff77, data: vec![1] }]).unwrap();
+    let mut extended = plain;
+    extended.extensions = unknown.clone();
+    let share = |query: &CollectionJobReq| {
+        AggregateShareReq::time_interval(query.clone(), interval, 20, [0; 32]).to_bytes()
+    };
+    let job = |agg_param, extensions| {
+        AggregationJobInitReq { verification_key_id: 1, agg_param, extensions, verify_inits: Vec::new() }
+            .to_bytes()
+    };
+    let tokens = &deployment.loopback;
+    let (collector, peer) = (tokens.collector_token.expose(), tokens.leader_token.expose());
+    let (collections, shares, jobs) = (
+        (format!("{leader}tasks/{task}/collection_jobs"), MediaType::CollectionJobReq, collector),
+        (format!("{helper}tasks/{task}/aggregate_shares"), MediaType::AggregateShareReq, peer),
+        (format!("{helper}tasks/{task}/aggregation_jobs"), MediaType::AggregationJobInitReq, peer),
+    );
+    for (to, parameter, extended) in [
+        (collections, parameter.to_bytes(), extended.to_bytes()),
+        (shares, share(&parameter), share(&extended)),
+        (jobs, job(&[7], Extensions::none()), job(&[], unknown)),
+    ] {
+        let (url, kind, token) = to;
+        for (body, error) in
+            [(parameter, DapError::InvalidAggregationParameter), (extended, DapError::UnsupportedExtension)]
+        {
+            let request = deployment.http.post(&url).header("content-type", kind.as_str()).bearer_auth(token);
+            let problem = read(request.body(body).send().await.unwrap()).await.unwrap_err();
+            assert_eq!(*problem.kind(), ErrorType::Dap(error), "{url}");
+            let listed: &[u16] = if error == DapError::UnsupportedExtension { &[0xff77] } else { &[] };
+            assert_eq!(problem.unsupported_extensions(), listed, "{url}");
+        }
+    }
+    still_works(&deployment).await;
     deployment.stop().await;
 }
 

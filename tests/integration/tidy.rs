@@ -254,6 +254,57 @@ fn noise_is_added_and_proofs_are_made_in_one_place() {
     none("floating point where noise and budgets are exact", &floats);
 }
 
+/// What a section of the threat model names as `file.rs: test`, and as `test` in a list after that: the same file's.
+fn tests_named(section: &str) -> Vec<(String, String)> {
+    let mut named: Vec<(String, String)> = Vec::new();
+    let mut parts = section.split('`');
+    // Text and names in backticks take turns.
+    let mut listed = false;
+    while let (Some(text), Some(span)) = (parts.next(), parts.next()) {
+        let goes_on = listed && text.trim() == ",";
+        let mut words = span.split_whitespace();
+        let (first, second) = (words.next().unwrap_or_default(), words.next());
+        listed = true;
+        match (first.strip_suffix(".rs:"), second, named.last()) {
+            (Some(path), Some(test), _) => named.push((format!("{path}.rs"), test.to_owned())),
+            (_, None, Some((file, _))) if goes_on && !first.contains('.') => {
+                named.push((file.clone(), first.to_owned()));
+            }
+            _ => listed = false,
+        }
+    }
+    named
+}
+
+/// Names in a document are not compiled: this is what keeps them true.
+#[test]
+fn every_attack_ends_in_a_test_or_is_not_defended() {
+    let model = fs::read_to_string(root().join("threat-model.md")).unwrap();
+    let (mut count, mut wrong) = (0, Vec::new());
+    for section in model.split("\n### ").skip(1) {
+        count += 1;
+        let section = section.split("\n## ").next().unwrap_or_default();
+        let heading = section.lines().next().unwrap_or_default();
+        let named = tests_named(section);
+        let words = section.split_whitespace().collect::<Vec<_>>().join(" ");
+        if named.is_empty() && !words.contains("**Not defended") && !words.contains("**Known gap**") {
+            wrong.push(format!("{heading}: neither a test nor \"Not defended\""));
+        }
+        for (file, test) in named {
+            let text = fs::read_to_string(root().join(&file)).unwrap_or_default();
+            let is_there = text.lines().any(|line| {
+                let name = line.trim().trim_start_matches("async ").strip_prefix("fn ");
+                name.is_some_and(|name| name.strip_prefix(&test).is_some_and(|rest| rest.starts_with('(')))
+            });
+            if !is_there {
+                wrong.push(format!("{heading}: {file} has no {test}"));
+            }
+        }
+    }
+    assert!(count > 50, "only {count} attacks found");
+    none("the threat model", &wrong);
+}
+
 /// The rules above are searches; this is what they must find.
 #[test]
 fn the_searches_find_what_they_look_for() {
@@ -277,6 +328,10 @@ fn the_searches_find_what_they_look_for() {
         mentions(".map(Admission::committed)", "::committed") && mentions("a.committed (x)", ".committed")
     );
     assert!(!mentions("let committed = 1;", ".committed"));
+    let section = "Tests: `a/b.rs: one_two`,\n`it_is_so`, `c.rs:\nthree` and `d.rs`, `no_test`.";
+    let named = [("a/b.rs", "one_two"), ("a/b.rs", "it_is_so"), ("c.rs", "three")];
+    let named = named.map(|(file, test)| (file.to_owned(), test.to_owned()));
+    assert_eq!(tests_named(section), named);
     let commented = source("// x.unwrap()\nx.unwrap();\n");
     assert_eq!(commented.code().collect::<Vec<_>>(), [(2, "x.unwrap();")]);
 }
