@@ -55,6 +55,15 @@ impl Impressions {
             .map_or(NOT_ATTRIBUTED, |impression| impression.bucket)
     }
 
+    /// All of them, in the order in which they were seen.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Bucket, u64)> {
+        self.seen.iter().map(|impression| (impression.bucket, impression.posix_seconds))
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.seen.len() >= MAX_IMPRESSIONS
+    }
+
     /// Forgets everything, as a person may ask at any time.
     pub fn clear(&mut self) {
         self.seen.clear();

@@ -44,6 +44,26 @@ impl Sent {
         if near < as_count(k) { Ok(()) } else { Err(Spent::Contributions) }
     }
 
+    /// As it was saved, without its times yet.
+    pub(crate) fn known_since(known_from: u64) -> Self {
+        Self { times: Vec::new(), known_from }
+    }
+
+    /// Takes back a time that was saved. They come in order; false if not.
+    pub(crate) fn restore(&mut self, at: u64) -> bool {
+        let ordered = self.times.last().is_none_or(|last| *last <= at);
+        self.times.push(at);
+        ordered
+    }
+
+    pub(crate) fn known_from(&self) -> u64 {
+        self.known_from
+    }
+
+    pub(crate) fn times(&self) -> &[u64] {
+        &self.times
+    }
+
     /// Counts a report that was admitted.
     pub(crate) fn count(&mut self, at: u64, k: u32) {
         let place = self.times.partition_point(|time| *time <= at);

@@ -1,6 +1,6 @@
 //! A device: its impressions, and how many reports it may still send.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use arras_protocol::messages::{Report, TaskId};
@@ -52,12 +52,16 @@ pub enum ConversionError {
     Report(#[from] ReportMakingError),
 }
 
-/// The state of one device. It is held in memory only: an app that restarts begins with a new one.
+/// The state of one device.
+///
+/// An app keeps it between its runs: it writes [`Encode::to_bytes`](arras_protocol::codec::Encode) to a file that only it
+/// can read, after each conversion and before the report leaves, and begins with `Device::from_bytes` of that. A new
+/// device, or an older copy, would send reports that its task's policy does not allow any more.
 #[derive(Debug, Default)]
 pub struct Device {
     /// The ads that it remembers.
     pub impressions: Impressions,
-    sent: HashMap<TaskId, Sent>,
+    pub(crate) sent: BTreeMap<TaskId, Sent>,
 }
 
 impl Device {

@@ -7,6 +7,7 @@
 pub mod attribution;
 mod contributions;
 pub mod device;
+mod saved;
 #[cfg(feature = "upload")]
 pub mod upload;
 
