@@ -1,7 +1,7 @@
 //! What both aggregators' HTTP interfaces share: reading requests strictly, answering with DAP's media types
 //! or a problem document.
 
-use arras_protocol::codec::{CodecError, Encode as _};
+use arras_protocol::codec::Encode as _;
 use arras_protocol::messages::{HpkeConfigList, MediaType, TaskId};
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -113,17 +113,6 @@ impl axum::response::IntoResponse for Problem {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         response
-    }
-}
-
-/// What is wrong with a collector's query (DAP-18 sections 4.6.2 and 5.1.1).
-pub(crate) fn query_problem(error: CodecError) -> Problem {
-    match error {
-        CodecError::ExtensionOrder { .. } => Problem::dap(DapError::InvalidExtension, error.to_string()),
-        CodecError::Invalid { field: "interval", .. } => {
-            Problem::dap(DapError::BatchInvalid, error.to_string())
-        }
-        _ => Problem::invalid(error),
     }
 }
 

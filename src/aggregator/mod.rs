@@ -9,6 +9,7 @@ mod clock;
 pub mod helper;
 mod ids;
 pub mod leader;
+mod queries;
 mod registry;
 pub(crate) mod work;
 

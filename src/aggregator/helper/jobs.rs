@@ -10,9 +10,10 @@ use arras_protocol::verification::{BatchBucket, HelperVerification, helper_verif
 
 use crate::aggregator::api::Problem;
 use crate::aggregator::helper::Helper;
+use crate::aggregator::queries::check_parameters;
 use crate::aggregator::work::in_pieces;
 use crate::aggregator::{ProvisionedTask, buckets_per_job};
-use crate::net::problem::{DapError, OwnError};
+use crate::net::problem::OwnError;
 use crate::store::{JobSums, PreparedJob, ReportKey, RequestKey, StoreError};
 
 impl Helper {
@@ -73,14 +74,7 @@ fn check_request(task: &ProvisionedTask, request: &AggregationJobInitReq<'_>) ->
         // Not DAP's invalidMessage: an operator can mend it, and the leader keeps the job until then.
         return Err(Problem::own(OwnError::Conflict, detail).task(id));
     }
-    if !request.agg_param.is_empty() {
-        let detail = "Prio3 has no aggregation parameter";
-        return Err(Problem::dap(DapError::InvalidAggregationParameter, detail).task(id));
-    }
-    let unknown = request.extensions.unknown(&[]);
-    if !unknown.is_empty() {
-        return Err(Problem::unsupported_extensions(unknown).task(id));
-    }
+    check_parameters(id, request.agg_param, &request.extensions)?;
     if request.verify_inits.is_empty() {
         return Err(Problem::invalid("an aggregation job holds at least one report").task(id));
     }

@@ -4,8 +4,9 @@ use arras_protocol::codec::{Decode as _, Encode as _};
 use arras_protocol::messages::{AggregateShareMessage, AggregateShareReq, Role};
 
 use crate::aggregator::ProvisionedTask;
-use crate::aggregator::api::{Problem, query_problem};
+use crate::aggregator::api::Problem;
 use crate::aggregator::helper::Helper;
+use crate::aggregator::queries::{query_problem, window_of};
 use crate::net::problem::{DapError, OwnError};
 use crate::privacy::gate::{self, Envelope};
 use crate::store::RequestKey;
@@ -26,26 +27,16 @@ impl Helper {
         }
         let request = AggregateShareReq::from_bytes(body).map_err(|error| query_problem(error).task(id))?;
         let query = &request.collection_job_req;
-        let invalid = |error| query_problem(error).task(id);
-        let interval = query.as_time_interval().map_err(invalid)?.batch_interval;
-        let selected = request.as_time_interval().map_err(invalid)?.batch_interval;
-        if !query.agg_param().is_empty() {
-            let detail = "Prio3 has no aggregation parameter";
-            return Err(Problem::dap(DapError::InvalidAggregationParameter, detail).task(id));
-        }
-        let unknown = query.extensions.unknown(&[]);
-        if !unknown.is_empty() {
-            return Err(Problem::unsupported_extensions(unknown).task(id));
-        }
+        // The leader's clock may be ahead.
+        let now = parts.clock.now().saturating_add(parts.limits.max_clock_skew);
+        let interval = window_of(&task.task, query, now)?;
+        let selected =
+            request.as_time_interval().map_err(|error| query_problem(error).task(id))?.batch_interval;
         // A leader may select less than was asked for; charged and marked is what was asked for, and the counts
         // must agree for that.
-        if interval.duration().0 == 0 || !interval.contains_interval(selected) {
-            let detail = "the window is empty, or the selected batch is not within the query";
+        if !interval.contains_interval(selected) {
+            let detail = "the selected batch is not within the query";
             return Err(Problem::dap(DapError::BatchInvalid, detail).task(id));
-        }
-        let end = interval.end().posix_seconds(task.task.configuration().time_precision);
-        if end > parts.clock.now().saturating_add(parts.limits.max_clock_skew) {
-            return Err(Problem::dap(DapError::BatchInvalid, "the window is not over yet").task(id));
         }
         let expected = Some((request.report_count, request.checksum));
         let batch = match parts.store.collect(&task.task, &task.terms, interval, key, expected) {

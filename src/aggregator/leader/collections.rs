@@ -11,7 +11,7 @@ use arras_protocol::codec::{Decode as _, Encode as _};
 use arras_protocol::hpke::{ENC_LEN, TAG_LEN};
 use arras_protocol::messages::{
     AggregateShareMessage, AggregateShareReq, CollectionJobId, CollectionJobReq, CollectionJobResp,
-    HpkeCiphertext, Interval, MediaType, Role,
+    HpkeCiphertext, MediaType, Role,
 };
 use arras_protocol::vdaf::AggregateShare;
 use tokio::task::JoinSet;
@@ -391,18 +391,4 @@ pub(super) fn decode_problem(bytes: &[u8]) -> ProblemDocument {
         ProblemDocument::parse(status, crate::net::problem::PROBLEM_JSON, &bytes[split + 1..])
     };
     parsed().unwrap_or_else(|| ProblemDocument::own(OwnError::Internal))
-}
-
-/// Whether a window is over and made of whole buckets (DAP-18 section 5.1).
-pub(super) fn check_window(task: &ProvisionedTask, interval: Interval, now: u64) -> Result<(), Problem> {
-    let invalid = |detail: &str| Err(Problem::dap(DapError::BatchInvalid, detail).task(task.task.id()));
-    if interval.duration().0 == 0 {
-        return invalid("the window is empty: ask for at least one unit of the task's time precision");
-    }
-    if interval.end().posix_seconds(task.task.configuration().time_precision) > now {
-        return invalid(
-            "the window is not over yet: reports that come later would be lost; ask again when it is",
-        );
-    }
-    Ok(())
 }

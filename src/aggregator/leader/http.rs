@@ -11,14 +11,14 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 
-use super::collections::{check_window, decode_problem};
+use super::collections::decode_problem;
 use crate::aggregator::ProvisionedTask;
 use crate::aggregator::api::{
     ApiResult, Problem, expect_media_type, hpke_config_response, located, message, parse_task_id, preflight,
-    query_problem,
 };
 use crate::aggregator::ids::Resource;
 use crate::aggregator::leader::Leader;
+use crate::aggregator::queries::{query_problem, window_of};
 use crate::aggregator::work::blocking;
 use crate::net::problem::{DapError, OwnError};
 use crate::store::{CollectionCreated, CollectionDeleted, CollectionJob, CollectionState};
@@ -68,16 +68,7 @@ async fn create_collection(
 fn create(leader: &Leader, task: &ProvisionedTask, body: &[u8]) -> ApiResult {
     let id = task.task.id();
     let request = CollectionJobReq::from_bytes(body).map_err(|error| query_problem(error).task(id))?;
-    let interval = request.as_time_interval().map_err(|error| query_problem(error).task(id))?.batch_interval;
-    if !request.agg_param().is_empty() {
-        let detail = "Prio3 has no aggregation parameter";
-        return Err(Problem::dap(DapError::InvalidAggregationParameter, detail).task(id));
-    }
-    let unknown = request.extensions.unknown(&[]);
-    if !unknown.is_empty() {
-        return Err(Problem::unsupported_extensions(unknown).task(id));
-    }
-    check_window(task, interval, leader.parts().clock.now())?;
+    let interval = window_of(&task.task, &request, leader.parts().clock.now())?;
     // The encoding, not the body: they are the same bytes, since decoding is strict.
     let content = request.to_bytes();
     let job = CollectionJobId::new(leader.parts().id_key.derive(Resource::CollectionJob, id, &content));
