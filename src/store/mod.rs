@@ -18,6 +18,8 @@ mod damage;
 pub(crate) mod damage_tests;
 mod disk;
 mod error;
+#[cfg(test)]
+pub(crate) mod power_tests;
 pub mod roles;
 mod space;
 mod spool;

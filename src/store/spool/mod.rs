@@ -3,6 +3,8 @@
 //! A record is found by its [`Position`] and never changes. Only the last segment is
 //! written; all before it are sealed, and deleted whole when nothing in them is needed.
 
+#[cfg(test)]
+mod damage_tests;
 mod frame;
 mod options;
 mod read;

@@ -108,7 +108,7 @@ fn find_ends(
             },
             // The next one was just being made, so this one is the last that was written.
             Err(StoreError::Corrupt { damage: Damage::WrongHeader | Damage::Shorter, .. })
-                if number + 1 == last && last_len <= FILE_HEADER_BYTES =>
+                if number + 1 == last && last_len <= FILE_HEADER_BYTES && !options.needs(last, 0) =>
             {
                 find_end(options, dir, *number, *len)?
             }

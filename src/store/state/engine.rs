@@ -75,6 +75,10 @@ impl Engine {
             return table.map(Self::Memory).map_err(|e| StoreError::io("open", log_path, e));
         }
         let db = open_sled(dir, cache_bytes)?;
+        // sled makes it with the store, never syncs it, and does not open without it being whole.
+        let conf_path = dir.join("conf");
+        let conf = disk.open(&conf_path, Open::Read).map_err(|e| StoreError::io("open", &conf_path, e))?;
+        disk.sync_data(&conf, &conf_path).map_err(|e| StoreError::io("sync", &conf_path, e))?;
         let log = disk.open(log_path, Open::Write).map_err(|e| StoreError::io("open", log_path, e))?;
         Ok(Self::Sled { db, log, broken: AtomicBool::new(false) })
     }

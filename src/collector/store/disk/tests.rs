@@ -1,14 +1,16 @@
 #![allow(clippy::unwrap_used)]
 
+mod files;
+
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::collector::fixture::{CELLS, HISTOGRAM, HOUR, MONDAY, draft, known_task, span};
 use crate::collector::span::Span;
-use crate::store::{Fault, Faults, FileOp};
+use crate::store::{Damage, Fault, Faults, FileOp};
 use crate::tasks::provisioned::KnownTask;
 
 const ENOSPC: i32 = 28;

@@ -8,6 +8,7 @@ mod decoders;
 mod faults;
 mod helper;
 mod jobs;
+mod power;
 mod uploads;
 mod worlds;
 
