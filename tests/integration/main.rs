@@ -9,6 +9,7 @@ mod flows;
 mod forged;
 mod harness;
 mod load;
+mod processes;
 mod releases;
 mod requests;
 mod restarts;

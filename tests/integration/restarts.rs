@@ -1,265 +1,213 @@
-//! kill -9 of leader and helper at random moments under load. Failure: an acknowledged report that is not counted
-//! exactly once; a report without an answer that is counted more than once; a collection that differs from the
-//! reports. No failure: an upload that breaks, a slow answer, a report without an answer that is not counted.
+//! kill -9 of leader, helper and collector at random moments under load.
+//!
+//! Failure: an acknowledged report that is not counted exactly once; a report without an answer that is counted more than
+//! once; a window that is not released, or twice; a release or a collection that changes when it is asked for again;
+//! ledgers that differ from the releases; a process that does not start again. No failure: an upload that breaks, a slow
+//! answer, a report without an answer that is not counted.
+//!
+//! `ARRAS_KILL_SECONDS=3600` goes on with fresh stores for an hour.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use arras::aggregator::SystemClock;
-use arras::config::Config;
-use arras::config::loopback::{Loopback, write_config};
-use arras::privacy::noise::NoNoise;
-use arras::service::{Environment, Listeners, Service};
-use arras::tasks::TaskFolder;
+use arras::collector::{Cell, Release};
+use arras::config::loopback::BUDGET_SOURCE;
+use arras::privacy::ledger::{BudgetSource, Epoch};
+use arras::store::{AggregatorStore, HelperDisk, LeaderDisk, StoreOptions};
 use arras::tasks::author::VdafChoice;
-use arras_client::upload::{Uploader, fetch_hpke_configs};
-use arras_protocol::codec::{Decode as _, Encode as _};
-use arras_protocol::hpke::PrivateKey;
-use arras_protocol::messages::{
-    CollectionJobReq, CollectionJobResp, HpkeConfig, Interval, MediaType, Report, Time, Url,
-};
-use arras_protocol::report::ReportMaker;
-use arras_protocol::task::Task;
-use arras_protocol::vdaf::Measurement;
+use arras_client::upload::Uploader;
+use arras_protocol::messages::{CollectionJobReq, Interval, Report, ReportError, Time};
 use rand::RngExt as _;
 
-use crate::harness::{Options, PATIENCE, PRECISION, task_file};
+use crate::harness::{Options, PATIENCE, PRECISION};
+use crate::processes::Processes;
 
-/// Names the configuration that a child process serves.
-const CHILD: &str = "ARRAS_TEST_SERVE";
+/// Windows of the load; they are uploaded and collected one after the other, overlapping.
+const WINDOWS: usize = 5;
 
-/// Reports of the load, each in a bucket of its own.
-const REPORTS: u32 = 400;
+/// Reports of a window, each in a bucket of its own.
+const REPORTS: usize = 120;
+
+/// Of those, how many are sent once, whatever comes back; all others until they are answered.
+const SENT_ONCE: usize = 24;
 
 /// Reports in an upload request.
 const REPORTS_PER_REQUEST: usize = 4;
 
-/// How often one of the two is killed.
-const KILLS: usize = 10;
+/// Uploads of a window at the same time.
+const UPLOADERS: usize = 4;
 
-/// Not a test by itself: what the child processes run. Killing them is the test.
-#[test]
-fn child_process() {
-    let Ok(path) = std::env::var(CHILD) else { return };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let config = Config::load(Path::new(&path)).unwrap();
-        let environment = Environment { clock: Arc::new(SystemClock), noise: Arc::new(|| Box::new(NoNoise)) };
-        let mut service = Service::start(&config, &environment, Listeners::default()).unwrap();
-        service.failed().await;
-    });
-}
+/// Between the beginnings of two windows.
+const STAGGER: Duration = Duration::from_millis(700);
 
-/// A role in a process of its own.
-struct Process {
-    config: PathBuf,
-    endpoint: Url,
-    child: Child,
-}
-
-impl Process {
-    async fn start(config: PathBuf, endpoint: &Url, http: &reqwest::Client) -> Self {
-        let child = spawn(&config);
-        let mut process = Self { config, endpoint: endpoint.clone(), child };
-        process.ready(http).await;
-        process
-    }
-
-    async fn ready(&mut self, http: &reqwest::Client) {
-        let started = std::time::Instant::now();
-        while fetch_hpke_configs(http, &self.endpoint).await.is_err() {
-            assert!(started.elapsed() < PATIENCE, "the process does not serve");
-            assert!(self.child.try_wait().unwrap().is_none(), "the process ended: {}", self.config.display());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    /// SIGKILL, and a new process on the same store.
-    async fn kill(&mut self, http: &reqwest::Client) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        self.child = spawn(&self.config);
-        self.ready(http).await;
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Whatever became of the test, no process is left behind.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn spawn(config: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "restarts::child_process", "--nocapture"])
-        .env(CHILD, config)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
-/// What became of the uploads so far.
+/// What became of the reports of a window.
 #[derive(Default)]
-struct Load {
-    acknowledged: Vec<u32>,
-    unanswered: Vec<u32>,
+struct Outcome {
+    /// Answered as stored, or as stored before.
+    acknowledged: Vec<usize>,
+    unanswered: Vec<usize>,
 }
 
-/// Uploads until all reports are sent; a request that breaks is not repeated.
-async fn upload_all(
-    uploader: Uploader,
-    task: arras_protocol::messages::TaskId,
-    reports: Vec<Report>,
-) -> Load {
-    let mut load = Load::default();
+/// Uploads reports as a client does that wants to be sure; buckets from `first` on.
+async fn upload(processes: &Processes, reports: &[Report], first: usize, outcome: &mut Outcome) {
+    let uploader = Uploader::new(processes.http.clone(), processes.task.configuration().leader.clone());
+    let started = Instant::now();
     for (chunk, reports) in reports.chunks(REPORTS_PER_REQUEST).enumerate() {
-        let buckets = (0..reports.len()).map(|index| (chunk * REPORTS_PER_REQUEST + index) as u32);
-        match uploader.upload(task, reports).await {
-            Ok(refused) => {
-                assert_eq!(refused, []);
-                load.acknowledged.extend(buckets);
-            }
-            Err(_) => load.unanswered.extend(buckets),
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    load
-}
-
-struct Collector {
-    http: reqwest::Client,
-    leader: Url,
-    token: String,
-    key: PrivateKey,
-    key_id: u8,
-}
-
-impl Collector {
-    /// Collects as a DAP collector does, as often as it takes.
-    async fn collect(&self, task: &Task, request: &CollectionJobReq) -> Vec<i128> {
-        let url = format!("{}tasks/{}/collection_jobs", self.leader, task.id());
-        let started = std::time::Instant::now();
+        let first = first + chunk * REPORTS_PER_REQUEST;
+        let buckets = first..first + reports.len();
         loop {
-            assert!(started.elapsed() < PATIENCE, "the collection is not ready");
-            let sent = self
-                .http
-                .post(&url)
-                .header("content-type", MediaType::CollectionJobReq.as_str())
-                .bearer_auth(&self.token)
-                .body(request.to_bytes())
-                .send()
-                .await;
-            // A broken connection is what this test is about; everything else must be a success.
-            if let Ok(response) = sent {
-                let status = response.status();
-                let body = response.bytes().await.unwrap_or_default();
-                assert!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&body));
-                if let Ok(response) = CollectionJobResp::from_bytes(&body) {
-                    let slack = 2 * task.policy().unwrap().noise_slack();
-                    return arras_protocol::collection::open_and_unshard(
-                        task,
-                        &self.key,
-                        self.key_id,
-                        request,
-                        &response,
-                        slack,
-                    )
-                    .unwrap();
+            assert!(started.elapsed() < PATIENCE, "the leader takes nothing");
+            match uploader.upload(processes.task.id(), reports).await {
+                Ok(refused) => {
+                    // An earlier copy arrived, and its answer did not.
+                    let replayed = |error| matches!(error, ReportError::ReportReplayed);
+                    assert!(refused.iter().all(|status| replayed(status.error)), "{refused:?}");
+                    outcome.acknowledged.extend(buckets);
+                    break;
+                }
+                Err(_) if first < SENT_ONCE => {
+                    outcome.unanswered.extend(buckets);
+                    break;
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+}
+
+/// Has the collector release a window, as often as it takes; the document's bytes.
+async fn release(processes: &Processes, window: u64) -> Vec<u8> {
+    let url = format!("{}v1/tasks/{}/releases", processes.collector_url, processes.task.id());
+    let body = format!("{{\"from\":\"{}\",\"to\":\"{}\"}}", window * PRECISION, (window + 1) * PRECISION);
+    let started = Instant::now();
+    loop {
+        assert!(started.elapsed() < 2 * PATIENCE, "window {window} is not released");
+        let sent =
+            processes.http.post(&url).bearer_auth(&processes.admin_token).body(body.clone()).send().await;
+        if let Ok(response) = sent {
+            let status = response.status().as_u16();
+            if let Ok(body) = response.bytes().await {
+                match status {
+                    200 => return body.to_vec(),
+                    // It takes longer, or an aggregator is away just now.
+                    202 | 502 | 504 => {}
+                    _ => panic!("{status}: {}", String::from_utf8_lossy(&body)),
                 }
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Uploads and collects a window; its outcome and its release.
+async fn live(processes: Arc<Processes>, window: u64) -> (Outcome, Vec<u8>) {
+    let reports = processes.make_reports(window, REPORTS as u32).await;
+    let share = REPORTS / UPLOADERS;
+    let parts = (0..UPLOADERS).map(|part| {
+        let (processes, reports) =
+            (Arc::clone(&processes), reports[part * share..(part + 1) * share].to_vec());
+        tokio::spawn(async move {
+            let mut outcome = Outcome::default();
+            upload(&processes, &reports, part * share, &mut outcome).await;
+            outcome
+        })
+    });
+    let mut all = Outcome::default();
+    for part in parts.collect::<Vec<_>>() {
+        let part = part.await.unwrap();
+        all.acknowledged.extend(part.acknowledged);
+        all.unanswered.extend(part.unanswered);
+    }
+    (all, release(&processes, window).await)
+}
+
+/// Kills one after the other until it is told to stop; how often.
+async fn kill(processes: Arc<Processes>, stop: Arc<AtomicBool>, kills: Arc<AtomicUsize>) {
+    while !stop.load(Ordering::SeqCst) {
+        let (pause, role) = { (rand::rng().random_range(0..300), rand::rng().random_range(0..3)) };
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        processes.kill(role).await;
+        kills.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn check(outcome: &Outcome, document: &[u8]) {
+    let release = Release::from_json(document).unwrap();
+    let count = |bucket: &usize| match &release.buckets[*bucket].cell {
+        Cell::Shown(estimate) => estimate.estimate,
+        Cell::Suppressed => panic!("nothing is suppressed at a threshold of 0"),
+    };
+    assert_eq!(outcome.acknowledged.len() + outcome.unanswered.len(), REPORTS);
+    for bucket in &outcome.acknowledged {
+        assert_eq!(count(bucket), 1, "acknowledged report {bucket}");
+    }
+    let surplus: i128 = outcome.unanswered.iter().map(count).sum();
+    assert!(outcome.unanswered.iter().all(|bucket| (0..=1).contains(&count(bucket))));
+    assert_eq!(i128::from(release.report_count), outcome.acknowledged.len() as i128 + surplus);
+}
+
+/// What an aggregator has spent, in micro-epsilon, in all epochs.
+fn spent(store: &impl AggregatorStore) -> u64 {
+    let source = BudgetSource::new(BUDGET_SOURCE).unwrap();
+    (0..1_000).map(|epoch| store.spent(&source, Epoch(epoch)).unwrap()).sum()
+}
+
+async fn round() -> usize {
+    let options =
+        Options { vdaf: VdafChoice::Histogram { length: REPORTS as u32 }, cap: "100", ..Options::default() };
+    let processes = Arc::new(Processes::start(options).await);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let windows: Vec<u64> = (0..WINDOWS as u64).map(|back| now / PRECISION - 2 - back).collect();
+    let (stop, kills) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let killer = tokio::spawn(kill(Arc::clone(&processes), Arc::clone(&stop), Arc::clone(&kills)));
+    let mut lives = Vec::new();
+    for window in &windows {
+        lives.push(tokio::spawn(live(Arc::clone(&processes), *window)));
+        tokio::time::sleep(STAGGER).await;
+    }
+    let mut released = Vec::new();
+    for life in lives {
+        released.push(life.await.unwrap());
+    }
+    let mut collected = Vec::new();
+    for window in &windows {
+        let interval = Interval::new(Time(*window), arras_protocol::messages::Duration(1)).unwrap();
+        let request = CollectionJobReq::time_interval(interval);
+        collected.push((request.clone(), processes.collect(&request).await));
+    }
+    stop.store(true, Ordering::SeqCst);
+    killer.await.unwrap();
+    for ((outcome, document), window) in released.iter().zip(&windows) {
+        check(outcome, document);
+        assert_eq!(release(&processes, *window).await, *document, "the release of a window stays");
+    }
+    for (request, answer) in &collected {
+        assert!(processes.collect(request).await == *answer, "the same request gets the same bytes");
+    }
+    processes.end().await;
+    let store = |role: &str| StoreOptions {
+        dir: processes.dir.path().join(role).join("store"),
+        watermark: processes.dir.path().join(role).join("watermark"),
+        max_bytes: 1 << 30,
+        cache_bytes: 8 << 20,
+    };
+    let charged = WINDOWS as u64 * 1_000_000;
+    assert_eq!(spent(&LeaderDisk::open(&store("leader")).unwrap()), charged, "the leader's ledger");
+    assert_eq!(spent(&HelperDisk::open(&store("helper")).unwrap()), charged, "the helper's ledger");
+    kills.load(Ordering::SeqCst)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_at_random_moments_loses_and_repeats_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let window = now / PRECISION - 2;
-    let loopback = Loopback::new("2026-01-05", "100", "").unwrap();
-    let options = Options { vdaf: VdafChoice::Histogram { length: REPORTS }, ..Options::default() };
-    let file = task_file(&options, "kill", &loopback.leader.endpoint, &loopback.helper.endpoint);
-    let (task, provisioned) = file.build().unwrap();
-    for (role, setup) in
-        [("leader", &loopback.leader), ("helper", &loopback.helper), ("collector", &loopback.collector)]
-    {
-        TaskFolder::new(&dir.path().join(role).join("tasks")).add(task.id(), &provisioned).unwrap();
-        write_config(&dir.path().join(format!("{role}.toml")), &setup.toml).unwrap();
+    let seconds = std::env::var("ARRAS_KILL_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let (started, mut rounds, mut kills) = (Instant::now(), 0, 0);
+    loop {
+        kills += round().await;
+        rounds += 1;
+        if started.elapsed() >= Duration::from_secs(seconds) {
+            break;
+        }
     }
-    let collector = Config::load(&dir.path().join("collector.toml")).unwrap().collector.unwrap();
-    let token = loopback.collector_token.expose().to_owned();
-    // Frees the ports for the children.
-    drop(loopback);
-    let http = reqwest::Client::builder()
-        .tls_backend_preconfigured(arras::net::tls::client_config(None).unwrap())
-        .no_proxy()
-        .build()
-        .unwrap();
-    let configuration = task.configuration();
-    let mut helper = Process::start(dir.path().join("helper.toml"), &configuration.helper, &http).await;
-    let mut leader = Process::start(dir.path().join("leader.toml"), &configuration.leader, &http).await;
-
-    let reports = make_reports(&task, &http, window).await;
-    let load = tokio::spawn(upload_all(
-        Uploader::new(http.clone(), configuration.leader.clone()),
-        task.id(),
-        reports,
-    ));
-    for _ in 0..KILLS {
-        let (pause, which) = { (rand::rng().random_range(0..250), rand::rng().random::<bool>()) };
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-        if which { leader.kill(&http).await } else { helper.kill(&http).await }
-    }
-    let load = load.await.unwrap();
-    assert!(!load.acknowledged.is_empty(), "nothing got through: the test tested nothing");
-
-    let collector = Collector {
-        http: http.clone(),
-        leader: configuration.leader.clone(),
-        token,
-        key: PrivateKey::from_bytes(*collector.hpke[0].private_key.expose()),
-        key_id: collector.hpke[0].id,
-    };
-    let interval = Interval::new(Time(window), arras_protocol::messages::Duration(1)).unwrap();
-    let request = CollectionJobReq::time_interval(interval);
-    // The collection is interrupted too.
-    let sums = tokio::select! {
-        sums = collector.collect(&task, &request) => sums,
-        () = async {
-            for _ in 0..2 {
-                tokio::time::sleep(Duration::from_millis(150)).await;
-                leader.kill(&http).await;
-                helper.kill(&http).await;
-            }
-            std::future::pending::<()>().await;
-        } => unreachable!("the killing goes on until the collection is ready"),
-    };
-    for bucket in &load.acknowledged {
-        assert_eq!(sums[*bucket as usize], 1, "acknowledged report {bucket}");
-    }
-    for bucket in &load.unanswered {
-        assert!((0..=1).contains(&sums[*bucket as usize]), "report {bucket} without an answer");
-    }
-    // Once more: the same result, not another one.
-    assert_eq!(collector.collect(&task, &request).await, sums);
-}
-
-async fn make_reports(task: &Task, http: &reqwest::Client, window: u64) -> Vec<Report> {
-    let configuration = task.configuration();
-    let config = async |endpoint: &Url| -> HpkeConfig {
-        fetch_hpke_configs(http, endpoint).await.unwrap().supported().unwrap().clone()
-    };
-    let (leader, helper) = (config(&configuration.leader).await, config(&configuration.helper).await);
-    let maker = ReportMaker::new(task, &leader, &helper).unwrap();
-    (0..REPORTS)
-        .map(|bucket| {
-            maker.make(&mut rand::rng(), window * PRECISION, &Measurement::Bucket(bucket), None).unwrap()
-        })
-        .collect()
+    assert!(kills >= 3 * rounds, "only {kills} kills in {rounds} rounds: the test tested nothing");
 }
