@@ -2,10 +2,22 @@
 
 use std::fmt::Display;
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 /// A number of things: `1 report`, `2 reports`.
 pub(crate) fn counted(count: impl Display, noun: &str) -> String {
     let count = count.to_string();
     if count == "1" { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// A moment as people and RFC 3339 write it; a number beyond the year 9999 stays one.
+pub(crate) fn utc(posix_seconds: u64) -> String {
+    let written = i64::try_from(posix_seconds)
+        .ok()
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
+        .and_then(|time| time.format(&Rfc3339).ok());
+    written.unwrap_or_else(|| format!("{posix_seconds} s"))
 }
 
 /// A text that others chose, without the characters that could move a terminal's cursor, turn the direction of a
@@ -34,6 +46,12 @@ mod tests {
     #[test]
     fn one_is_singular() {
         assert_eq!([0, 1, 2].map(|count| counted(count, "error")), ["0 errors", "1 error", "2 errors"]);
+    }
+
+    #[test]
+    fn moments_are_dates() {
+        assert_eq!(utc(1_793_577_600), "2026-11-02T00:00:00Z");
+        assert_eq!(utc(u64::MAX), "18446744073709551615 s");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::text::utc;
+
 /// The last second that RFC 3339 can write: 9999-12-31T23:59:59Z.
 const LAST_SECOND: u64 = 253_402_300_799;
 
@@ -67,15 +69,7 @@ impl Moment {
 
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // At most LAST_SECOND, which fits and formats.
-        let written = i64::try_from(self.0)
-            .ok()
-            .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
-            .and_then(|time| time.format(&Rfc3339).ok());
-        match written {
-            Some(text) => f.write_str(&text),
-            None => write!(f, "{}", self.0),
-        }
+        f.write_str(&utc(self.0))
     }
 }
 

@@ -21,6 +21,7 @@ use arras_protocol::epsilon::DisplayMicro;
 use arras_protocol::task::{NAME_BYTES_MAX, is_name};
 
 use super::noise::MicroEpsilon;
+use crate::text::utc;
 
 /// The length of an epoch: 7 days, the rhythm in which devices and operators
 /// think of a budget.
@@ -37,8 +38,8 @@ pub const MAX_EPOCHS_PER_QUERY: u64 = 54;
 pub enum LedgerError {
     /// A query of a time before the budget source existed.
     #[error(
-        "the query starts at {start} s, before the first epoch of its budget source at {epoch_start} s; \
-         ask for a later interval"
+        "the query starts at {}, before the first epoch of its budget source at {}; ask for a later interval",
+        utc(*.start), utc(*.epoch_start)
     )]
     BeforeFirstEpoch {
         /// Start of the source's first epoch, POSIX seconds.
@@ -47,7 +48,10 @@ pub enum LedgerError {
         start: u64,
     },
     /// A query interval that ends where or before it starts.
-    #[error("the query interval from {start} s to {end} s is empty; its end must be after its start")]
+    #[error(
+        "the query interval from {} to {} is empty; its end must be after its start",
+        utc(*.start), utc(*.end)
+    )]
     EmptyInterval {
         /// End of the query, exclusive, POSIX seconds.
         end: u64,
@@ -56,9 +60,10 @@ pub enum LedgerError {
     },
     /// The operator moved the start of a source's epochs after something was spent.
     #[error(
-        "the epochs of budget source {source} started at {first} s when its first release was charged and \
-         start at {configured} s in the configuration now; the operator must set epoch_start back, or what \
-         is spent would count for other days"
+        "the epochs of budget source {source} started at {} when its first release was charged and \
+         start at {} in the configuration now; the operator must set epoch_start back, or what \
+         is spent would count for other days",
+        utc(*.first), utc(*.configured)
     )]
     EpochsMoved {
         /// As the configuration says now, POSIX seconds.
