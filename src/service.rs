@@ -9,6 +9,7 @@ use arras_protocol::hpke::{HpkeError, PrivateKey};
 use arras_protocol::messages::{HpkeConfigList, Role};
 use arras_protocol::task::VerifySecret;
 use arras_protocol::verification::{InputShareOpener, hpke_config_list};
+use axum::middleware::from_fn_with_state;
 use rustls::ServerConfig;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -18,13 +19,15 @@ use crate::aggregator::leader::{Leader, LeaderParts};
 use crate::aggregator::{
     Clock, Collectors, IdKey, Limits, NoiseFactory, RegisteredCollector, Registry, SystemClock,
 };
-use crate::collector::{self, Collector};
+use crate::collector::{self, Collector, CollectorDisk};
 use crate::config::keys::HpkeKey;
 use crate::config::roles::{self, Tls};
 use crate::config::{self, Config};
+use crate::metrics::{Metrics, observe};
 use crate::net::client::{ClientError, PeerClient};
 use crate::net::server::{self, ServeError, ServerLimits};
 use crate::net::tls::{self, TlsError};
+use crate::operations::{Operations, watch_collector, watch_helper, watch_leader};
 use crate::privacy::ledger::{BudgetSource, LedgerError, SourceRules};
 use crate::privacy::noise::OpendpNoise;
 use crate::store::{
@@ -72,6 +75,9 @@ pub enum StartError {
         /// Why.
         error: std::io::Error,
     },
+    /// The operator's interface has no token, so it is for this machine alone.
+    #[error("operations.listen is {0}, which other machines can reach; choose a loopback address")]
+    OperationsAddress(SocketAddr),
     /// A certificate or key cannot be used.
     #[error("{0}")]
     Tls(#[from] TlsError),
@@ -106,6 +112,8 @@ pub struct Service {
     stop: watch::Sender<bool>,
     servers: JoinSet<Result<(), ServeError>>,
     drivers: JoinSet<()>,
+    operations: Operations,
+    operations_address: Option<SocketAddr>,
     leader: Option<Leader>,
     collector: Option<Collector>,
     /// Held to see when nobody else does.
@@ -134,6 +142,16 @@ impl Service {
         environment: &Environment,
         listeners: Listeners,
     ) -> Result<Self, StartError> {
+        Self::start_with(config, environment, listeners, ServerLimits::for_servers(config.servers()))
+    }
+
+    /// [`Self::start`] with other limits for the roles' servers.
+    pub fn start_with(
+        config: &Config,
+        environment: &Environment,
+        listeners: Listeners,
+        limits: ServerLimits,
+    ) -> Result<Self, StartError> {
         let (stop, _) = watch::channel(false);
         let mut service = Self {
             stop,
@@ -143,8 +161,14 @@ impl Service {
             collector: None,
             leader_store: None,
             helper_store: None,
-            limits: ServerLimits::for_servers(config.servers()),
+            operations: Operations::default(),
+            operations_address: None,
+            limits,
         };
+        // First, so that a process whose stores take their time to open can be told from one that hangs.
+        if let Some(operations) = &config.operations {
+            service.serve_operations(operations.listen)?;
+        }
         if let Some(helper) = &config.helper {
             service.start_helper(helper, environment, listeners.helper)?;
         }
@@ -154,6 +178,7 @@ impl Service {
         if let Some(collector) = &config.collector {
             service.start_collector(collector, environment, listeners.collector)?;
         }
+        service.operations.started();
         Ok(service)
     }
 
@@ -163,13 +188,17 @@ impl Service {
         environment: &Environment,
         listener: Option<TcpListener>,
     ) -> Result<(), StartError> {
-        let disk = LeaderDisk::open(&StoreOptions {
-            dir: config.store.clone(),
-            watermark: config.watermark.clone(),
-            max_bytes: config.limits.max_store_bytes,
-            cache_bytes: STATE_CACHE_BYTES,
-        })?;
-        let store: Arc<dyn LeaderStore> = Arc::new(disk);
+        let metrics = self.operations.metrics();
+        let disk = Arc::new(LeaderDisk::open_timed(
+            &StoreOptions {
+                dir: config.store.clone(),
+                watermark: config.watermark.clone(),
+                max_bytes: config.limits.max_store_bytes,
+                cache_bytes: STATE_CACHE_BYTES,
+            },
+            &metrics.store("leader"),
+        )?);
+        let store: Arc<dyn LeaderStore> = Arc::clone(&disk) as _;
         let collectors = collectors(config.collector.iter().map(|collector| {
             (&collector.name, &collector.hpke_config, Some(&collector.token_sha256), &collector.budget_source)
         }))?;
@@ -201,7 +230,9 @@ impl Service {
             limits: limits(&config.limits),
             clock: Arc::clone(&environment.clock),
             noise: Arc::clone(&environment.noise),
+            metrics: metrics.leader(),
         });
+        watch_leader(&self.operations, &leader, &disk, TaskFolder::new(&config.tasks));
         let listener = listen("leader", config.listen, listener)?;
         self.serve("leader", leader.router(), listener, tls(config.tls.as_ref())?);
         let driver = leader.clone();
@@ -217,13 +248,17 @@ impl Service {
         environment: &Environment,
         listener: Option<TcpListener>,
     ) -> Result<(), StartError> {
-        let disk = HelperDisk::open(&StoreOptions {
-            dir: config.store.clone(),
-            watermark: config.watermark.clone(),
-            max_bytes: config.limits.max_store_bytes,
-            cache_bytes: STATE_CACHE_BYTES,
-        })?;
-        let store: Arc<dyn HelperStore> = Arc::new(disk);
+        let metrics = self.operations.metrics();
+        let disk = Arc::new(HelperDisk::open_timed(
+            &StoreOptions {
+                dir: config.store.clone(),
+                watermark: config.watermark.clone(),
+                max_bytes: config.limits.max_store_bytes,
+                cache_bytes: STATE_CACHE_BYTES,
+            },
+            &metrics.store("helper"),
+        )?);
+        let store: Arc<dyn HelperStore> = Arc::clone(&disk) as _;
         let collectors = collectors(
             config
                 .collector
@@ -251,7 +286,9 @@ impl Service {
             limits: limits(&config.limits),
             clock: Arc::clone(&environment.clock),
             noise: Arc::clone(&environment.noise),
+            metrics: metrics.helper(),
         });
+        watch_helper(&self.operations, &helper, &disk, TaskFolder::new(&config.tasks));
         let listener = listen("helper", config.listen, listener)?;
         self.serve("helper", helper.router(), listener, tls(config.tls.as_ref())?);
         self.helper_store = Some(store);
@@ -264,7 +301,14 @@ impl Service {
         environment: &Environment,
         listener: Option<TcpListener>,
     ) -> Result<(), StartError> {
-        let collector = Collector::open(config, Arc::clone(&environment.clock))?;
+        let metrics = self.operations.metrics();
+        let times = metrics.store("collector");
+        let disk = CollectorDisk::open_timed(&config.store, &config.watermark, &times)
+            .map_err(collector::StartError::from)?;
+        let disk = Arc::new(disk);
+        let clock = Arc::clone(&environment.clock);
+        let collector = Collector::open(config, Arc::clone(&disk), clock, metrics.collector())?;
+        watch_collector(&self.operations, &collector, &disk);
         let listener = listen("collector", config.listen, listener)?;
         self.serve("collector", collector::router(collector.clone()), listener, tls(config.tls.as_ref())?);
         let driver = collector.clone();
@@ -284,18 +328,51 @@ impl Service {
         listener: TcpListener,
         tls: Option<Arc<ServerConfig>>,
     ) {
-        let (mut stop, limits) = (self.stop.subscribe(), self.limits);
+        let http = self.operations.metrics().http(role);
+        let (stopped, limits, connections) = (self.stopped(), self.limits, http.connections());
+        let router = router.layer(from_fn_with_state(http, observe));
         self.servers.spawn(async move {
-            let stopped = async move {
-                // An error means that the sender is gone, and the service with it.
-                let _ = stop.wait_for(|stop| *stop).await;
-            };
-            let result = server::serve_with(router, listener, tls, stopped, limits).await;
+            let result = server::serve_counted(router, listener, tls, stopped, limits, connections).await;
             if let Err(error) = &result {
                 tracing::error!(%error, role, "serving ended");
             }
             result
         });
+    }
+
+    fn serve_operations(&mut self, address: SocketAddr) -> Result<(), StartError> {
+        if !address.ip().is_loopback() {
+            return Err(StartError::OperationsAddress(address));
+        }
+        let listener = listen("operations", address, None)?;
+        self.operations_address = listener.local_addr().ok();
+        let (operations, stopped) = (self.operations.clone(), self.stopped());
+        self.servers.spawn(async move { operations.serve(listener, stopped).await });
+        Ok(())
+    }
+
+    /// Completes when the service is to stop.
+    fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stop = self.stop.subscribe();
+        async move {
+            // An error means that the sender is gone, and the service with it.
+            let _ = stop.wait_for(|stop| *stop).await;
+        }
+    }
+
+    /// Where the operator's interface listens, if there is one.
+    pub fn operations_address(&self) -> Option<SocketAddr> {
+        self.operations_address
+    }
+
+    /// What is counted and measured.
+    pub fn metrics(&self) -> &Metrics {
+        self.operations.metrics()
+    }
+
+    /// What keeps roles from their work, as `/readyz` says it. Blocks on the disk.
+    pub fn troubles(&self) -> Vec<String> {
+        self.operations.troubles()
     }
 
     /// The leader, if this process plays it.

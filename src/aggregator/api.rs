@@ -72,6 +72,11 @@ impl Problem {
     pub(crate) fn document(&self) -> &ProblemDocument {
         &self.document
     }
+
+    /// Whether it says that something is wrong here rather than with the request.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.document.status().is_server_error()
+    }
 }
 
 impl From<ProblemDocument> for Problem {

@@ -25,6 +25,7 @@ const RETRY_AFTER: u32 = 1;
 pub(crate) struct Bodies {
     /// One permit for each byte of a body's memory, filled or not.
     free: Arc<Semaphore>,
+    max: usize,
     longest: usize,
 }
 
@@ -54,8 +55,16 @@ impl Deref for HeldBody {
 impl Bodies {
     /// For bodies of at most `longest` bytes.
     pub(crate) fn new(longest: usize) -> Self {
-        let free = BYTES_AT_ONCE.max(longest.saturating_mul(2)).min(Semaphore::MAX_PERMITS);
-        Self { free: Arc::new(Semaphore::new(free)), longest }
+        Self::with(BYTES_AT_ONCE.max(longest.saturating_mul(2)).min(Semaphore::MAX_PERMITS), longest)
+    }
+
+    fn with(max: usize, longest: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(max)), max, longest }
+    }
+
+    /// Bytes that are held, and how many may be.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        (self.max - self.free.available_permits(), self.max)
     }
 
     /// Reads a body. Called after the request's sender and task were checked, so that nobody can make the server hold
@@ -163,7 +172,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_held_counts_until_it_is_dropped() {
-        let bodies = Bodies { free: Arc::new(Semaphore::new(10)), longest: 8 };
+        let bodies = Bodies::with(10, 8);
         let first = bodies.read(in_pieces(&[b"1234", b"56"])).await.unwrap();
         let problem = bodies.read(in_pieces(&[b"123", b"45"])).await.unwrap_err();
         assert_eq!(status(&problem), 503);
@@ -171,7 +180,7 @@ mod tests {
         // The pieces of the refused one are free again.
         let second = bodies.read(in_pieces(&[b"1234"])).await.unwrap();
         drop(second);
-        assert_eq!(bodies.free.available_permits(), 10);
+        assert_eq!(bodies.held(), (0, 10));
     }
 
     /// Frames were kept as they came and their bytes were counted. A frame takes some 40 bytes beside its own, so a body in

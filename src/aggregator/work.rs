@@ -19,7 +19,9 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
         tokio::time::sleep(inline::pause().unwrap_or_default()).await;
         return result;
     }
-    match tokio::task::spawn_blocking(work).await {
+    // What is logged meanwhile belongs to the caller's request or job.
+    let span = tracing::Span::current();
+    match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

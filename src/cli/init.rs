@@ -38,6 +38,9 @@ const SECRET_MODE: u32 = 0o600;
 const EXAMPLES: &str = "tasks-examples";
 const EXAMPLE: &str = "conversions.toml";
 
+/// How far the port of a role's metrics is from the role's own, unless it is given.
+const OPERATIONS_PORT_OFFSET: u16 = 1_000;
+
 /// Files that anybody may read.
 const PUBLIC_MODE: u32 = 0o644;
 
@@ -53,6 +56,9 @@ pub struct Args {
     /// The ports of leader, helper and collector.
     #[arg(long, value_name = "L,H,C", value_delimiter = ',', num_args = 1, default_value = "8443,8444,8445")]
     pub ports: Vec<u16>,
+    /// The ports of the roles' metrics and health, on 127.0.0.1 only. Each role's own and 1000, unless given.
+    #[arg(long, value_name = "L,H,C", value_delimiter = ',', num_args = 1)]
+    pub operations_ports: Vec<u16>,
     /// Whose privacy losses are added up together: the site or app that is measured.
     #[arg(long, default_value = "example.com")]
     pub budget_source: String,
@@ -79,6 +85,9 @@ pub enum InitError {
     /// Not three different ports.
     #[error("--ports: give three different ports above 0: leader, helper, collector")]
     Ports,
+    /// Not three ports beside those of the roles.
+    #[error("--operations-ports: give three different ports above 0 that are not in --ports")]
+    OperationsPorts,
     /// An unusable name.
     #[error("--budget-source: {0}")]
     BudgetSource(LedgerError),
@@ -133,22 +142,24 @@ fn material(
     authority: &Authority,
 ) -> Result<Material, InitError> {
     let [leader, helper, collector] = ports(&args.ports)?;
+    let operations = operations_ports(args)?;
     let source = &args.budget_source;
     BudgetSource::new(source).map_err(InitError::BudgetSource)?;
-    let role = |name: &str, port: u16| -> Result<Role, InitError> {
+    let role = |name: &str, port: u16, operations_port: u16| -> Result<Role, InitError> {
         let (endpoint, listen) = address(&args.host, port)?;
         Ok(Role {
             tls: authority.issue(name, endpoint.host())?,
             endpoint,
             listen,
+            operations_port,
             hpke: generate_hpke_keypair(random, HPKE_ID)?,
             id_key: Secret::generate(random)?,
         })
     };
     Ok(Material {
-        leader: role("leader", leader)?,
-        helper: role("helper", helper)?,
-        collector: role("collector", collector)?,
+        leader: role("leader", leader, operations[0])?,
+        helper: role("helper", helper, operations[1])?,
+        collector: role("collector", collector, operations[2])?,
         verify_secret: Secret::generate(random)?,
         leader_to_helper: BearerToken::generate(random)?,
         collector_to_leader: BearerToken::generate(random)?,
@@ -169,6 +180,19 @@ fn ports(ports: &[u16]) -> Result<[u16; 3], InitError> {
         }
         _ => Err(InitError::Ports),
     }
+}
+
+/// Three that are none of the roles' own.
+fn operations_ports(args: &Args) -> Result<[u16; 3], InitError> {
+    let beside = |port: &u16| port.checked_add(OPERATIONS_PORT_OFFSET);
+    let chosen = match args.operations_ports.as_slice() {
+        [] => args.ports.iter().map(beside).collect::<Option<Vec<_>>>().ok_or(InitError::OperationsPorts)?,
+        given => given.to_vec(),
+    };
+    if chosen.iter().any(|port| args.ports.contains(port)) {
+        return Err(InitError::OperationsPorts);
+    }
+    ports(&chosen).map_err(|_| InitError::OperationsPorts)
 }
 
 /// The endpoint and where to listen for it: on the address itself, or on every

@@ -14,11 +14,20 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 /// The variable that says what is logged, in tracing's filter syntax.
 const LOG_VARIABLE: &str = "ARRAS_LOG";
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
 
 /// The command failed or found something.
 const FAILED: u8 = 1;
@@ -30,6 +39,16 @@ const USAGE: u8 = 2;
 #[derive(Debug, Parser)]
 #[command(name = "arras", version, about, arg_required_else_help = true)]
 struct Cli {
+    /// How the log on stderr is written; ARRAS_LOG says how much.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        env = "ARRAS_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
 }
@@ -71,7 +90,7 @@ where
     };
     // Demo and load talk to a person who has no use for the servers' log.
     let quiet = matches!(cli.command, Command::Demo(_) | Command::Load(_));
-    log_to_stderr(if quiet { tracing::Level::ERROR } else { tracing::Level::INFO });
+    log_to_stderr(if quiet { tracing::Level::ERROR } else { tracing::Level::INFO }, cli.log_format);
     let mut out = io::stdout().lock();
     let now = SystemTime::now();
     let code = match cli.command {
@@ -109,15 +128,18 @@ fn wrong_usage(error: &str) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-fn log_to_stderr(default: tracing::Level) {
+fn log_to_stderr(default: tracing::Level, format: LogFormat) {
     let filter = EnvFilter::builder()
         .with_default_directive(default.into())
         .with_env_var(LOG_VARIABLE)
         .from_env_lossy();
-    // A second call in one process (tests) keeps the first subscriber.
-    let _ = tracing_subscriber::fmt()
+    let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr)
-        .try_init();
+        .with_writer(io::stderr);
+    // A second call in one process (tests) keeps the first subscriber.
+    let _ = match format {
+        LogFormat::Text => subscriber.try_init(),
+        LogFormat::Json => subscriber.json().try_init(),
+    };
 }

@@ -9,6 +9,10 @@ use crate::config::Config;
 use crate::net::{descriptors, shutdown};
 use crate::service::{Environment, Listeners, Service};
 
+/// Threads for calls that block on the disk: two for each busy task's uploads, the jobs that are worked on at once, and
+/// looks at the store. Calls beyond them queue, of each connection at most one.
+const BLOCKING_THREADS: usize = 512;
+
 /// Arguments of `arras serve`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -25,11 +29,17 @@ pub fn run(
 ) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let config = Config::load_for_start(&args.config, now)?;
     descriptors::raise();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()?;
     runtime.block_on(async {
         let mut service = Service::start(&config, &Environment::real(), Listeners::default())?;
         for (role, address, endpoint) in roles(&config) {
             writeln!(out, "{role} listens on {address}{endpoint}")?;
+        }
+        if let Some(address) = service.operations_address() {
+            writeln!(out, "metrics and health are at http://{address}/metrics, /healthz and /readyz")?;
         }
         out.flush()?;
         let stopped = tokio::select! {

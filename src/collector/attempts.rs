@@ -19,8 +19,9 @@ use crate::collector::{Collector, WindowKey, window_key};
 /// between two requests of one caller, and not so long that somebody hears of trouble that is over.
 const OUTCOME_KEPT: Duration = Duration::from_secs(60);
 
-/// Failures that are kept beside the attempts that run; each is a few hundred bytes.
-const OUTCOMES_KEPT_MAX: usize = 1024;
+/// Attempts that run and failures that are kept, together; a failure is a few hundred bytes. Years of daily windows can be
+/// asked for at once; beyond them a request is told to come back.
+const ATTEMPTS_MAX: usize = 1024;
 
 type Outcome = Arc<Result<Release, CollectError>>;
 
@@ -73,6 +74,8 @@ pub(super) enum Heard {
     UnderWay { trouble: Option<String> },
     /// It broke off by a fault of ours.
     Broke,
+    /// There is none: too many others run.
+    Busy,
 }
 
 /// What the interface answers while an attempt goes on.
@@ -111,7 +114,7 @@ impl Collector {
     /// Collects a window as [`Collector::collect`] does and waits for it for at most `limit`; the attempt goes on in any
     /// case, and the next request for the window joins it.
     pub(super) async fn collect_within(&self, limit: Duration, task: TaskId, window: Span) -> Heard {
-        let mut progress = self.attempt(task, window);
+        let Some(mut progress) = self.attempt(task, window) else { return Heard::Busy };
         let ended = timeout(limit, progress.wait_for(|progress| progress.ended.is_some())).await;
         let ended = match ended {
             Ok(Ok(progress)) => progress.ended.as_ref().map(|(_, outcome)| Arc::clone(outcome)),
@@ -122,8 +125,9 @@ impl Collector {
         ended.map_or(Heard::Broke, Heard::Ended)
     }
 
-    /// The attempt at a window that runs, or failed a moment ago without being heard of, or else a new one.
-    fn attempt(&self, task: TaskId, window: Span) -> watch::Receiver<Progress> {
+    /// The attempt at a window that runs, or failed a moment ago without being heard of, or else a new one; none if
+    /// too many others run.
+    fn attempt(&self, task: TaskId, window: Span) -> Option<watch::Receiver<Progress>> {
         let key = window_key(task, window);
         let mut attempts = self.attempts().lock();
         if let Some(progress) = attempts.get(&key) {
@@ -132,11 +136,14 @@ impl Collector {
                 None => progress.has_changed().is_ok(),
             };
             if joins {
-                return progress.clone();
+                return Some(progress.clone());
             }
         }
-        if attempts.len() >= OUTCOMES_KEPT_MAX {
+        if attempts.len() >= ATTEMPTS_MAX {
             attempts.retain(|_, progress| !has_ended(progress));
+            if attempts.len() >= ATTEMPTS_MAX {
+                return None;
+            }
         }
         let (tell, progress) = watch::channel(Progress::default());
         attempts.insert(key, progress.clone());
@@ -152,6 +159,6 @@ impl Collector {
                 collector.attempts().forget(key);
             }
         });
-        progress
+        Some(progress)
     }
 }

@@ -20,6 +20,7 @@ use crate::collector::errors::{CollectError, Refused};
 use crate::collector::release::{Charged, Draft, Opened, Release};
 use crate::collector::span::{Moment, Span};
 use crate::collector::store::{BeginError, Begun, Collection, LOCATION_BYTES_MAX, Stage};
+use crate::metrics::WindowOutcome;
 use crate::net::client::{ClientError, Reply};
 use crate::net::problem::{DapError, ErrorType};
 use crate::tasks::provisioned::KnownTask;
@@ -50,6 +51,10 @@ pub const PENDING_MAX: Duration = Duration::from_secs(3600);
 /// How long a request of the collector's own interface waits for its release before it is answered with 202.
 /// Below the time in which most clients and proxies give up.
 pub const ANSWER_MAX: Duration = Duration::from_secs(25);
+
+/// Windows that are collected at once after a restart; the others wait their turn. Each is a request to the leader every
+/// other second.
+const RESUMED_AT_ONCE: usize = 16;
 
 /// How often a job may be gone at the place that the leader gave for it before that is an error: once is a
 /// leader that lost its jobs, more is a leader that makes none.
@@ -132,7 +137,8 @@ impl Collector {
     ) -> Result<Release, CollectError> {
         let _turn = self.turn(task, window).await;
         let collector = self.clone();
-        let mut job = match blocking(move || collector.begin(task, window)).await? {
+        let begun = blocking(move || collector.begin(task, window)).await;
+        let mut job = match begun.inspect_err(|error| self.count(error))? {
             Started::Released(release) => return Ok(*release),
             Started::UnderWay(job) => job,
         };
@@ -140,7 +146,11 @@ impl Collector {
             Ok(response) => self.release(&job, response).await,
             Err(error) => Err(error),
         };
+        if outcome.is_ok() {
+            self.metrics().window(WindowOutcome::Released);
+        }
         if let Err(error) = &outcome {
+            self.count(error);
             tracing::warn!(%task, window = %job.window, %error, "a window was not released");
             if error.is_final() {
                 let (collector, interval, reason) = (self.clone(), job.interval, error.to_string());
@@ -150,6 +160,25 @@ impl Collector {
         outcome
     }
 
+    fn count(&self, error: &CollectError) {
+        self.metrics().window(match error {
+            CollectError::Refused(_) => WindowOutcome::Refused,
+            CollectError::Unreachable { .. } | CollectError::StillPending { .. } => WindowOutcome::Unfinished,
+            CollectError::BadAnswer(_) | CollectError::Shares(_) | CollectError::Release(_) => {
+                WindowOutcome::BadAnswer
+            }
+            CollectError::Store(_) => WindowOutcome::Failed,
+            CollectError::UnknownTask(_)
+            | CollectError::Task(_)
+            | CollectError::OtherLeader { .. }
+            | CollectError::Window(_)
+            | CollectError::NotOver { .. }
+            | CollectError::Epochs(_)
+            | CollectError::OverlapsUnderWay(_)
+            | CollectError::OverlapsReleased { .. } => WindowOutcome::Invalid,
+        });
+    }
+
     /// Goes on with everything that was under way when the process ended; returns when all of it has come to
     /// an end. What fails is logged, and can be asked for again.
     pub async fn resume(&self) -> Result<(), CollectError> {
@@ -157,6 +186,9 @@ impl Collector {
         let open = blocking(move || collector.under_way()).await?;
         let mut running = tokio::task::JoinSet::new();
         for (task, window) in open {
+            if running.len() >= RESUMED_AT_ONCE {
+                let _ = running.join_next().await;
+            }
             let collector = self.clone();
             // Its outcome is in the log and in the store.
             running.spawn(async move { collector.collect(task, window).await.is_ok() });

@@ -308,6 +308,7 @@ impl World {
             admin_token: TokenHash::of(ADMIN_TOKEN),
             clock: Arc::clone(&self.clock) as _,
             timing,
+            metrics: crate::metrics::CollectorMetrics::default(),
         })
     }
 

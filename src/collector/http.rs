@@ -175,6 +175,12 @@ async fn collect(
         Heard::Broke => Err(ProblemDocument::own(OwnError::Internal)
             .with_detail("collecting the window broke off; ask again, and look into this collector's log")
             .into()),
+        Heard::Busy => {
+            let problem = ProblemDocument::own(OwnError::Overloaded);
+            let mut response = problem.with_detail("too many windows are being collected").into_response();
+            response.headers_mut().insert(header::RETRY_AFTER, COLLECT_RETRY_AFTER.into());
+            Ok(response)
+        }
     }
 }
 

@@ -17,7 +17,7 @@ mod table;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arras_protocol::hpke::PrivateKey;
 use arras_protocol::messages::TaskId;
@@ -43,6 +43,7 @@ pub use table::table;
 
 use crate::aggregator::Clock;
 use crate::collector::attempts::Attempts;
+use crate::metrics::CollectorMetrics;
 use crate::net::auth::TokenHash;
 use crate::net::client::PeerClient;
 use crate::store::StoreError;
@@ -69,11 +70,23 @@ pub struct CollectorParts {
     pub clock: Arc<dyn Clock>,
     /// How long to wait for what.
     pub timing: Timing,
+    /// What it counts.
+    pub metrics: CollectorMetrics,
 }
 
 /// The collector role. Cloning gives another handle to the same one.
 #[derive(Clone)]
 pub struct Collector(Arc<Inner>);
+
+/// A collector that may be gone.
+#[derive(Clone)]
+pub(crate) struct WeakCollector(Weak<Inner>);
+
+impl WeakCollector {
+    pub(crate) fn upgrade(&self) -> Option<Collector> {
+        self.0.upgrade().map(Collector)
+    }
+}
 
 struct Inner {
     parts: CollectorParts,
@@ -100,7 +113,7 @@ impl Collector {
         self.0.parts.store.as_ref()
     }
 
-    fn tasks(&self) -> &TaskFolder {
+    pub(crate) fn tasks(&self) -> &TaskFolder {
         &self.0.parts.tasks
     }
 
@@ -122,6 +135,20 @@ impl Collector {
 
     fn timing(&self) -> Timing {
         self.0.parts.timing
+    }
+
+    /// Windows that somebody collects or waits for.
+    pub(crate) fn under_way_now(&self) -> usize {
+        self.0.turns.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    pub(crate) fn metrics(&self) -> &CollectorMetrics {
+        &self.0.parts.metrics
+    }
+
+    /// A handle that does not keep it alive.
+    pub(crate) fn downgrade(&self) -> WeakCollector {
+        WeakCollector(Arc::downgrade(&self.0))
     }
 
     fn epoch_start(&self, source: &str) -> Option<u64> {

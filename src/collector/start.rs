@@ -8,6 +8,7 @@ use crate::collector::collect::Timing;
 use crate::collector::store::CollectorDisk;
 use crate::collector::{Collector, CollectorParts};
 use crate::config;
+use crate::metrics::CollectorMetrics;
 use crate::net::client::{ClientError, PeerClient};
 use crate::store::StoreError;
 use crate::tasks::TaskFolder;
@@ -28,8 +29,13 @@ pub enum StartError {
 }
 
 impl Collector {
-    /// Opens the store and makes a collector. Nothing is sent yet.
-    pub fn open(config: &config::Collector, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+    /// A collector on an open store. Nothing is sent yet.
+    pub fn open(
+        config: &config::Collector,
+        store: Arc<CollectorDisk>,
+        clock: Arc<dyn Clock>,
+        metrics: CollectorMetrics,
+    ) -> Result<Self, StartError> {
         let ca = config.leader.ca.as_ref().map(config::values::Pem::read).transpose();
         let ca = ca.map_err(StartError::Authority)?;
         let peer = &config.leader;
@@ -38,11 +44,10 @@ impl Collector {
             Some(peer.token.clone()),
             ca.as_ref().map(|pem| pem.as_slice()),
         )?;
-        let store = CollectorDisk::open(&config.store, &config.watermark)?;
         let key = |key: &config::HpkeKey| (key.id, key.private());
         let sources = config.budget_source.iter();
         Ok(Self::new(CollectorParts {
-            store: Arc::new(store),
+            store,
             tasks: TaskFolder::new(&config.tasks),
             leader,
             keys: config.hpke.iter().map(key).collect(),
@@ -52,6 +57,7 @@ impl Collector {
             admin_token: config.admin_token_sha256,
             clock,
             timing: Timing::default(),
+            metrics,
         }))
     }
 }

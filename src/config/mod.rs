@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 pub use keys::{HpkeConfig, HpkeKey, generate_hpke_keypair};
 pub use problems::{Problem, Severity};
-pub use roles::{Collector, Helper, Leader};
+pub use roles::{Collector, Helper, Leader, Operations};
 pub use secret::{Secret, SecretString};
 
 /// A configuration has some kB. Reading more would mean that the path is wrong.
@@ -38,6 +38,8 @@ pub struct Config {
     pub helper: Option<Helper>,
     /// The collector, if the process plays it.
     pub collector: Option<Collector>,
+    /// The operator's interface, if there is to be one.
+    pub operations: Option<Operations>,
     /// The file it came from.
     #[serde(skip)]
     path: PathBuf,

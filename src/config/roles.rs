@@ -269,6 +269,14 @@ pub struct Collector {
     pub tls: Option<Tls>,
 }
 
+/// The operator's interface: metrics and health of the process, whichever roles it plays.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operations {
+    /// Where to listen; a loopback address, since there is no token and no TLS.
+    pub listen: SocketAddr,
+}
+
 fn resolve_tls(tls: &mut Option<Tls>, folder: &Path) {
     if let Some(tls) = tls {
         tls.certificate.resolve(folder);

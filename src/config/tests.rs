@@ -24,6 +24,7 @@ impl Fixture {
             dir: dir.path().join("a"),
             host: "127.0.0.1".to_owned(),
             ports: vec![1, 2, 3],
+            operations_ports: Vec::new(),
             budget_source: "example.com".to_owned(),
         };
         init::run(&args, SystemTime::now(), &SystemRandom::new(), &mut Vec::new()).unwrap();
@@ -112,6 +113,33 @@ fn listening_and_endpoints() {
         let own = leader["endpoint"].clone();
         set(leader["helper"].as_table_mut().unwrap(), "endpoint", own);
     });
+}
+
+/// It has no token, so it must not be reachable from elsewhere.
+#[test]
+fn operations_are_for_this_machine() {
+    let fixture = Fixture::new();
+    let found = |listen: &str| {
+        let mut table = fixture.table("leader");
+        let leader = table["leader"]["listen"].as_str().unwrap().to_owned();
+        let listen = if listen.is_empty() { leader } else { listen.to_owned() };
+        set(table["operations"].as_table_mut().unwrap(), "listen", listen);
+        fixture.found(&table, "leader")
+    };
+    for listen in ["0.0.0.0:9", "192.0.2.7:9", "[::]:9"] {
+        let found = found(listen);
+        assert!(
+            found.len() == 1 && found[0].starts_with("error: operations.listen: other machines"),
+            "{found:?}"
+        );
+    }
+    assert!(found("").iter().any(|line| line.contains("is the leader's")));
+    for listen in ["127.0.0.1:9", "127.3.2.1:9", "[::1]:9", "127.0.0.1:0"] {
+        assert_eq!(found(listen), [""; 0], "{listen}");
+    }
+    let mut without = fixture.table("leader");
+    without.remove("operations");
+    assert_eq!(fixture.found(&without, "leader"), [""; 0], "it may be left out");
 }
 
 #[test]

@@ -12,11 +12,13 @@ use axum::body::{Body, HttpBody};
 use axum_server::accept::Accept;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use super::places::{Place, Places};
+use crate::metrics::Connections;
 
 /// Admits connections while there are places, before TLS costs anything. A
 /// connection beyond them is closed at once: its client may try again, and those
@@ -25,11 +27,13 @@ use super::places::{Place, Places};
 pub(super) struct Door {
     places: Arc<Places>,
     write_stall: Duration,
+    connections: Connections,
 }
 
 impl Door {
-    pub(super) fn new(connections_max: usize, write_stall: Duration) -> Self {
-        Self { places: Places::new(connections_max), write_stall }
+    pub(super) fn new(connections_max: usize, write_stall: Duration, connections: Connections) -> Self {
+        connections.set_max(connections_max);
+        Self { places: Places::new(connections_max), write_stall, connections }
     }
 }
 
@@ -41,13 +45,35 @@ impl<S> Accept<TcpStream, S> for Door {
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let admitted = stream.peer_addr().and_then(|address| {
             let place = self.places.take(address.ip());
-            place.ok_or_else(|| io::Error::other("all places for its connections are taken"))
+            place.map(|place| Counted::new(place, &self.connections)).ok_or_else(|| {
+                self.connections.refused.inc();
+                io::Error::other("all places for its connections are taken")
+            })
         });
         std::future::ready(admitted.and_then(|place| {
             // Answers are written whole; waiting to fill a packet only delays them.
             stream.set_nodelay(true)?;
             Ok((Guarded { stream, write_stall: self.write_stall, stalled: None, _place: place }, service))
         }))
+    }
+}
+
+/// A place that is taken, and counted as long.
+struct Counted {
+    open: Gauge,
+    _place: Place,
+}
+
+impl Counted {
+    fn new(place: Place, connections: &Connections) -> Self {
+        connections.open.inc();
+        Self { open: connections.open.clone(), _place: place }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.open.dec();
     }
 }
 
@@ -59,7 +85,7 @@ pub(super) struct Guarded {
     write_stall: Duration,
     /// Set while a write waits; cleared by every write that gets on.
     stalled: Option<Pin<Box<Sleep>>>,
-    _place: Place,
+    _place: Counted,
 }
 
 impl Guarded {

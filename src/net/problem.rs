@@ -142,6 +142,17 @@ impl ErrorType {
     }
 }
 
+impl ErrorType {
+    /// The last part of the type's URI; of others than DAP's and ours, which can be anything, just `other`.
+    pub fn token(&self) -> &'static str {
+        match self {
+            Self::Dap(error) => error.token(),
+            Self::Own(error) => error.token(),
+            Self::Other(_) => "other",
+        }
+    }
+}
+
 impl fmt::Display for ErrorType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -17,6 +17,7 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 
 use super::descriptors;
 use super::guard::{Door, TimedBody};
+use crate::metrics::Connections;
 
 /// Connections at once. A connection in use holds up to [`HEADER_BYTES_MAX`] of
 /// header and some 30 kB of TLS state, so that this many stay below 200 MB. There are
@@ -114,6 +115,18 @@ pub async fn serve_with(
     shutdown: impl Future<Output = ()> + Send,
     limits: ServerLimits,
 ) -> Result<(), ServeError> {
+    serve_counted(router, listener, tls, shutdown, limits, Connections::default()).await
+}
+
+/// [`serve_with`], counting connections.
+pub(crate) async fn serve_counted(
+    router: Router,
+    listener: TcpListener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    shutdown: impl Future<Output = ()> + Send,
+    limits: ServerLimits,
+    connections: Connections,
+) -> Result<(), ServeError> {
     let body_timeout = limits.body_timeout;
     let router = router.layer(map_request(move |request: Request| async move {
         request.map(|body| Body::new(TimedBody::new(body, body_timeout)))
@@ -121,7 +134,7 @@ pub async fn serve_with(
     let app = router.into_make_service();
 
     let handle = Handle::<SocketAddr>::new();
-    let door = Door::new(limits.connections_max, limits.write_stall_timeout);
+    let door = Door::new(limits.connections_max, limits.write_stall_timeout, connections);
     let mut server = axum_server::from_tcp(listener)?
         .handle(handle.clone())
         .http1_only()

@@ -33,6 +33,7 @@ fn authority() -> Authority {
         dir: dir.path().join("a"),
         host: "127.0.0.1".to_owned(),
         ports: vec![1, 2, 3],
+        operations_ports: Vec::new(),
         budget_source: "example.com".to_owned(),
     };
     init::run(&args, SystemTime::now(), &SystemRandom::new(), &mut Vec::new()).unwrap();

@@ -11,8 +11,10 @@ use std::{
 
 #[cfg(any(test, feature = "test-noise"))]
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::StoreError;
+use crate::metrics::StoreTimes;
 
 #[cfg(any(test, feature = "test-noise"))]
 mod memory;
@@ -79,6 +81,7 @@ impl<F: Fn(FileOp<'_>) -> Option<Fault> + Send + Sync> Faults for F {
 /// The file system, with the tests' hook in front of it.
 #[derive(Clone, Default)]
 pub(crate) struct Disk {
+    times: StoreTimes,
     #[cfg(any(test, feature = "test-noise"))]
     faults: Option<Arc<dyn Faults>>,
     #[cfg(any(test, feature = "test-noise"))]
@@ -188,13 +191,23 @@ impl DiskFile {
 impl Disk {
     #[cfg(any(test, feature = "test-noise"))]
     pub(crate) fn with_faults(faults: Arc<dyn Faults>) -> Self {
-        Self { faults: Some(faults), memory: None }
+        Self { faults: Some(faults), ..Self::default() }
     }
 
     /// A file system in memory as a process sees it that starts now; see [`MemoryDisk`].
     #[cfg(any(test, feature = "test-noise"))]
     pub(crate) fn in_memory(disk: &MemoryDisk, faults: Arc<dyn Faults>) -> Self {
-        Self { faults: Some(faults), memory: Some(disk.mount()) }
+        Self { faults: Some(faults), memory: Some(disk.mount()), ..Self::default() }
+    }
+
+    /// The same, whose syncs and commits are timed.
+    pub(crate) fn timed(mut self, times: StoreTimes) -> Self {
+        self.times = times;
+        self
+    }
+
+    pub(super) fn times(&self) -> &StoreTimes {
+        &self.times
     }
 
     /// The operation's error number if it is to fail after it happened.
@@ -306,7 +319,7 @@ impl Disk {
         Err(StoreError::Full { what })
     }
 
-    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+    pub(super) fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
         #[cfg(any(test, feature = "test-noise"))]
         if self.memory.is_some() {
             return Ok(u64::MAX);
@@ -348,7 +361,9 @@ impl Disk {
     /// When it returns, the file's bytes and length survive a loss of power.
     pub(super) fn sync_data(&self, file: &DiskFile, path: &Path) -> io::Result<()> {
         let _ = path;
-        hooked!(self, FileOp::Sync(path), file.sync_data())
+        let started = Instant::now();
+        let synced = hooked!(self, FileOp::Sync(path), file.sync_data());
+        synced.inspect(|()| self.times.sync_took(started))
     }
 
     /// When it returns, creations and removals in the directory survive a loss of power.

@@ -13,6 +13,7 @@
 //! Every call here blocks on the disk: an async caller moves it off the runtime.
 
 pub mod aggregator;
+mod condition;
 mod damage;
 #[cfg(test)]
 pub(crate) mod damage_tests;
@@ -27,6 +28,7 @@ mod state;
 mod watermark;
 
 pub use aggregator::{HelperDisk, LeaderDisk, StoreOptions};
+pub use condition::{Usage, Waiting};
 pub use damage::Damage;
 pub(crate) use disk::{Disk, sync_parent};
 #[cfg(any(test, feature = "test-noise"))]
@@ -34,8 +36,9 @@ pub use disk::{Fault, Faults, FileOp, MemoryDisk};
 pub use error::StoreError;
 pub use roles::{
     AggregatorStore, BatchSummary, CollectRefusal, CollectedBatch, CollectionCreated, CollectionDeleted,
-    CollectionJob, CollectionState, HelperStore, JobDraft, JobNumber, JobSums, LeaderStore, NewReport,
-    OpenJob, PrepareJob, PreparedJob, QueuedReport, ReportKey, RequestKey, TaskRecord,
+    CollectionJob, CollectionState, HelperStore, JobAnswer, JobDraft, JobNumber, JobSums, LeaderStore,
+    NewReport, OPEN_COLLECTIONS_MAX, OpenJob, PrepareJob, PreparedJob, QueuedReport, ReportKey, RequestKey,
+    TaskRecord,
 };
 pub(crate) use space::free_bytes;
 pub(crate) use spool::FREE_BYTES_MIN as INTAKE_RESERVE_BYTES;

@@ -203,6 +203,10 @@ pub struct CollectionJob {
     pub state: CollectionState,
 }
 
+/// Collection jobs of a task that may be open at once: ten days of hourly windows. While the helper is away none of them
+/// ends, and a collector could ask for each window that there ever was.
+pub const OPEN_COLLECTIONS_MAX: usize = 256;
+
 /// What came of creating a collection job.
 #[derive(Debug)]
 pub enum CollectionCreated {
@@ -212,6 +216,8 @@ pub enum CollectionCreated {
     Existing(CollectionJob),
     /// Another request covers part of the window (`batchOverlap`).
     Overlap,
+    /// The task has [`OPEN_COLLECTIONS_MAX`] open ones; this one may be created when one of them is done.
+    TooMany,
 }
 
 /// What came of deleting a collection job.
@@ -338,6 +344,15 @@ pub struct PreparedJob {
     pub response: Vec<u8>,
 }
 
+/// The response to a job that is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobAnswer {
+    /// What must be sent.
+    pub response: Vec<u8>,
+    /// What the reports were claimed as, in order, if this very call committed the job; `None` if another had before.
+    pub claimed: Option<Vec<Result<(), ReportError>>>,
+}
+
 /// Sums and encodes a job, given for each verified report whether it is claimed.
 pub type PrepareJob<'a> =
     &'a mut (dyn FnMut(&[Result<(), ReportError>]) -> Result<PreparedJob, StoreError> + 'a);
@@ -358,11 +373,22 @@ pub trait HelperStore: AggregatorStore {
     /// the transaction commits if the claims still hold (else they are made again). It claims the ids, adds the
     /// sums, keeps key and response. If the key is known by then, its stored response is returned and
     /// nothing changes: two identical requests at once give one result.
+    fn commit_once(
+        &self,
+        task: &Task,
+        key: RequestKey,
+        verified: &[ReportKey],
+        prepare: PrepareJob<'_>,
+    ) -> Result<JobAnswer, StoreError>;
+
+    /// As [`Self::commit_once`], for whom it does not matter which call did it.
     fn commit_job(
         &self,
         task: &Task,
         key: RequestKey,
         verified: &[ReportKey],
         prepare: PrepareJob<'_>,
-    ) -> Result<Vec<u8>, StoreError>;
+    ) -> Result<Vec<u8>, StoreError> {
+        self.commit_once(task, key, verified, prepare).map(|answer| answer.response)
+    }
 }

@@ -167,6 +167,11 @@ impl TaskFolder {
         if there == *file { Ok(()) } else { Err(ProvisionError::Differs { path: path.to_owned() }) }
     }
 
+    /// Why the folder cannot be looked into; also that it is gone.
+    pub fn check(&self) -> Result<(), ProvisionError> {
+        fs::read_dir(&self.path).map(drop).map_err(|error| self.io(&self.path, error))
+    }
+
     /// The ids of all tasks in the folder.
     pub fn ids(&self) -> Result<Vec<TaskId>, ProvisionError> {
         let entries = match fs::read_dir(&self.path) {

@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use arras::config::Config;
@@ -129,17 +130,15 @@ impl Drop for Served {
     }
 }
 
-/// Three ports for a role each. From below those that the system hands out itself (32,768 on Linux), so that no
-/// connection or test beside this one takes them before the roles do.
+/// Three ports for a role each, and three a thousand further for their metrics. From below those that the system hands
+/// out itself (32,768 on Linux), so that no connection takes them before the roles do; each is given out once.
 pub fn free_ports() -> String {
-    let mut ports = std::collections::BTreeSet::new();
-    while ports.len() < 3 {
-        let port = rand::rng().random_range(20_000..32_000_u16);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            ports.insert(port.to_string());
-        }
-    }
-    ports.into_iter().collect::<Vec<_>>().join(",")
+    static NEXT: std::sync::OnceLock<AtomicU16> = std::sync::OnceLock::new();
+    let next = NEXT.get_or_init(|| AtomicU16::new(rand::rng().random_range(20_000..31_000)));
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let candidates = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+    let free = candidates.filter(|port| is_free(*port) && is_free(*port + 1_000)).take(3);
+    free.map(|port| port.to_string()).collect::<Vec<_>>().join(",")
 }
 
 fn mode(path: &str) -> u32 {

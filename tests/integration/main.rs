@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test that panics has failed")]
 #![allow(unreachable_pub, missing_docs, reason = "one binary, nothing is exported")]
 
+mod backpressure;
 mod bad_input;
 mod cli;
 mod flows;
 mod forged;
 mod harness;
 mod load;
+mod operations;
 mod processes;
 mod releases;
 mod requests;

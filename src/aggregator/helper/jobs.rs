@@ -1,6 +1,7 @@
 //! Aggregation jobs (DAP-18 section 4.5.3.2): verify every report, then commit exactly once.
 
 use std::collections::{BTreeMap, HashSet};
+use std::time::Instant;
 
 use arras_protocol::codec::{CodecError, Encode as _};
 use arras_protocol::messages::{
@@ -13,8 +14,9 @@ use crate::aggregator::helper::Helper;
 use crate::aggregator::queries::check_parameters;
 use crate::aggregator::work::in_pieces;
 use crate::aggregator::{ProvisionedTask, buckets_per_job};
+use crate::metrics::JobOutcome;
 use crate::net::problem::OwnError;
-use crate::store::{JobSums, PreparedJob, ReportKey, RequestKey, StoreError};
+use crate::store::{JobAnswer, JobSums, PreparedJob, ReportKey, RequestKey, StoreError};
 
 impl Helper {
     /// Answers an aggregation job; an identical request gets the identical answer, without being verified again.
@@ -25,10 +27,25 @@ impl Helper {
         key: RequestKey,
         body: &[u8],
     ) -> Result<Vec<u8>, Problem> {
+        let answer = self.answer(task, key, body);
+        self.metrics().job(match &answer {
+            Ok((_, outcome)) => *outcome,
+            Err(problem) if problem.is_ours() => JobOutcome::Failed,
+            Err(_) => JobOutcome::Refused,
+        });
+        answer.map(|(response, _)| response)
+    }
+
+    fn answer(
+        &self,
+        task: &ProvisionedTask,
+        key: RequestKey,
+        body: &[u8],
+    ) -> Result<(Vec<u8>, JobOutcome), Problem> {
         let parts = self.parts();
         let id = task.task.id();
         if let Some(response) = parts.store.job_response(id, key)? {
-            return Ok(response);
+            return Ok((response, JobOutcome::Repeated));
         }
         let request =
             AggregationJobInitReq::from_bytes(body, parts.limits.job_size).map_err(|error| match error {
@@ -37,9 +54,11 @@ impl Helper {
             })?;
         check_request(task, &request)?;
         let window = parts.limits.time_window(&task.task, parts.clock.now());
+        let started = Instant::now();
         let verified = in_pieces(&request.verify_inits, |piece| {
             helper_verify(&task.task, &task.verify_key, &parts.opener, window, piece)
         });
+        self.metrics().verify_took(started);
         let keys: Vec<ReportKey> = request
             .verify_inits
             .iter()
@@ -49,13 +68,32 @@ impl Helper {
             .collect();
         let mut prepare =
             |claims: &[Result<(), ReportError>]| prepare(task, &request.verify_inits, &verified, claims);
+        let started = Instant::now();
         if keys.is_empty() && verified.iter().any(|result| matches!(result, Err(ReportError::ReportTooEarly)))
         {
             // Nothing is claimed, so nothing has to be kept; and this answer will be another one in time. The leader puts
             // such reports back, and a job of the same reports is the same request: kept, the answer would stay.
-            return Ok(prepare(&[])?.response);
+            self.count(&verified, &[]);
+            return Ok((prepare(&[])?.response, JobOutcome::Committed));
         }
-        Ok(parts.store.commit_job(&task.task, key, &keys, &mut prepare)?)
+        let JobAnswer { response, claimed } =
+            parts.store.commit_once(&task.task, key, &keys, &mut prepare)?;
+        let Some(claimed) = claimed else { return Ok((response, JobOutcome::Repeated)) };
+        self.metrics().commit_took(started);
+        self.count(&verified, &claimed);
+        Ok((response, JobOutcome::Committed))
+    }
+
+    /// Counts what became of the reports of a job; `claims` has one entry for each verified one.
+    fn count(
+        &self,
+        verified: &[Result<HelperVerification, ReportError>],
+        claims: &[Result<(), ReportError>],
+    ) {
+        let unverified = verified.iter().filter_map(|result| result.as_ref().err());
+        let unclaimed = claims.iter().filter_map(|claim| claim.as_ref().err());
+        unverified.chain(unclaimed).for_each(|error| self.metrics().rejected.count(*error));
+        self.metrics().aggregated.inc_by(claims.iter().filter(|claim| claim.is_ok()).count() as u64);
     }
 }
 

@@ -4,7 +4,7 @@ mod http;
 mod jobs;
 mod shares;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arras_protocol::messages::HpkeConfigList;
 use arras_protocol::verification::InputShareOpener;
@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::aggregator::bodies::Bodies;
 use crate::aggregator::{Clock, IdKey, Limits, NoiseFactory, ProvisionedTask, Registry};
+use crate::metrics::HelperMetrics;
 use crate::net::auth::TokenHash;
 use crate::net::endpoint::Endpoint;
 use crate::store::HelperStore;
@@ -38,6 +39,8 @@ pub struct HelperParts {
     pub clock: Arc<dyn Clock>,
     /// Noise.
     pub noise: NoiseFactory,
+    /// What it counts.
+    pub metrics: HelperMetrics,
 }
 
 /// Requests that may be worked on at once; one more is told to come back. Each holds its body and its output
@@ -47,6 +50,16 @@ const REQUESTS_AT_ONCE: usize = 64;
 /// A helper. Cheap to clone; all clones are the same helper.
 #[derive(Clone)]
 pub struct Helper(Arc<Inner>);
+
+/// A helper that may be gone.
+#[derive(Clone)]
+pub(crate) struct WeakHelper(Weak<Inner>);
+
+impl WeakHelper {
+    pub(crate) fn upgrade(&self) -> Option<Helper> {
+        self.0.upgrade().map(Helper)
+    }
+}
 
 struct Inner {
     parts: HelperParts,
@@ -66,8 +79,32 @@ impl Helper {
         http::router(self.clone())
     }
 
+    /// Bytes of request bodies in memory, and how many may be.
+    pub(crate) fn bodies_held(&self) -> (usize, usize) {
+        self.0.bodies.held()
+    }
+
+    /// Requests that are worked on.
+    pub(crate) fn under_way(&self) -> usize {
+        REQUESTS_AT_ONCE - self.0.at_once.available_permits()
+    }
+
     fn parts(&self) -> &HelperParts {
         &self.0.parts
+    }
+
+    pub(crate) fn metrics(&self) -> &HelperMetrics {
+        &self.0.parts.metrics
+    }
+
+    /// A handle that does not keep it alive.
+    pub(crate) fn downgrade(&self) -> WeakHelper {
+        WeakHelper(Arc::downgrade(&self.0))
+    }
+
+    /// In how many tasks it takes part.
+    pub(crate) fn tasks(&self) -> usize {
+        self.parts().registry.all().len()
     }
 
     async fn task(&self, id: arras_protocol::messages::TaskId) -> Option<Arc<ProvisionedTask>> {

@@ -7,6 +7,7 @@ use crate::aggregator::ProvisionedTask;
 use crate::aggregator::api::Problem;
 use crate::aggregator::helper::Helper;
 use crate::aggregator::queries::{query_problem, window_of};
+use crate::metrics::ShareOutcome;
 use crate::net::problem::{DapError, OwnError};
 use crate::privacy::gate::{self, Envelope};
 use crate::store::RequestKey;
@@ -20,10 +21,28 @@ impl Helper {
         key: RequestKey,
         body: &[u8],
     ) -> Result<Vec<u8>, Problem> {
+        let share = self.share(task, key, body);
+        self.metrics().share(match &share {
+            Ok((_, outcome)) => *outcome,
+            Err(problem) if problem.is_ours() => ShareOutcome::Failed,
+            Err(problem) => {
+                self.metrics().collections_refused.count(problem.document().kind().token());
+                ShareOutcome::Refused
+            }
+        });
+        share.map(|(answer, _)| answer)
+    }
+
+    fn share(
+        &self,
+        task: &ProvisionedTask,
+        key: RequestKey,
+        body: &[u8],
+    ) -> Result<(Vec<u8>, ShareOutcome), Problem> {
         let parts = self.parts();
         let id = task.task.id();
         if let Some(answer) = parts.store.collection_answer(id, key)? {
-            return Ok(answer);
+            return Ok((answer, ShareOutcome::Repeated));
         }
         let request = AggregateShareReq::from_bytes(body).map_err(|error| query_problem(error).task(id))?;
         let query = &request.collection_job_req;
@@ -44,7 +63,8 @@ impl Helper {
             Err(refusal) => {
                 // An identical request may have finished since the first look: then this is its retry.
                 let answer = parts.store.collection_answer(id, key)?;
-                return answer.ok_or_else(|| Problem::from(refusal).task(id));
+                let answer = answer.ok_or_else(|| Problem::from(refusal).task(id))?;
+                return Ok((answer, ShareOutcome::Repeated));
             }
         };
         let envelope = Envelope {
@@ -60,6 +80,6 @@ impl Helper {
                 Problem::own(OwnError::Internal, "the share could not be released; ask again")
             })?;
         let answer = AggregateShareMessage { encrypted_aggregate_share: sealed }.to_bytes();
-        Ok(parts.store.finish_collection(id, key, &answer)?)
+        Ok((parts.store.finish_collection(id, key, &answer)?, ShareOutcome::Released))
     }
 }

@@ -3,7 +3,6 @@
 //! Each step is durable before the next begins, and each can be taken again: the driver starts from the
 //! state in the store, whether it is the first time or after a restart.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +13,13 @@ use arras_protocol::messages::{
     HpkeCiphertext, MediaType, Role,
 };
 use arras_protocol::vdaf::AggregateShare;
-use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::aggregator::api::Problem;
 use crate::aggregator::leader::Leader;
 use crate::aggregator::work::blocking;
 use crate::aggregator::{ProvisionedTask, next_tick};
+use crate::metrics::CollectionOutcome;
 use crate::net::client::Reply;
 use crate::net::problem::{DapError, ErrorType, OwnError, ProblemDocument};
 use crate::privacy::gate::{self, BatchFacts, Envelope};
@@ -28,101 +28,60 @@ use crate::store::{CollectionJob, CollectionState, RequestKey, StoreError};
 /// Longest wait for news while a window drains; news normally wakes the driver.
 const DRAIN_POLL: Duration = Duration::from_millis(200);
 
-/// First and longest pause before the helper is asked again, and before a job that did not get on is taken up again.
-const RETRY_FIRST: Duration = Duration::from_millis(250);
-const RETRY_LONGEST: Duration = Duration::from_secs(60);
+/// How long a window may drain before its job gives up its place to others of its task, and takes it again.
+const DRAIN_TURN: Duration = Duration::from_secs(5);
 
-/// How often the store is asked for open collection jobs although no news came.
-const IDLE_POLL: Duration = Duration::from_secs(5);
+/// Where a collection job stands after some steps.
+pub(super) enum Progress {
+    /// It is ready, refused or deleted.
+    Ended,
+    /// Its window still drains.
+    Draining,
+    /// It does not get on now; try it again, but not before so long.
+    NotNow(Duration),
+}
 
 impl Leader {
-    /// Resumes the collection jobs of the last run, then drives new ones as they are created.
-    pub(super) async fn drive_collections(&self) {
-        let mut driven = JoinSet::new();
-        let mut keys = HashMap::new();
-        let mut under_way = HashSet::new();
-        // Those that panicked: taken up again at the next round, not at once.
-        let mut stopped = Vec::new();
-        loop {
-            for task in self.parts().registry.all() {
-                for job in self.open_collections(&task).await {
-                    let key = (task.task.id(), job.id);
-                    if under_way.insert(key) {
-                        let (leader, task) = (self.clone(), Arc::clone(&task));
-                        let handle =
-                            driven.spawn(async move { leader.see_collection_through(&task, job.id).await });
-                        keys.insert(handle.id(), key);
-                    }
-                }
-            }
-            tokio::select! {
-                // In this order, so that a simulation can be repeated.
-                biased;
-                Some(ended) = driven.join_next_with_id() => {
-                    let id = match &ended {
-                        Ok((id, ())) => *id,
-                        Err(error) => error.id(),
-                    };
-                    // Every job that was started is in the map.
-                    let Some(key) = keys.remove(&id) else { continue };
-                    if let Err(error) = ended {
-                        tracing::error!(%error, "a collection job stopped; it is tried again");
-                        stopped.push(key);
-                    } else {
-                        // Refused or deleted, the same request may have opened it anew meanwhile.
-                        under_way.remove(&key);
-                    }
-                }
-                () = self.0.created.notified() => {}
-                () = tokio::time::sleep(IDLE_POLL) => {
-                    for key in stopped.drain(..) {
-                        under_way.remove(&key);
-                    }
-                }
-            }
-        }
-    }
-
-    async fn open_collections(&self, task: &Arc<ProvisionedTask>) -> Vec<CollectionJob> {
-        let leader = self.clone();
-        let id = task.task.id();
-        blocking(move || leader.store().open_collections(id)).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "open collection jobs cannot be read");
-            Vec::new()
-        })
-    }
-
-    /// Takes the steps that are left, again and again from what the store says, until there are none.
-    async fn see_collection_through(&self, task: &Arc<ProvisionedTask>, id: CollectionJobId) {
-        let mut pause = RETRY_FIRST;
-        while let Err(reason) = self.take_steps(task, id).await {
-            tracing::error!(reason, "a collection job does not get on; it is tried again");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RETRY_LONGEST);
-        }
-    }
-
     /// Takes the steps that are left. A refusal ends the job and opens its window again; a failure leaves it where it
     /// is.
-    async fn take_steps(&self, task: &Arc<ProvisionedTask>, id: CollectionJobId) -> Result<(), String> {
+    pub(super) async fn take_steps(&self, task: &Arc<ProvisionedTask>, id: CollectionJobId) -> Progress {
+        match self.try_steps(task, id).await {
+            Ok(progress) => progress,
+            Err(reason) => {
+                tracing::error!(reason, "a collection job does not get on; it is tried again");
+                Progress::NotNow(Duration::ZERO)
+            }
+        }
+    }
+
+    async fn try_steps(&self, task: &Arc<ProvisionedTask>, id: CollectionJobId) -> Result<Progress, String> {
         let (leader, task_id) = (self.clone(), task.task.id());
         let job = blocking(move || leader.store().collection(task_id, id)).await;
-        let Some(job) = job.map_err(|error| error.to_string())? else { return Ok(()) };
+        let Some(job) = job.map_err(|error| error.to_string())? else { return Ok(Progress::Ended) };
         if !matches!(job.state, CollectionState::Draining | CollectionState::AskingHelper { .. }) {
-            return Ok(());
+            return Ok(Progress::Ended);
         }
-        let state = match self.collect(task, &job).await {
-            Ok(readable_from) => CollectionState::Ready { readable_from },
+        let (state, outcome) = match self.collect(task, &job).await {
+            Ok(readable_from) => (CollectionState::Ready { readable_from }, CollectionOutcome::Ready),
             Err(Stopped::Refused(problem)) => {
                 tracing::info!(detail = problem.detail(), "a collection job is refused");
-                CollectionState::Failed { problem: encode_problem(&problem) }
+                self.metrics().collections_refused.count(problem.kind().token());
+                let problem = encode_problem(&problem);
+                (CollectionState::Failed { problem }, CollectionOutcome::Refused)
             }
             Err(Stopped::NotNow(reason)) => return Err(reason),
-            Err(Stopped::Deleted) => return Ok(()),
+            Err(Stopped::HelperNotNow(wait)) => return Ok(Progress::NotNow(wait)),
+            Err(Stopped::Draining) => return Ok(Progress::Draining),
+            Err(Stopped::Deleted) => {
+                self.metrics().collection(CollectionOutcome::Deleted);
+                return Ok(Progress::Ended);
+            }
         };
         let leader = self.clone();
         let kept = blocking(move || leader.store().set_collection_state(task_id, id, &state)).await;
-        kept.map_err(|error| format!("its state cannot be kept: {error}"))
+        kept.map_err(|error| format!("its state cannot be kept: {error}"))?;
+        self.metrics().collection(outcome);
+        Ok(Progress::Ended)
     }
 
     async fn collect(&self, task: &Arc<ProvisionedTask>, job: &CollectionJob) -> Result<u64, Stopped> {
@@ -152,10 +111,12 @@ impl Leader {
     /// Waits until every report that was accepted for the window has been through a job.
     async fn drain(&self, task: &ProvisionedTask, job: &CollectionJob) -> Result<(), Stopped> {
         let (id, job_id) = (task.task.id(), job.id);
+        let started = Instant::now();
         loop {
             let leader = self.clone();
             match blocking(move || leader.store().drained(id, job_id)).await {
                 Ok(true) => return Ok(()),
+                Ok(false) if started.elapsed() >= DRAIN_TURN => return Err(Stopped::Draining),
                 Ok(false) => {}
                 Err(StoreError::Invalid(_)) => return Err(Stopped::Deleted),
                 Err(error) => return Err(Stopped::NotNow(error.to_string())),
@@ -204,33 +165,25 @@ impl Leader {
         .await
     }
 
-    /// Gets the helper's share, sending the same bytes until there is an answer.
+    /// Asks the helper for its share once; whenever it is asked again, with the same bytes.
     async fn ask_helper(
         &self,
         task: &ProvisionedTask,
         request: bytes::Bytes,
     ) -> Result<HpkeCiphertext, Stopped> {
         let path = format!("tasks/{}/aggregate_shares", task.task.id());
-        let mut pause = RETRY_FIRST;
-        loop {
-            let media_type = MediaType::AggregateShareReq.as_str();
-            let reply = self.parts().helper.post(&path, media_type, request.clone()).await;
-            let reason = match reply {
-                Ok(reply) => match judge(task, &reply) {
-                    Answer::Share(share) => return Ok(share),
-                    Answer::Refused(problem) => return Err(Stopped::Refused(problem)),
-                    Answer::Later(reason) => {
-                        pause = pause.max(reply.retry_after(self.wall_clock()).unwrap_or_default());
-                        reason
-                    }
-                },
-                Err(error) => error.to_string(),
-            };
-            // Until it does, the window stays closed and the collector waits.
-            tracing::error!(reason, "the helper did not give its aggregate share; it is asked again");
-            tokio::time::sleep(pause.min(RETRY_LONGEST)).await;
-            pause = (pause * 2).min(RETRY_LONGEST);
-        }
+        let media_type = MediaType::AggregateShareReq.as_str();
+        let (reason, wait) = match self.parts().helper.post(&path, media_type, request).await {
+            Ok(reply) => match judge(task, &reply) {
+                Answer::Share(share) => return Ok(share),
+                Answer::Refused(problem) => return Err(Stopped::Refused(problem)),
+                Answer::Later(reason) => (reason, reply.retry_after(self.wall_clock()).unwrap_or_default()),
+            },
+            Err(error) => (error.to_string(), Duration::ZERO),
+        };
+        // Until it does, the window stays closed and the collector waits.
+        tracing::error!(reason, "the helper did not give its aggregate share; it is asked again");
+        Err(Stopped::HelperNotNow(wait))
     }
 
     /// Charges, noises, seals and keeps the answer.
@@ -287,6 +240,10 @@ enum Stopped {
     Refused(Box<ProblemDocument>),
     /// For now.
     NotNow(String),
+    /// For now: the helper did not answer, or wants to be asked later, after so long. It was logged.
+    HelperNotNow(Duration),
+    /// Its window still drains.
+    Draining,
     /// The collector deleted it; its window is open again.
     Deleted,
 }

@@ -12,16 +12,23 @@ use std::time::Duration;
 use arras_protocol::messages::TaskId;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::aggregator::ProvisionedTask;
 use crate::aggregator::leader::Leader;
 use crate::aggregator::leader::jobs::{Attempt, Made, ReadyJob};
+use crate::aggregator::leader::rests::{Rests, Waiting};
 use crate::aggregator::work::blocking;
+use crate::metrics::AttemptOutcome;
 use crate::store::JobNumber;
 
 /// Jobs that may be in memory at once, of all tasks. While the helper works on one, the leader opens the next; more
 /// would only hold more reports.
 const JOBS_IN_FLIGHT: usize = 4;
+
+/// Of them, jobs that were tried before: what a helper never answers holds a place until its request times out, and must
+/// not hold them all while other tasks have jobs that get on.
+const RETRIES_IN_FLIGHT: usize = 2;
 
 /// Open jobs of one task, under way or waiting, beyond which no new ones are made: while the helper is away, reports
 /// wait in the queue, where they cost nothing.
@@ -41,30 +48,7 @@ const IDLE_POLL: Duration = Duration::from_secs(5);
 /// [`LeaderStore::note_reports`]: crate::store::LeaderStore::note_reports
 const NOTE_REPORTS: Duration = Duration::from_secs(10);
 
-/// First and longest pause before something is tried again. Doubled each time: a helper that is down for hours
-/// is asked about once a minute.
-const RETRY_FIRST: Duration = Duration::from_millis(250);
-const RETRY_LONGEST: Duration = Duration::from_secs(60);
-
 type JobKey = (TaskId, JobNumber);
-
-/// Something that is tried again.
-struct Waiting {
-    due: Instant,
-    pause: Duration,
-}
-
-impl Waiting {
-    fn now() -> Self {
-        Self { due: Instant::now(), pause: RETRY_FIRST }
-    }
-
-    /// After another failure.
-    fn again(earlier: Option<&Self>) -> Self {
-        let pause = earlier.map_or(RETRY_FIRST, |earlier| earlier.pause);
-        Self { due: Instant::now() + pause, pause: (pause * 2).min(RETRY_LONGEST) }
-    }
-}
 
 /// The driver of one leader. All of it is forgotten at a restart and made again from the store.
 pub(super) struct Driver {
@@ -76,12 +60,12 @@ pub(super) struct Driver {
     waiting: HashMap<JobKey, Waiting>,
     /// What is known of jobs that are under way and were tried before.
     tried: HashMap<JobKey, Waiting>,
+    /// Whether there is more than one task.
+    others: bool,
     /// Tasks whose open jobs of an earlier run were entered.
     entered: HashSet<TaskId>,
     /// Tasks of which no job could be made, or none that got on.
-    resting: HashMap<TaskId, Waiting>,
-    /// What is known of tasks that rested before, until a job of theirs gets on.
-    rested: HashMap<TaskId, Waiting>,
+    rests: Rests,
     /// When it was last kept how far reports reach.
     noted: Instant,
 }
@@ -94,9 +78,9 @@ impl Driver {
             keys: HashMap::new(),
             waiting: HashMap::new(),
             tried: HashMap::new(),
+            others: false,
             entered: HashSet::new(),
-            resting: HashMap::new(),
-            rested: HashMap::new(),
+            rests: Rests::default(),
             noted: Instant::now(),
         }
     }
@@ -106,10 +90,12 @@ impl Driver {
             self.note().await;
             let tasks = self.leader.parts().registry.all();
             let mut busy = false;
+            self.others = tasks.len() > 1;
+            self.rests.end(Instant::now());
             for task in &tasks {
                 self.enter(task).await;
-                busy |= self.resume_one(task);
             }
+            busy |= self.resume_one(&tasks);
             // One job a task in turn, so that no task waits for another's whole queue.
             for task in &tasks {
                 busy |= self.make_one(task).await;
@@ -140,11 +126,23 @@ impl Driver {
         self.under_way.len() >= JOBS_IN_FLIGHT
     }
 
+    /// Whether the places that a task may have are taken: all but one, which is for the others.
+    fn crowds(&self, id: TaskId) -> bool {
+        let under_way = self.keys.values().filter(|(of, _)| *of == id).count();
+        self.others && under_way >= JOBS_IN_FLIGHT - 1
+    }
+
+    /// Whether a job that was tried before may be tried again.
+    fn may_retry(&self, key: &JobKey) -> bool {
+        !self.is_full() && self.tried.len() < RETRIES_IN_FLIGHT && !self.crowds(key.0)
+    }
+
     /// Waits until something may have changed.
     async fn wait(&mut self) {
-        let due = self.waiting.values().chain(self.resting.values()).map(|waiting| waiting.due).min();
-        // While all places are taken, nothing can start before a job ends.
-        let due = due.filter(|_| !self.is_full());
+        // While there is no place for it, nothing can start before a job ends.
+        let retries = self.waiting.iter().filter(|(key, _)| self.may_retry(key));
+        let rest = self.rests.next().filter(|_| !self.is_full());
+        let due = retries.map(|(_, waiting)| waiting.due).chain(rest).min();
         let pause = due.map_or(IDLE_POLL, |due| due.saturating_duration_since(Instant::now()).min(IDLE_POLL));
         tokio::select! {
             // In this order, so that a simulation can be repeated.
@@ -158,39 +156,36 @@ impl Driver {
     /// Enters the jobs that an earlier run left open, once a task.
     async fn enter(&mut self, task: &Arc<ProvisionedTask>) {
         let id = task.task.id();
-        if self.entered.contains(&id) || self.rests(id) {
+        if self.entered.contains(&id) || self.rests.rests(id) {
             return;
         }
         let leader = self.leader.clone();
         match blocking(move || leader.store().open_jobs(id)).await {
             Ok(numbers) => {
-                self.waiting.extend(numbers.into_iter().map(|number| ((id, number), Waiting::now())));
+                self.waiting.extend(
+                    numbers.into_iter().map(|number| ((id, number), Waiting::at_once(Instant::now()))),
+                );
                 self.entered.insert(id);
-                self.resting.remove(&id);
+                self.rests.forget(id);
             }
             Err(error) => self.rest(id, &error.to_string()),
         }
     }
 
-    fn rests(&self, id: TaskId) -> bool {
-        self.resting.get(&id).is_some_and(|resting| resting.due > Instant::now())
-    }
-
     fn rest(&mut self, id: TaskId, reason: &str) {
         tracing::error!(reason, task = %id, "a task's reports are not aggregated; it is tried again");
-        let earlier = self.resting.remove(&id).or_else(|| self.rested.remove(&id));
-        let resting = Waiting::again(earlier.as_ref());
-        self.resting.insert(id, resting);
+        self.rests.rest(id, Instant::now());
     }
 
-    /// Takes up a job that is due; whether there was one.
-    fn resume_one(&mut self, task: &Arc<ProvisionedTask>) -> bool {
-        let (id, now) = (task.task.id(), Instant::now());
-        let due = self.waiting.iter().filter(|((of, _), waiting)| *of == id && waiting.due <= now);
-        let Some(key) = due.map(|(key, _)| *key).min() else { return false };
-        if self.is_full() {
+    /// Takes up the job that has been due for longest, of whichever task; whether there was one.
+    fn resume_one(&mut self, tasks: &[Arc<ProvisionedTask>]) -> bool {
+        let now = Instant::now();
+        let due = self.waiting.iter().filter(|(key, waiting)| waiting.is_due(now) && self.may_retry(key));
+        let Some(key) = due.min_by_key(|(key, waiting)| (waiting.due, **key)).map(|(key, _)| *key) else {
             return false;
-        }
+        };
+        // A job was entered with its task, and no task is ever taken away.
+        let Some(task) = tasks.iter().find(|task| task.task.id() == key.0) else { return false };
         if let Some(waiting) = self.waiting.remove(&key) {
             self.tried.insert(key, waiting);
         }
@@ -201,6 +196,7 @@ impl Driver {
                 Ok(job) => leader.attempt(job).await,
                 Err(error) => {
                     tracing::error!(%error, job = key.1.0, "an open job cannot be read; it is tried again");
+                    leader.metrics().attempt(AttemptOutcome::Failed);
                     Attempt::Open
                 }
             }
@@ -213,21 +209,18 @@ impl Driver {
         let id = task.task.id();
         let open = self.waiting.keys().chain(self.keys.values()).filter(|(of, _)| *of == id).count();
         let entered = self.entered.contains(&id);
-        if self.is_full() || open >= OPEN_JOBS_PER_TASK || !entered || self.rests(id) {
+        if self.is_full() || self.crowds(id) || open >= OPEN_JOBS_PER_TASK || !entered || self.rests.rests(id)
+        {
             return false;
         }
         let (leader, of_task) = (self.leader.clone(), Arc::clone(task));
         // On a task of its own: what panics at one task's reports must not stop the others.
-        let made = tokio::spawn(async move { blocking(move || leader.make_job(&of_task)).await }).await;
+        let make = async move { blocking(move || leader.make_job(&of_task)).await };
+        let made = tokio::spawn(make.instrument(tracing::info_span!("make_job", task = %id))).await;
         let made = match made {
             Ok(made) => made.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
-        if made.is_ok()
-            && let Some(resting) = self.resting.remove(&id)
-        {
-            self.rested.insert(id, resting);
-        }
         match made {
             Ok(Made::Job(job)) => self.start(id, job),
             Ok(Made::OnlyRejections) => self.leader.0.progress.notify_one(),
@@ -246,7 +239,8 @@ impl Driver {
     }
 
     fn spawn(&mut self, key: JobKey, job: impl Future<Output = Attempt> + Send + 'static) {
-        let handle = self.under_way.spawn(async move { (key, job.await) });
+        let span = tracing::info_span!("job", task = %key.0, job = key.1.0);
+        let handle = self.under_way.spawn(async move { (key, job.await) }.instrument(span));
         self.keys.insert(handle.id(), key);
     }
 
@@ -255,6 +249,7 @@ impl Driver {
             Ok((id, (_, attempt))) => (id, attempt),
             Err(error) => {
                 tracing::error!(%error, "a job stopped; it is tried again");
+                self.leader.metrics().attempt(AttemptOutcome::Stopped);
                 (error.id(), Attempt::Open)
             }
         };
@@ -263,14 +258,14 @@ impl Driver {
         let tried = self.tried.remove(&key);
         match attempt {
             Attempt::Committed { .. } => {
-                self.rested.remove(&key.0);
+                self.rests.forget(key.0);
                 self.leader.0.progress.notify_one();
             }
             Attempt::PutBack => {
                 self.rest(key.0, "its reports are too early for the helper: check both clocks");
             }
             Attempt::Open => {
-                self.waiting.insert(key, Waiting::again(tried.as_ref()));
+                self.waiting.insert(key, Waiting::again(tried.as_ref(), Instant::now()));
             }
         }
     }

@@ -26,6 +26,9 @@ use crate::store::{CollectionCreated, CollectionDeleted, CollectionJob, Collecti
 /// After how many seconds a collector should ask again.
 const COLLECTION_RETRY_AFTER: u32 = 1;
 
+/// After how many seconds a collector should ask again when too many of its jobs are open.
+const COLLECTIONS_RETRY_AFTER: u32 = 10;
+
 pub(super) fn router(leader: Leader) -> Router {
     let for_any_origin = Router::new()
         .route("/hpke_config", get(hpke_config).options(async || preflight("GET")))
@@ -62,7 +65,12 @@ async fn create_collection(
     authorize(&task, &headers)?;
     expect_media_type(&headers, MediaType::CollectionJobReq)?;
     let body = leader.0.bodies.read(body).await?;
-    blocking(move || create(&leader, &task, &body)).await
+    blocking(move || {
+        create(&leader, &task, &body).inspect_err(|problem| {
+            leader.metrics().collections_refused.count(problem.document().kind().token());
+        })
+    })
+    .await
 }
 
 fn create(leader: &Leader, task: &ProvisionedTask, body: &[u8]) -> ApiResult {
@@ -82,6 +90,11 @@ fn create(leader: &Leader, task: &ProvisionedTask, body: &[u8]) -> ApiResult {
         CollectionCreated::Overlap => {
             let detail = "part of the window was collected before, or is being collected by another request";
             return Err(Problem::dap(DapError::BatchOverlap, detail).task(id));
+        }
+        CollectionCreated::TooMany => {
+            let detail = "too many collection jobs of this task are open; ask again when one of them is done";
+            let problem = Problem::own(OwnError::Overloaded, detail).task(id);
+            return Err(problem.retry_after(COLLECTIONS_RETRY_AFTER));
         }
     };
     let location = format!(

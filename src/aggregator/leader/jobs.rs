@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arras_protocol::codec::{Decode as _, Encode as _};
@@ -22,9 +21,10 @@ use arras_protocol::verification::{
 };
 use tokio::time::Instant;
 
-use crate::aggregator::leader::{Counters, Leader};
+use crate::aggregator::leader::Leader;
 use crate::aggregator::work::{blocking, in_pieces};
 use crate::aggregator::{ANY_TIME, Limits, ProvisionedTask, buckets_per_job, report_len};
+use crate::metrics::AttemptOutcome;
 use crate::net::client::{ClientError, Reply};
 use crate::net::problem::{DapError, ErrorType, ProblemDocument};
 use crate::store::{JobDraft, JobNumber, JobSums, OpenJob, Position, QueuedReport, ReportKey, StoreError};
@@ -81,8 +81,8 @@ enum Answer {
     Response(AggregationJobResp),
     /// It will never take this job.
     Refused(String),
-    /// It may take it later.
-    Later(String),
+    /// It may take it later; what that counts as, and why.
+    Later(AttemptOutcome, String),
 }
 
 impl ReadyJob {
@@ -96,6 +96,7 @@ impl Leader {
     /// Takes reports from the queue, opens and checks them, and makes the job durable. Blocks.
     pub(super) fn make_job(&self, task: &Arc<ProvisionedTask>) -> Result<Made, JobError> {
         let parts = self.parts();
+        let started = std::time::Instant::now();
         let now = parts.clock.now();
         let id = task.task.id();
         let precision = task.task.configuration().time_precision;
@@ -109,11 +110,12 @@ impl Leader {
         let request = encode_request(task, &draft.reports, &verified.initialised)?;
         let number = parts.store.create_job(id, &draft, &included, &verified.put_back, &request)?;
         for error in verified.rejected {
-            Counters::count(&self.0.counters.rejected, error);
+            self.metrics().rejected.count(error);
         }
         let Some(number) = number else { return Ok(Made::OnlyRejections) };
         let positions = included.iter().map(|index| draft.reports[*index].position).collect();
         let pending = pending(&draft.reports, verified.initialised)?;
+        self.metrics().make_took(started);
         Ok(Made::Job(ReadyJob {
             task: Arc::clone(task),
             number,
@@ -179,20 +181,28 @@ impl Leader {
     /// Sends a job once and commits what comes of it.
     pub(super) async fn attempt(&self, job: ReadyJob) -> Attempt {
         let number = job.number;
+        let started = std::time::Instant::now();
         let (answer, location) = match self.send(&job).await {
-            (Answer::Later(reason), _) => {
+            (Answer::Later(kind, reason), _) => {
                 tracing::warn!(reason, job = number.0, "the helper did not take a job; it is sent again");
+                self.metrics().attempt(kind);
                 return Attempt::Open;
             }
             answered => answered,
         };
+        self.metrics().ask_took(started);
         let leader = self.clone();
-        let committed = blocking(move || match answer {
-            Answer::Response(response) => leader.finish(job, &response),
-            Answer::Refused(reason) | Answer::Later(reason) => leader.lose(&job, &reason),
+        let committed = blocking(move || {
+            let started = std::time::Instant::now();
+            let attempt = match answer {
+                Answer::Response(response) => leader.finish(job, &response),
+                Answer::Refused(reason) | Answer::Later(_, reason) => leader.lose(&job, &reason),
+            };
+            attempt.inspect(|_| leader.metrics().commit_took(started))
         });
         let attempt = committed.await.unwrap_or_else(|error| {
             tracing::error!(%error, job = number.0, "a job cannot be committed; it is tried again");
+            self.metrics().attempt(AttemptOutcome::Failed);
             Attempt::Open
         });
         // A put-back report that a late copy of this request could still bring in would be counted by the helper alone,
@@ -203,12 +213,19 @@ impl Leader {
         attempt
     }
 
-    /// Tells the helper that its response is not needed any more (DAP-18 section 4.5.5). Once and without waiting: what it
-    /// does not hear it forgets when the window is collected.
+    /// Tells the helper that its response is not needed any more (DAP-18 section 4.5.5). Once and without waiting, and
+    /// only if few are being told: what it does not hear it forgets when the window is collected.
     fn let_helper_forget(&self, location: String) {
+        let metrics = self.metrics().clone();
+        let Ok(turn) = Arc::clone(&self.0.forgetting).try_acquire_owned() else {
+            metrics.not_released.inc();
+            return;
+        };
         let helper = self.parts().helper.clone();
         tokio::spawn(async move {
+            let _turn = turn;
             if let Err(error) = helper.delete(&location).await {
+                metrics.not_released.inc();
                 tracing::debug!(%error, "the helper was not told that a job is done");
             }
         });
@@ -221,11 +238,11 @@ impl Leader {
         let media_type = MediaType::AggregationJobInitReq.as_str();
         let reply = match helper.post(&path, media_type, job.request.clone()).await {
             Ok(reply) => reply,
-            Err(error) => return (Answer::Later(error.to_string()), None),
+            Err(error) => return (Answer::Later(outcome_of(&error), error.to_string()), None),
         };
         match self.poll(reply).await {
             Ok(reply) => (judge(&reply), reply.location),
-            Err(error) => (Answer::Later(error.to_string()), None),
+            Err(error) => (Answer::Later(outcome_of(&error), error.to_string()), None),
         }
     }
 
@@ -270,13 +287,14 @@ impl Leader {
         let aggregated = sums.reports.len() as u64;
         self.store().commit_job(&job.task.task, job.number, &sums, &put_back)?;
         // Counted once, however often the commit was tried.
-        self.0.counters.aggregated.fetch_add(aggregated, Ordering::Relaxed);
-        self.0.counters.put_back.fetch_add(put_back.len() as u64, Ordering::Relaxed);
+        self.metrics().aggregated.inc_by(aggregated);
+        self.metrics().put_back.inc_by(put_back.len() as u64);
         let some_put_back = !put_back.is_empty();
         let fruitless = aggregated == 0 && rejected.is_empty();
         for error in rejected {
-            Counters::count(&self.0.counters.rejected, error);
+            self.metrics().rejected.count(error);
         }
+        self.metrics().attempt(if fruitless { AttemptOutcome::PutBack } else { AttemptOutcome::Committed });
         Ok(if fruitless { Attempt::PutBack } else { Attempt::Committed { some_put_back } })
     }
 
@@ -290,7 +308,8 @@ impl Leader {
             "the helper refused a job; its reports are lost"
         );
         self.store().commit_job(&job.task.task, job.number, &JobSums::default(), &[])?;
-        self.0.counters.lost.fetch_add(reports as u64, Ordering::Relaxed);
+        self.metrics().lost.inc_by(reports as u64);
+        self.metrics().attempt(AttemptOutcome::Lost);
         Ok(Attempt::Committed { some_put_back: false })
     }
 }
@@ -368,12 +387,19 @@ fn judge(reply: &Reply) -> Answer {
         let expected = MediaType::AggregationJobResp;
         // Nobody sends a job of no reports, yet an empty body would decode as the response to one.
         if reply.body.is_empty() || !expected.matches(reply.content_type().unwrap_or_default()) {
-            return Answer::Later(format!("{}, but the answer is no {}", reply.status, expected.as_str()));
+            let kind = if reply.body.is_empty() { AttemptOutcome::PutOff } else { AttemptOutcome::BadAnswer };
+            return Answer::Later(
+                kind,
+                format!("{}, but the answer is no {}", reply.status, expected.as_str()),
+            );
         }
         return match AggregationJobResp::from_bytes(&reply.body) {
             Ok(response) => Answer::Response(response),
             // Whoever answered, it need not have been the helper; reports are not given up for it.
-            Err(error) => Answer::Later(format!("the answer is no response to a job: {error}")),
+            Err(error) => {
+                let reason = format!("the answer is no response to a job: {error}");
+                Answer::Later(AttemptOutcome::BadAnswer, reason)
+            }
         };
     }
     let problem = reply.problem();
@@ -383,7 +409,16 @@ fn judge(reply: &Reply) -> Answer {
         // The helper says that the job itself is wrong, and would say it again. An unknown task or a token that it does
         // not know is different: an operator can mend that, and no report need be lost.
         Some(ErrorType::Dap(error)) if definite(*error) => Answer::Refused(reason),
-        _ => Answer::Later(reason),
+        _ => Answer::Later(AttemptOutcome::PutOff, reason),
+    }
+}
+
+fn outcome_of(error: &ClientError) -> AttemptOutcome {
+    match error {
+        ClientError::TimedOut(_) => AttemptOutcome::TimedOut,
+        ClientError::Broken { .. } => AttemptOutcome::Broken,
+        ClientError::TooLarge(_) | ClientError::OtherOrigin(_) => AttemptOutcome::BadAnswer,
+        _ => AttemptOutcome::Unreachable,
     }
 }
 
@@ -427,7 +462,7 @@ mod tests {
             reply(StatusCode::BAD_GATEWAY, None, b""),
             reply(StatusCode::BAD_REQUEST, Some("text/html"), b"no"),
         ] {
-            assert!(matches!(judge(&answer), Answer::Later(_)), "{answer:?}");
+            assert!(matches!(judge(&answer), Answer::Later(..)), "{answer:?}");
         }
     }
 }

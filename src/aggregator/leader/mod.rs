@@ -1,27 +1,30 @@
 //! The leader: takes uploads, makes aggregation jobs, serves collection jobs.
 
 mod budget;
+mod collecting;
 mod collections;
 mod driver;
 mod http;
 mod intake;
 mod jobs;
+mod rests;
 mod upload;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
-use arras_protocol::messages::{HpkeConfigList, ReportError};
+use arras_protocol::messages::{HpkeConfigList, ReportError, TaskId};
 use arras_protocol::verification::InputShareOpener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::aggregator::bodies::Bodies;
 use crate::aggregator::{Clock, IdKey, Limits, NoiseFactory, ProvisionedTask, Registry};
+use crate::metrics::LeaderMetrics;
 use crate::net::client::PeerClient;
 use crate::net::endpoint::Endpoint;
 use crate::privacy::ledger::{BudgetSource, Epoch};
-use crate::store::{LeaderStore, StoreError};
+use crate::store::{LeaderStore, StoreError, Waiting};
 
 /// What a leader is made of.
 pub struct LeaderParts {
@@ -45,18 +48,37 @@ pub struct LeaderParts {
     pub clock: Arc<dyn Clock>,
     /// Noise.
     pub noise: NoiseFactory,
+    /// What it counts.
+    pub metrics: LeaderMetrics,
 }
+
+/// Responses that the helper is being told to forget at once. Telling takes a round trip, so that this many keep up with
+/// some hundred jobs a second; a helper that takes jobs but is slow to forget must not make requests pile up.
+const FORGETTING_AT_ONCE: usize = 16;
 
 /// A leader. Cheap to clone; all clones are the same leader.
 #[derive(Clone)]
 pub struct Leader(Arc<Inner>);
 
+/// A leader that may be gone.
+#[derive(Clone)]
+pub(crate) struct WeakLeader(Weak<Inner>);
+
+impl WeakLeader {
+    pub(crate) fn upgrade(&self) -> Option<Leader> {
+        self.0.upgrade().map(Leader)
+    }
+}
+
 struct Inner {
     parts: LeaderParts,
-    counters: Counters,
+    /// Whether the drivers run.
+    driven: AtomicBool,
     promises: budget::Promises,
     intake: intake::Intake,
     bodies: Bodies,
+    /// One permit for each response that the helper is being told to forget.
+    forgetting: Arc<Semaphore>,
     /// Wakes the driver of jobs: reports have come, or a collection waits for them.
     work: Notify,
     /// Wakes the driver of collections: one was created.
@@ -66,17 +88,6 @@ struct Inner {
 }
 
 /// What happened to reports since the start; of all tasks together.
-#[derive(Debug, Default)]
-pub struct Counters {
-    accepted: AtomicU64,
-    refused: [AtomicU64; ReportError::ALL.len()],
-    aggregated: AtomicU64,
-    rejected: [AtomicU64; ReportError::ALL.len()],
-    put_back: AtomicU64,
-    lost: AtomicU64,
-}
-
-/// A copy of the counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CounterValues {
     /// Reports stored.
@@ -93,39 +104,17 @@ pub struct CounterValues {
     pub lost: u64,
 }
 
-impl Counters {
-    fn count(counters: &[AtomicU64], error: ReportError) {
-        if let Some(index) = ReportError::ALL.iter().position(|known| *known == error) {
-            counters[index].fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn values(&self) -> CounterValues {
-        let by_reason = |counters: &[AtomicU64]| {
-            let values = counters.iter().map(|counter| counter.load(Ordering::Relaxed));
-            ReportError::ALL.into_iter().zip(values).filter(|(_, value)| *value > 0).collect()
-        };
-        CounterValues {
-            accepted: self.accepted.load(Ordering::Relaxed),
-            refused: by_reason(&self.refused),
-            aggregated: self.aggregated.load(Ordering::Relaxed),
-            rejected: by_reason(&self.rejected),
-            put_back: self.put_back.load(Ordering::Relaxed),
-            lost: self.lost.load(Ordering::Relaxed),
-        }
-    }
-}
-
 impl Leader {
     /// Puts a leader together; [`Self::run`] starts its work.
     pub fn new(parts: LeaderParts) -> Self {
         let bodies = Bodies::new(parts.limits.max_body);
         Self(Arc::new(Inner {
             parts,
-            counters: Counters::default(),
+            driven: AtomicBool::new(false),
             promises: budget::Promises::default(),
             intake: intake::Intake::default(),
             bodies,
+            forgetting: Arc::new(Semaphore::new(FORGETTING_AT_ONCE)),
             work: Notify::new(),
             created: Notify::new(),
             progress: Notify::new(),
@@ -139,7 +128,25 @@ impl Leader {
 
     /// What happened to reports since the start.
     pub fn counters(&self) -> CounterValues {
-        self.0.counters.values()
+        let metrics = self.metrics();
+        CounterValues {
+            accepted: metrics.accepted.get(),
+            refused: metrics.refused.values(),
+            aggregated: metrics.aggregated.get(),
+            rejected: metrics.rejected.values(),
+            put_back: metrics.put_back.get(),
+            lost: metrics.lost.get(),
+        }
+    }
+
+    /// Whether [`Self::run`] runs, so that what is uploaded gets on.
+    pub(crate) fn is_driven(&self) -> bool {
+        self.0.driven.load(Ordering::Acquire)
+    }
+
+    /// Bytes of request bodies in memory, and how many may be.
+    pub(crate) fn bodies_held(&self) -> (usize, usize) {
+        self.0.bodies.held()
     }
 
     /// What is spent of a budget in an epoch, in micro-epsilon.
@@ -155,11 +162,12 @@ impl Leader {
     /// Goes on with the panic of a driver: uploads must not be acknowledged for long by a leader that does not
     /// aggregate.
     pub async fn run(&self) {
+        let _driven = Driven::begin(&self.0.driven);
         let mut drivers = JoinSet::new();
         let leader = self.clone();
         drivers.spawn(driver::Driver::new(leader).run());
         let leader = self.clone();
-        drivers.spawn(async move { leader.drive_collections().await });
+        drivers.spawn(collecting::Driver::new(leader).run());
         while let Some(ended) = drivers.join_next().await {
             if let Err(error) = ended
                 && let Ok(panic) = error.try_into_panic()
@@ -178,6 +186,30 @@ impl Leader {
         std::time::SystemTime::UNIX_EPOCH + self.parts().clock.since_epoch()
     }
 
+    pub(crate) fn metrics(&self) -> &LeaderMetrics {
+        &self.0.parts.metrics
+    }
+
+    /// A handle that does not keep it alive.
+    pub(crate) fn downgrade(&self) -> WeakLeader {
+        WeakLeader(Arc::downgrade(&self.0))
+    }
+
+    /// Seconds since the oldest time of a task that waits; times are whole steps of the task's time precision, so a
+    /// report is up to one step younger. 0 if none waits, or for a task that this leader has no file of any more.
+    pub(crate) fn age_of(&self, task: TaskId, waiting: &Waiting) -> u64 {
+        let now = self.parts().clock.now();
+        let time = self.parts().registry.cached(task).zip(waiting.oldest);
+        time.map_or(0, |(task, time)| {
+            now.saturating_sub(time.posix_seconds(task.task.configuration().time_precision))
+        })
+    }
+
+    /// In how many tasks it takes part.
+    pub(crate) fn tasks(&self) -> usize {
+        self.parts().registry.all().len()
+    }
+
     fn store(&self) -> &Arc<dyn LeaderStore> {
         &self.0.parts.store
     }
@@ -190,5 +222,21 @@ impl Leader {
         let leader = self.clone();
         let now = self.parts().clock.now();
         crate::aggregator::work::blocking(move || leader.parts().registry.get(id, now)).await
+    }
+}
+
+/// Says that the drivers run, until it is dropped, with them or by a panic.
+struct Driven<'a>(&'a AtomicBool);
+
+impl<'a> Driven<'a> {
+    fn begin(driven: &'a AtomicBool) -> Self {
+        driven.store(true, Ordering::Release);
+        Self(driven)
+    }
+}
+
+impl Drop for Driven<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }

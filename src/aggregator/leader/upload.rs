@@ -12,8 +12,8 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::aggregator::ProvisionedTask;
 use crate::aggregator::api::{Problem, message};
+use crate::aggregator::leader::Leader;
 use crate::aggregator::leader::intake::Upload;
-use crate::aggregator::leader::{Counters, Leader};
 use crate::net::problem::OwnError;
 use crate::store::{NewReport, ReportKey};
 
@@ -75,16 +75,16 @@ impl Leader {
             // The store answered once for each acceptable report.
             let outcome = verdict.and_then(|()| stored.next().unwrap_or(Err(ReportError::ReportDropped)));
             match outcome {
-                Ok(()) => {
-                    self.0.counters.accepted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                }
+                Ok(()) => {}
                 Err(error) => {
-                    Counters::count(&self.0.counters.refused, error);
+                    self.metrics().refused.count(error);
                     errors.status.push(ReportUploadStatus { report_id: report.header.report_id, error });
                 }
             }
         }
-        if errors.status.len() < judged.request.reports.len() {
+        let accepted = judged.request.reports.len() - errors.status.len();
+        self.metrics().accepted.inc_by(accepted as u64);
+        if accepted > 0 {
             self.0.work.notify_one();
         }
         if errors.status.is_empty() {

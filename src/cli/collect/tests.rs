@@ -65,6 +65,7 @@ impl Place {
             dir: dir.path().join("made"),
             host: "127.0.0.1".to_owned(),
             ports: others.chain([port]).collect(),
+            operations_ports: Vec::new(),
             budget_source: "shop.example".to_owned(),
         };
         init::run(&args, SystemTime::now(), &SystemRandom::new(), &mut Vec::new()).unwrap();

@@ -34,6 +34,7 @@ pub(super) struct Material {
 pub(super) struct Role {
     pub(super) endpoint: Endpoint,
     pub(super) listen: String,
+    pub(super) operations_port: u16,
     pub(super) hpke: HpkeKey,
     pub(super) id_key: Secret<32>,
     pub(super) tls: Issued,
@@ -65,6 +66,15 @@ fn tls(section: &str, issued: &Issued) -> Zeroizing<String> {
     Zeroizing::new(format!(
         "[{section}.tls]\ncertificate = \"certificate.pem\"\nprivate_key = \"\"\"\n{key}\"\"\"\n"
     ))
+}
+
+fn operations(role: &Role) -> String {
+    format!(
+        "\n# Metrics and health of this process, for this machine only. May be left out.\n\
+         [operations]\n\
+         listen = \"127.0.0.1:{}\"\n",
+        role.operations_port
+    )
 }
 
 impl Material {
@@ -111,7 +121,8 @@ impl Material {
              name = \"{COLLECTOR}\"\n\
              token_sha256 = \"{hash}\"\n\
              hpke_config = \"{config}\"\n\n\
-             {source}",
+             {source}{operations}",
+            operations = operations(role),
             endpoint = role.endpoint,
             listen = role.listen,
             id_key = role.id_key.to_base64().as_str(),
@@ -144,7 +155,8 @@ impl Material {
              [[helper.collector]]\n\
              name = \"{COLLECTOR}\"\n\
              hpke_config = \"{config}\"\n\n\
-             {source}",
+             {source}{operations}",
+            operations = operations(role),
             endpoint = role.endpoint,
             leader = self.leader.endpoint,
             hash = self.leader_to_helper.hash(),
@@ -175,7 +187,8 @@ impl Material {
              # As in the aggregators' configurations, to say what a release cost.\n\
              [[collector.budget_source]]\n\
              name = {source}\n\
-             epoch_start = \"{epoch_start}\"\n",
+             epoch_start = \"{epoch_start}\"\n{operations}",
+            operations = operations(role),
             source = quoted(&self.budget_source),
             epoch_start = self.epoch_start,
             listen = role.listen,

@@ -17,6 +17,7 @@ fn args(dir: &Path) -> Args {
         dir: dir.to_owned(),
         host: "127.0.0.1".to_owned(),
         ports: vec![8443, 8444, 8445],
+        operations_ports: Vec::new(),
         budget_source: "example.com".to_owned(),
     }
 }
@@ -153,6 +154,15 @@ fn refuses_what_it_cannot_do() {
         let error = initialised(|args| args.ports = ports.to_vec()).unwrap_err();
         assert!(matches!(error, InitError::Ports), "{ports:?}");
     }
+    for (ports, operations) in
+        [([1, 2, 3], &[1, 4, 5][..]), ([1, 2, 3], &[4, 4, 5]), ([1, 2, 1_001], &[]), ([1, 2, 65_000], &[])]
+    {
+        let error = initialised(|args| {
+            args.ports = ports.to_vec();
+            args.operations_ports = operations.to_vec();
+        });
+        assert!(matches!(error.unwrap_err(), InitError::OperationsPorts), "{ports:?} {operations:?}");
+    }
     for host in ["", "a b", "a/b", "a:1", "u@a", "0x7f.1", "a?b"] {
         let error = initialised(|args| host.clone_into(&mut args.host)).unwrap_err();
         assert!(matches!(error, InitError::Host(_)), "{host:?}: {error}");
@@ -160,6 +170,21 @@ fn refuses_what_it_cannot_do() {
     for source in ["a b".to_owned(), "x".repeat(NAME_BYTES_MAX + 1)] {
         let error = initialised(|args| args.budget_source = source).unwrap_err();
         assert!(matches!(error, InitError::BudgetSource(_)));
+    }
+}
+
+#[test]
+fn metrics_are_on_this_machine_whatever_the_host() {
+    for (given, expected) in [(vec![], [9443, 9444, 9445]), (vec![7, 8, 9], [7, 8, 9])] {
+        let dir = initialised(|args| {
+            args.host = "192.0.2.7".to_owned();
+            args.operations_ports = given;
+        });
+        let dir = dir.unwrap();
+        for (role, port) in ROLES.into_iter().zip(expected) {
+            let config = Config::load(&file(&dir, role)).unwrap();
+            assert_eq!(config.operations.unwrap().listen, ([127, 0, 0, 1], port).into());
+        }
     }
 }
 

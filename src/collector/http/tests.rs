@@ -169,7 +169,7 @@ async fn a_leader_out_of_reach_is_told_to_whoever_asks_again() {
                 troubles += usize::from(trouble.is_some_and(|cause| cause.contains("503")));
             }
             Heard::Ended(outcome) => break outcome.as_ref().as_ref().unwrap_err().to_string(),
-            Heard::Broke => panic!("it broke off"),
+            Heard::Broke | Heard::Busy => panic!("it broke off"),
         }
         assert_eq!(collector.attempts().len(), 1, "each joins the one that runs");
         assert!(asked < 10_000, "it never ends");

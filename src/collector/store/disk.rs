@@ -25,8 +25,9 @@ use super::{
     BeginError, Begun, Collection, CollectorStore, LOCATION_BYTES_MAX, REASON_CHARACTERS_MAX, Stage,
 };
 use crate::collector::release::{Draft, Release};
+use crate::metrics::StoreTimes;
 use crate::store::{
-    Damage, Disk, Entry, MAX_VALUE_BYTES, Position, Spool, SpoolOptions, State, StateBatch, StoreError,
+    Damage, Disk, Entry, MAX_VALUE_BYTES, Position, Spool, SpoolOptions, State, StateBatch, StoreError, Usage,
 };
 
 /// What the role is called in its store.
@@ -120,6 +121,26 @@ impl CollectorDisk {
     /// Opens the store in `dir`, or makes it; see [`State::open`] for what is refused.
     pub fn open(dir: &Path, watermark: &Path) -> Result<Self, StoreError> {
         Self::open_on(dir, watermark, Disk::default())
+    }
+
+    /// As [`CollectorDisk::open`], timing what is written.
+    pub fn open_timed(dir: &Path, watermark: &Path, times: &StoreTimes) -> Result<Self, StoreError> {
+        Self::open_on(dir, watermark, Disk::default().timed(times.clone()))
+    }
+
+    /// Why a window cannot be collected now, whichever it is.
+    ///
+    /// # Errors
+    /// `InDoubt` if memory and disk may disagree, `Full` if there is no room.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.state.check()?;
+        self.spool.check()
+    }
+
+    /// What the releases occupy that are too large for the state.
+    pub fn usage(&self) -> Result<Usage, StoreError> {
+        let (bytes, max_bytes) = (self.spool.bytes(), self.spool.max_bytes());
+        Ok(Usage { bytes, max_bytes, free_bytes: self.spool.free_bytes()? })
     }
 
     /// As [`CollectorDisk::open`], with file operations that a test makes fail.

@@ -7,7 +7,7 @@ mod role;
 use std::fmt;
 use std::time::SystemTime;
 
-use super::Config;
+use super::{Config, Operations};
 use crate::net::descriptors;
 use crate::net::server::CONNECTIONS_MAX;
 
@@ -88,6 +88,9 @@ pub(super) fn find(config: &Config, now: SystemTime) -> Vec<Problem> {
         let key = format!("collector.budget_source ({:?})", source.name);
         collectors::check_name(&key, &source.name, &mut findings);
     }
+    if let Some(operations) = &config.operations {
+        check_operations(operations, &views, &mut findings);
+    }
     across::check(config, &views, &mut findings);
     open_files(descriptors::attainable(), config.servers(), &mut findings);
     findings.0
@@ -105,6 +108,21 @@ fn open_files(limit: Option<u64>, servers: usize, findings: &mut Findings) {
              each role takes only {connections} connections at once instead of {CONNECTIONS_MAX}; raise the hard limit"
         ),
     );
+}
+
+fn check_operations(operations: &Operations, views: &[role::View<'_>], findings: &mut Findings) {
+    let listen = operations.listen;
+    if !listen.ip().is_loopback() {
+        findings.error(
+            "operations.listen",
+            "other machines can reach this address, and it asks for no token; listen on 127.0.0.1, and let what \
+             collects metrics elsewhere ask a proxy or an agent on this machine",
+        );
+    }
+    for view in views.iter().filter(|view| view.listen == listen && listen.port() != 0) {
+        let role = view.role;
+        findings.error("operations.listen", format_args!("is the {role}'s; choose another port"));
+    }
 }
 
 impl fmt::Display for Severity {

@@ -7,7 +7,7 @@ use super::leader::{LeaderDisk, LeaderMemory, LeaderTask};
 use super::seen::Collected;
 use crate::store::{
     BatchSummary, CollectionCreated, CollectionDeleted, CollectionJob, CollectionState, MAX_VALUE_BYTES,
-    Position, StateBatch, StoreError,
+    OPEN_COLLECTIONS_MAX, Position, StateBatch, StoreError,
 };
 
 /// A window that is closed by an open collection job.
@@ -61,6 +61,11 @@ impl Row {
     /// Whether it closes its window.
     pub(super) fn is_open(&self) -> bool {
         self.tag == DRAINING || self.tag == ASKING_HELPER
+    }
+
+    /// Whether reports of its window are still waited for.
+    pub(super) fn is_draining(&self) -> bool {
+        self.tag == DRAINING
     }
 
     fn job(self, id: CollectionJobId, detail: Vec<u8>) -> Option<CollectionJob> {
@@ -183,6 +188,9 @@ impl LeaderDisk {
         }
         if entry.memory().overlaps(id, interval) {
             return Ok(CollectionCreated::Overlap);
+        }
+        if entry.memory().windows.len() >= OPEN_COLLECTIONS_MAX {
+            return Ok(CollectionCreated::TooMany);
         }
         let fence = entry.close(id, interval);
         let row = Row { tag: DRAINING, interval, fence, readable_from: 0, request: request.to_vec() };

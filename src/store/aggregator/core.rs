@@ -177,7 +177,7 @@ impl<M: Memory, P> Core<M, P> {
         self.find(id).ok_or(StoreError::Invalid("anything of a task that was not opted in"))
     }
 
-    /// All tasks.
+    /// All tasks that were opted in.
     pub(super) fn entries(&self) -> Vec<Arc<Entry<M, P>>> {
         self.tasks.read().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect()
     }

@@ -12,13 +12,13 @@ use super::records::Records;
 use super::responses::Responses;
 use super::seen::{Seen, Stage};
 use super::{JOBS, Setup, StoreOptions};
+use crate::metrics::StoreTimes;
 use crate::privacy::gate::Terms;
 use crate::privacy::ledger::{BudgetSource, Epoch};
-#[cfg(any(test, feature = "test-noise"))]
 use crate::store::disk::Disk;
 use crate::store::{
-    AggregatorStore, BatchSummary, CollectRefusal, CollectedBatch, HelperStore, Position, PrepareJob,
-    PreparedJob, ReportKey, RequestKey, Spool, StateBatch, StoreError, TaskRecord,
+    AggregatorStore, BatchSummary, CollectRefusal, CollectedBatch, HelperStore, JobAnswer, Position,
+    PrepareJob, PreparedJob, ReportKey, RequestKey, Spool, StateBatch, StoreError, TaskRecord,
 };
 
 /// The helper's store on disk.
@@ -37,6 +37,11 @@ impl HelperDisk {
     /// Opens the store, or makes one; see [`crate::store::State::open`] for what is refused.
     pub fn open(options: &StoreOptions) -> Result<Self, StoreError> {
         Self::open_on(&Setup::new(options))
+    }
+
+    /// As [`Self::open`], timing what is written.
+    pub fn open_timed(options: &StoreOptions, times: &StoreTimes) -> Result<Self, StoreError> {
+        Self::open_on(&Setup { disk: Disk::default().timed(times.clone()), ..Setup::new(options) })
     }
 
     /// As [`Self::open`], with file operations that a test makes fail.
@@ -154,18 +159,18 @@ impl HelperStore for HelperDisk {
         self.leader_is_done(task, &key)
     }
 
-    fn commit_job(
+    fn commit_once(
         &self,
         task: &Task,
         key: RequestKey,
         verified: &[ReportKey],
         prepare: PrepareJob<'_>,
-    ) -> Result<Vec<u8>, StoreError> {
+    ) -> Result<JobAnswer, StoreError> {
         let entry = self.core.entry(task.id())?;
         let mut job = Job { key, verified, claimed: Vec::new() };
         loop {
             if let Some(response) = self.stored_response(task.id(), &key)? {
-                return Ok(response);
+                return Ok(JobAnswer { response, claimed: None });
             }
             let claimed = job.claims(&entry.memory());
             job.claimed = claimed;
@@ -181,9 +186,9 @@ impl HelperStore for HelperDisk {
             match outcome? {
                 Outcome::Committed => {
                     self.empty_old_segment();
-                    return Ok(prepared.response);
+                    return Ok(JobAnswer { response: prepared.response, claimed: Some(job.claimed) });
                 }
-                Outcome::Known(response) => return Ok(response),
+                Outcome::Known(response) => return Ok(JobAnswer { response, claimed: None }),
                 // Another job claimed some of them, or the window was collected.
                 Outcome::Outdated => {}
             }

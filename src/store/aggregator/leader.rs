@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arras_protocol::messages::{CollectionJobId, Interval, ReportError, TaskId, Time};
 use arras_protocol::task::Task;
@@ -15,9 +16,9 @@ use super::records::Records;
 use super::seen::{Seen, Stage};
 use super::uploads::{Intake, LeaderPart, Quota, key_of};
 use super::{JOBS, Setup, StoreOptions};
+use crate::metrics::StoreTimes;
 use crate::privacy::gate::Terms;
 use crate::privacy::ledger::{BudgetSource, Epoch};
-#[cfg(any(test, feature = "test-noise"))]
 use crate::store::disk::Disk;
 use crate::store::{
     AggregatorStore, BatchSummary, CollectRefusal, CollectedBatch, CollectionCreated, CollectionDeleted,
@@ -51,15 +52,15 @@ pub(super) type LeaderTask = Entry<LeaderMemory, LeaderPart>;
 pub struct LeaderDisk {
     pub(super) core: Core<LeaderMemory, LeaderPart>,
     pub(super) jobs: Records,
-    reports: Reports,
+    pub(super) reports: Reports,
 }
 
 /// Where the report spools are.
-struct Reports {
+pub(super) struct Reports {
     store: StoreId,
     dir: PathBuf,
     options: SpoolOptions,
-    quota: Arc<Quota>,
+    pub(super) quota: Arc<Quota>,
 }
 
 impl Reports {
@@ -83,6 +84,11 @@ impl LeaderDisk {
     /// Opens the store, or makes one; see [`crate::store::State::open`] for what is refused.
     pub fn open(options: &StoreOptions) -> Result<Self, StoreError> {
         Self::open_on(&Setup::new(options))
+    }
+
+    /// As [`Self::open`], timing what is written.
+    pub fn open_timed(options: &StoreOptions, times: &StoreTimes) -> Result<Self, StoreError> {
+        Self::open_on(&Setup { disk: Disk::default().timed(times.clone()), ..Setup::new(options) })
     }
 
     /// As [`Self::open`], with file operations that a test makes fail.
@@ -231,7 +237,8 @@ impl LeaderStore for LeaderDisk {
         task: TaskId,
         reports: &[NewReport<'_>],
     ) -> Result<Vec<Result<(), ReportError>>, StoreError> {
-        self.core.entry(task)?.append(reports)
+        let started = Instant::now();
+        self.core.entry(task)?.append(reports).inspect(|_| self.core.state.times().append_took(started))
     }
 
     fn next_reports(&self, task: TaskId, max: usize, now: Time) -> Result<Option<JobDraft>, StoreError> {

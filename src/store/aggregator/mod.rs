@@ -21,6 +21,7 @@
 mod buckets;
 mod collect;
 mod collections;
+mod condition;
 mod core;
 mod helper;
 mod keys;

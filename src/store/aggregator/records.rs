@@ -64,6 +64,21 @@ impl Records {
         self.spool.read(position)
     }
 
+    /// As [`Spool::check`].
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        self.spool.check()
+    }
+
+    /// Bytes on disk, and how many there may be.
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        (self.spool.bytes(), self.spool.max_bytes())
+    }
+
+    /// How many records are kept.
+    pub(super) fn len(&self) -> usize {
+        self.live().records.len()
+    }
+
     /// Where the next record goes.
     pub(super) fn end(&self) -> Position {
         self.spool.end()

@@ -63,19 +63,43 @@ struct Group {
 pub(super) struct Quota {
     used: AtomicU64,
     max: u64,
+    /// What was refused last for want of room, until something fits again; 0 if nothing was.
+    refused: AtomicU64,
 }
 
 impl Quota {
     pub(super) fn new(max: u64) -> Self {
-        Self { used: AtomicU64::new(0), max }
+        Self { used: AtomicU64::new(0), max, refused: AtomicU64::new(0) }
     }
 
     /// Makes room, until the spool has been accounted for.
     fn reserve(&self, bytes: u64) -> Result<(), StoreError> {
         let fits = |used: u64| used.checked_add(bytes).filter(|total| *total <= self.max);
-        self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).map(|_| ()).map_err(|_| {
-            StoreError::Full { what: format!("the reports are at their limit of {} bytes", self.max) }
-        })
+        let reserved = self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
+        self.refused.store(if reserved.is_ok() { 0 } else { bytes }, Ordering::Release);
+        reserved.map(|_| ()).map_err(|_| self.full())
+    }
+
+    fn full(&self) -> StoreError {
+        StoreError::Full { what: format!("the reports are at their limit of {} bytes", self.max) }
+    }
+
+    /// Refuses if what was refused last would be refused again.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        let refused = self.refused.load(Ordering::Acquire);
+        if refused == 0 || self.used().saturating_add(refused) <= self.max {
+            Ok(())
+        } else {
+            Err(self.full())
+        }
+    }
+
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Acquire)
+    }
+
+    pub(super) fn max(&self) -> u64 {
+        self.max
     }
 
     fn give_back(&self, bytes: u64) {

@@ -164,9 +164,31 @@ impl Spool {
         Err(StoreError::damaged(file, position.offset.into(), damage))
     }
 
+    /// Bytes that all segments together may have.
+    pub fn max_bytes(&self) -> u64 {
+        self.options.max_bytes
+    }
+
+    /// Bytes that the file system has left.
+    pub fn free_bytes(&self) -> Result<u64, StoreError> {
+        self.options.disk.free_bytes(&self.dir).map_err(|e| StoreError::io("free space of", &self.dir, e))
+    }
+
     /// Bytes of all segments.
     pub fn bytes(&self) -> u64 {
         self.index().bytes()
+    }
+
+    /// Why an append would be refused now whatever it brings; waits for nobody.
+    ///
+    /// # Errors
+    /// `Full` if the file system has less left than is kept in reserve, `InDoubt` after a failed sync.
+    pub fn check(&self) -> Result<(), StoreError> {
+        // Whoever appends right now is not in doubt, or will say so at the next look.
+        if self.writer.try_lock().is_ok_and(|writer| writer.in_doubt) {
+            return Err(StoreError::InDoubt { what: "append to the spool" });
+        }
+        self.options.disk.require_free(&self.dir, self.options.reserve_bytes)
     }
 
     /// Appends records, each given as the slices that make it up, and returns their

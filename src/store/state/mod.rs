@@ -34,6 +34,7 @@ use std::{
     ops::Bound,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+    time::Instant,
 };
 
 #[cfg(any(test, feature = "test-noise"))]
@@ -51,6 +52,7 @@ use super::{
     Damage, StoreError, StoreId, Watermark,
     disk::{Disk, DiskFile},
 };
+use crate::metrics::StoreTimes;
 
 /// The layout of keys and values that this version reads and writes.
 pub const SCHEMA_VERSION: u32 = 2;
@@ -282,6 +284,25 @@ impl State {
         self.lock().writer.commit
     }
 
+    /// Why a commit would be refused now whatever it brings.
+    ///
+    /// # Errors
+    /// `InDoubt` after a commit that failed, `Full` if the file system has less left than is kept in reserve.
+    pub fn check(&self) -> Result<(), StoreError> {
+        drop(self.durable()?);
+        self.disk.require_free(&self.dir, FREE_BYTES_MIN)
+    }
+
+    /// Bytes that the file system has left.
+    pub fn free_bytes(&self) -> Result<u64, StoreError> {
+        self.disk.free_bytes(&self.dir).map_err(|e| StoreError::io("free space of", &self.dir, e))
+    }
+
+    /// Where the times of this store's writes go.
+    pub(super) fn times(&self) -> &StoreTimes {
+        self.disk.times()
+    }
+
     fn durable(&self) -> Result<RwLockReadGuard<'_, Shown>, StoreError> {
         let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
         if shown.in_doubt { Err(IN_DOUBT) } else { Ok(shown) }
@@ -359,6 +380,7 @@ impl StateGuard<'_> {
         let state = self.state;
         drop(state.durable()?);
         state.disk.require_free(&state.dir, FREE_BYTES_MIN)?;
+        let started = Instant::now();
         let commit = self.writer.commit + 1;
         let (writes, digest) = self.prepare(batch, commit)?;
         let mut shown = state.shown.write().unwrap_or_else(PoisonError::into_inner);
@@ -372,6 +394,7 @@ impl StateGuard<'_> {
         self.writer.commit = commit;
         self.writer.digest = digest;
         shown.in_doubt = false;
+        state.disk.times().commit_took(started);
         Ok(Committed { commit })
     }
 

@@ -6,6 +6,7 @@ use crate::privacy::gate::Refusal;
 use crate::privacy::ledger::{Epoch, LedgerError};
 use crate::store::{
     AggregatorStore, CollectRefusal, CollectedBatch, CollectionCreated, CollectionDeleted, CollectionState,
+    OPEN_COLLECTIONS_MAX,
 };
 
 /// Twelve reports in the hours 0 and 1, six each.
@@ -33,6 +34,27 @@ fn spent(store: &impl AggregatorStore) -> u64 {
 }
 
 const COST: u64 = EPSILON as u64;
+
+/// A collector could have asked for every window that there ever was while the helper was away, and none would have
+/// ended: each took memory, and a task of the driver's.
+#[test]
+fn open_collections_are_limited() {
+    let (place, task) = (Place::new(), histogram());
+    let leader = leader_with(&place, &task, &all());
+    let id = |number: usize| CollectionJobId::new((number as u128).to_be_bytes());
+    let create = |number: usize| {
+        let window = hours(number as u64, number as u64 + 1);
+        leader.create_collection(task.id(), id(number), b"query", window).unwrap()
+    };
+    for number in 0..OPEN_COLLECTIONS_MAX {
+        assert!(matches!(create(number), CollectionCreated::New(_)), "{number}");
+    }
+    assert!(matches!(create(OPEN_COLLECTIONS_MAX), CollectionCreated::TooMany));
+    assert!(matches!(create(0), CollectionCreated::Existing(_)), "one that is open is not new");
+    let failed = CollectionState::Failed { problem: b"no".to_vec() };
+    leader.set_collection_state(task.id(), id(7), &failed).unwrap();
+    assert!(matches!(create(OPEN_COLLECTIONS_MAX), CollectionCreated::New(_)));
+}
 
 #[test]
 fn a_batch_is_charged_once_and_given_again_until_it_is_finished() {

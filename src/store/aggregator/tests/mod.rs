@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
 
 mod collect;
+mod condition;
 mod damage;
 mod decoders;
 mod faults;

@@ -1,0 +1,116 @@
+//! The operator's interface: `/metrics`, `/healthz` and `/readyz`, on a loopback address of its own.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /metrics` | every series, in OpenMetrics |
+//! | `GET /healthz` | 200: the process answers |
+//! | `GET /readyz` | 200 if every role can do its work; else 503, and a line for each role that says why not |
+//!
+//! It needs no token, as it is for this machine alone, and what it says holds nothing of anybody's. Another address
+//! than a loopback one is refused.
+
+mod watch;
+
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+
+use crate::aggregator::work::blocking;
+use crate::metrics::{self, Metrics};
+use crate::net::server::{ServeError, ServerLimits, serve_with};
+
+pub(crate) use self::watch::{watch_collector, watch_helper, watch_leader};
+
+/// Connections at once: a scraper, a supervisor, somebody with curl. Each may have the stores asked.
+const CONNECTIONS_MAX: usize = 16;
+
+/// What `/readyz` says until the roles are there.
+const STARTING: &str = "the stores are being opened";
+
+/// Why a role cannot do its work, in words for its operator.
+type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// What the interface tells. Cheap to clone; all clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Operations(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    metrics: Metrics,
+    started: AtomicBool,
+    /// Of each role that was started, its name and its check.
+    checks: Mutex<Vec<(&'static str, Check)>>,
+}
+
+impl Operations {
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Adds what decides whether a role is ready; it may block on the disk.
+    fn add_check(&self, role: &'static str, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
+        self.checks().push((role, Box::new(check)));
+    }
+
+    /// Says that all roles are there.
+    pub(crate) fn started(&self) {
+        self.0.started.store(true, Ordering::Release);
+    }
+
+    /// What keeps roles from their work, each with its name. Blocks.
+    pub(crate) fn troubles(&self) -> Vec<String> {
+        if !self.0.started.load(Ordering::Acquire) {
+            return vec![STARTING.to_owned()];
+        }
+        let checks = self.checks();
+        let failed = checks.iter().filter_map(|(role, check)| Some((role, check().err()?)));
+        failed.map(|(role, reason)| format!("{role}: {reason}")).collect()
+    }
+
+    // A panic in a check leaves the list as it was.
+    fn checks(&self) -> MutexGuard<'_, Vec<(&'static str, Check)>> {
+        self.0.checks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn router(&self) -> Router {
+        Router::new()
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(async || "ok\n"))
+            .route("/readyz", get(ready))
+            .with_state(self.clone())
+    }
+
+    /// Serves until `shutdown` completes.
+    pub(crate) async fn serve(
+        &self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), ServeError> {
+        let limits = ServerLimits { connections_max: CONNECTIONS_MAX, ..ServerLimits::default() };
+        serve_with(self.router(), listener, None, shutdown, limits).await
+    }
+}
+
+async fn metrics(State(operations): State<Operations>) -> Response {
+    match blocking(move || operations.metrics().encode()).await {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the metrics cannot be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+async fn ready(State(operations): State<Operations>) -> Response {
+    let troubles = blocking(move || operations.troubles()).await;
+    if troubles.is_empty() {
+        return "ready\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, troubles.join("\n") + "\n").into_response()
+}
