@@ -114,3 +114,36 @@ async fn ready(State(operations): State<Operations>) -> Response {
     }
     (StatusCode::SERVICE_UNAVAILABLE, troubles.join("\n") + "\n").into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    async fn answer(operations: &Operations) -> (StatusCode, String) {
+        let response = ready(State(operations.clone())).await;
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), 4_096).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_process_is_ready_when_all_its_roles_are() {
+        let operations = Operations::default();
+        assert_eq!(answer(&operations).await, (StatusCode::SERVICE_UNAVAILABLE, format!("{STARTING}\n")));
+        let works = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&works);
+        operations.add_check("helper", || Ok(()));
+        operations.add_check("leader", move || {
+            if asked.load(Ordering::Relaxed) { Ok(()) } else { Err("nothing drives its jobs".to_owned()) }
+        });
+        operations.started();
+        let (status, reason) = answer(&operations).await;
+        assert_eq!((status.as_u16(), reason.as_str()), (503, "leader: nothing drives its jobs\n"));
+        works.store(true, Ordering::Relaxed);
+        assert_eq!(answer(&operations).await, (StatusCode::OK, "ready\n".to_owned()));
+    }
+}
