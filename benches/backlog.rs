@@ -24,7 +24,6 @@ use arras_protocol::task::Task;
 use arras_protocol::vdaf::AggregateShare;
 use arras_protocol::verification::BatchBucket;
 
-#[allow(dead_code, reason = "the other benches use the rest")]
 mod common;
 
 /// A report as it waits, and a response to one, as a histogram of 64 buckets has them.
@@ -60,7 +59,7 @@ fn main() {
 
 fn options() -> (Vec<usize>, PathBuf) {
     let mut counts = vec![10_000, 100_000, 1_000_000];
-    let mut dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target");
+    let mut dir = common::target_dir();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {

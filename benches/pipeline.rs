@@ -54,7 +54,7 @@ fn main() {
 
 fn options() -> (usize, PathBuf) {
     let mut reports = 20_000;
-    let mut dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target");
+    let mut dir = common::target_dir();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {

@@ -13,13 +13,13 @@
 )]
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use arras::cli::demo::cpu_time;
 use arras::tasks::author::VdafChoice;
 use serde_json::Value;
 
-#[allow(dead_code, reason = "the other benches use the rest")]
+use crate::common::number;
+
 mod common;
 
 /// Reports for the floor's own measurement.
@@ -79,8 +79,7 @@ fn measure(name: &str, vdaf: VdafChoice, options: &Options) {
 }
 
 fn options() -> Options {
-    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target");
-    let mut options = Options { reports: 100_000, runs: 1, only: None, dir };
+    let mut options = Options { reports: 100_000, runs: 1, only: None, dir: common::target_dir() };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -97,10 +96,6 @@ fn options() -> Options {
 
 fn count(text: Option<String>, option: &str) -> usize {
     text.and_then(|text| text.parse().ok()).expect(option)
-}
-
-fn number(value: &Value) -> f64 {
-    value.as_f64().expect("a number in what arras load prints")
 }
 
 /// CPU microseconds for each report, both roles, on the servers' CPU.
@@ -124,13 +119,12 @@ fn load(vdaf: VdafChoice, options: &Options) -> Value {
         VdafChoice::L1BoundSum { length, max_value } => format!("l1boundsum:{length}:{max_value}"),
     };
     let [reports, servers, generator] = [options.reports, SERVERS, GENERATOR].map(|n| n.to_string());
-    let output = Command::new(env!("CARGO_BIN_EXE_arras"))
-        .args(["load", "--json", "--collect", "--vdaf", &vdaf, "--reports", &reports])
-        .args(["--pin-leader", &servers, "--pin-helper", &servers, "--pin-generator", &generator])
-        .arg("--dir")
-        .arg(&options.dir)
-        .output()
-        .expect("arras");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("JSON")
+    let arguments = [
+        ["--vdaf", &vdaf],
+        ["--reports", &reports],
+        ["--pin-leader", &servers],
+        ["--pin-helper", &servers],
+        ["--pin-generator", &generator],
+    ];
+    common::arras_load(&[arguments.as_flattened(), &["--collect"]].concat(), &options.dir)
 }

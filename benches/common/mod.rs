@@ -1,7 +1,11 @@
-//! What the benches share: tasks, keys, reports made beforehand, and the floor.
+//! What the benches share: tasks, keys, reports made beforehand, the floor, and `arras load`.
+#![allow(dead_code, reason = "each bench uses a part")]
 
 use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use arras::cli::load::measurement;
 use arras::tasks::TaskFile;
 use arras::tasks::author::{ProfileChoice, VdafChoice};
 use arras_protocol::codec::Encode as _;
@@ -12,11 +16,11 @@ use arras_protocol::messages::{
 };
 use arras_protocol::report::ReportMaker;
 use arras_protocol::task::{Task, VerifySecret};
-use arras_protocol::vdaf::Measurement;
 use arras_protocol::verification::{
     BatchBucket, InputShareOpener, PendingReport, TimeWindow, helper_verify, leader_finish, leader_init,
 };
 use rayon::prelude::*;
+use serde_json::Value;
 
 /// The tasks that are measured: name, VDAF.
 pub const TASKS: [(&str, VdafChoice); 4] = [
@@ -48,17 +52,27 @@ pub fn task_file(name: &str, vdaf: VdafChoice, leader: &str, helper: &str) -> Ta
     }
 }
 
-/// The measurement of the n-th report: every cell in turn.
-pub fn measurement(vdaf: VdafChoice, n: usize) -> Measurement {
-    match vdaf {
-        VdafChoice::Count {} => Measurement::Count(true),
-        VdafChoice::Histogram { length } => Measurement::Bucket(u32::try_from(n).expect("small") % length),
-        VdafChoice::L1BoundSum { length, max_value } => {
-            let mut cells = vec![0; length as usize];
-            cells[n % length as usize] = n as u64 % (max_value + 1);
-            Measurement::Vector(cells)
-        }
-    }
+/// Runs `arras load` and reads what it measured.
+pub fn arras_load(arguments: &[&str], dir: &Path) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_arras"))
+        .args(["load", "--json"])
+        .args(arguments)
+        .arg("--dir")
+        .arg(dir)
+        .output()
+        .expect("arras");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// A number in what `arras load` measured.
+pub fn number(value: &Value) -> f64 {
+    value.as_f64().expect("a number in what arras load prints")
+}
+
+/// The folder on whose file system the stores lie, unless it is said otherwise.
+pub fn target_dir() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target")
 }
 
 /// Makes reports, on all cores.
