@@ -23,6 +23,9 @@ use super::{Fault, Faults, FileOp, StoreError};
 /// environment's `ARRAS_POWER_VARIANTS`.
 const VARIANTS: u64 = 2;
 
+/// After one loss in so many, the power goes again while the store is opened.
+const AGAIN_EVERY: u64 = 9;
+
 /// A step of a store's life.
 pub(crate) struct Step<S> {
     pub(crate) run: Box<dyn Fn(&S)>,
@@ -73,6 +76,28 @@ struct Inner {
 impl Recorder {
     fn new(root: &Path) -> Self {
         Self { root: root.to_owned(), inner: Mutex::default() }
+    }
+
+    /// For a store that has been found so after a loss of power: all of it is on the disk.
+    fn of(root: &Path) -> Self {
+        let recorder = Self::new(root);
+        let mut inner = recorder.inner.lock().unwrap();
+        for (file, bytes) in files(root) {
+            for path in file.ancestors().collect::<Vec<_>>().windows(2) {
+                let names = inner.picture.names.entry(path[1].to_owned()).or_default();
+                names.insert(path[0].file_name().unwrap().to_owned());
+            }
+            let content = Arc::new(bytes);
+            inner.picture.synced.insert(file.clone(), Arc::clone(&content));
+            inner.picture.latest.insert(file.clone(), content);
+            inner.picture.present.insert(file);
+        }
+        drop(inner);
+        recorder
+    }
+
+    fn take(&self) -> Vec<(usize, Picture)> {
+        std::mem::take(&mut self.inner.lock().unwrap().moments)
     }
 }
 
@@ -198,7 +223,8 @@ impl Picture {
     }
 }
 
-/// Lives a life, and cuts the power at each sync. `view` shows all that was acknowledged; it changes nothing.
+/// Lives a life, and cuts the power at each sync; of some of these losses, once more at each sync of the opening that
+/// follows. `view` shows all that was acknowledged; it changes nothing.
 pub(crate) fn cut_power_everywhere<S>(
     open: impl Fn(&Path, Option<Arc<dyn Faults>>) -> Result<S, StoreError>,
     steps: &[Step<S>],
@@ -214,27 +240,46 @@ pub(crate) fn cut_power_everywhere<S>(
         views.push(view(&store).unwrap());
     }
     drop(store);
-    let moments = std::mem::take(&mut recorder.inner.lock().unwrap().moments);
+    let moments = recorder.take();
     assert!(moments.len() > steps.len(), "syncs are not heard of");
+    let accept = |left: &Path, step: usize, context: &str| {
+        let store = open(left, None).unwrap_or_else(|error| panic!("{context}: {error}"));
+        let found = view(&store).unwrap_or_else(|error| panic!("{context}: {error}"));
+        // Step 0 is the opening: what a new store shows.
+        if found == views[step.saturating_sub(1)] || found == views[step] {
+            return;
+        }
+        let again = step.checked_sub(1).map(|step| &steps[step]).filter(|step| step.again);
+        let again = again.unwrap_or_else(|| panic!("{context}: neither before nor after: {found}"));
+        (again.run)(&store);
+        assert_eq!(view(&store).unwrap(), views[step], "{context}: made again");
+    };
     let variants = std::env::var("ARRAS_POWER_VARIANTS").ok().and_then(|text| text.parse().ok());
     for (number, (step, picture)) in moments.iter().enumerate() {
         for variant in 0..=variants.unwrap_or(VARIANTS) {
             let seed = (number as u64) << 32 | variant;
-            let mut choices = (variant > 0).then_some(Choices(seed));
-            let left = scratch();
-            picture.restore(left.path(), &mut choices);
+            let lose = || {
+                let left = scratch();
+                picture.restore(left.path(), &mut (variant > 0).then_some(Choices(seed)));
+                left
+            };
             let context = format!("power lost after sync {number}, in step {step}, variant {variant}");
-            let store = open(left.path(), None).unwrap_or_else(|error| panic!("{context}: {error}"));
-            let found = view(&store).unwrap_or_else(|error| panic!("{context}: {error}"));
-            // Step 0 is the opening: what a new store shows.
-            let before = &views[step.saturating_sub(1)];
-            if found == *before || found == views[*step] {
+            accept(lose().path(), *step, &context);
+            if variant == 0 || !(number as u64 + variant).is_multiple_of(AGAIN_EVERY) {
                 continue;
             }
-            let again = step.checked_sub(1).map(|step| &steps[step]).filter(|step| step.again);
-            let again = again.unwrap_or_else(|| panic!("{context}: neither before nor after: {found}"));
-            (again.run)(&store);
-            assert_eq!(view(&store).unwrap(), views[*step], "{context}: made again");
+            let left = lose();
+            let recorder = Arc::new(Recorder::of(left.path()));
+            drop(open(left.path(), Some(Arc::<Recorder>::clone(&recorder))).unwrap());
+            for (second, (_, picture)) in recorder.take().iter().enumerate() {
+                let left = scratch();
+                picture.restore(left.path(), &mut (second % 3 > 0).then_some(Choices(seed)));
+                accept(
+                    left.path(),
+                    *step,
+                    &format!("{context}, and again after sync {second} of the opening"),
+                );
+            }
         }
     }
 }

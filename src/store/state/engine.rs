@@ -166,7 +166,7 @@ impl Engine {
 
 /// A call of sled's. At damage that shows only when a page is read it may panic: that is an error here, and nothing more
 /// is asked of it, since what the call left in its memory is unknown.
-fn guarded<T>(
+pub(super) fn guarded<T>(
     dir: &Path,
     broken: &AtomicBool,
     call: impl FnOnce() -> Result<T, sled::Error>,

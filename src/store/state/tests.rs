@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod damage;
+
 use std::{
     fs::{self, File},
     os::unix::fs::FileExt,
@@ -356,79 +358,4 @@ fn check_and_commit_are_one_transaction() {
     });
     assert_eq!(state.get(b"count").unwrap(), Some((THREADS * ROUNDS).to_be_bytes().to_vec()));
     assert_eq!(state.last_commit(), before + THREADS * ROUNDS);
-}
-
-/// Sixty-four damaged bytes anywhere: the store is refused, or nothing is lost.
-#[test]
-fn damage_in_the_log_is_not_passed_over() {
-    let place = Place::new();
-    let state = place.open();
-    let value = |commit: u8| vec![commit; 4000];
-    for commit in 0..40_u8 {
-        let mut changes = StateBatch::default();
-        (0..20_u8).for_each(|key| changes.insert(&[1, commit, key], &value(commit)).unwrap());
-        let _ = state.lock().commit(changes).unwrap();
-    }
-    drop(state);
-    let len = fs::metadata(place.store().join("db")).unwrap().len();
-    let mut refused = 0;
-    for at in (0..len).step_by(100_003) {
-        let damaged = place.copy();
-        let log = File::options().write(true).open(damaged.store().join("db")).unwrap();
-        log.write_all_at(&[0xff; 64], at).unwrap();
-        match damaged.try_open() {
-            Ok(state) => {
-                let found = state.scan_prefix(&[1], None, 1000).unwrap();
-                assert!(found.len() == 800 && found.iter().all(|(key, found)| *found == value(key[1])));
-            }
-            Err(e) => {
-                assert!(matches!(e, StoreError::BehindWatermark { .. } | StoreError::Corrupt { .. }), "{e}");
-                refused += 1;
-            }
-        }
-    }
-    assert!(refused > 10, "most places hold something that matters");
-}
-
-#[test]
-fn a_lost_or_stale_entry_is_noticed() {
-    let changes: [fn(&State); 3] = [
-        |state| drop(sled_of(state).remove(b"b").unwrap()),
-        |state| drop(sled_of(state).insert(b"b", b"1").unwrap()),
-        |state| drop(sled_of(state).insert(b"d", b"1").unwrap()),
-    ];
-    for change in changes {
-        let place = Place::new();
-        let state = place.open();
-        let _ = state.lock().commit(batch(&[(b"a", b"1"), (b"b", b"1")])).unwrap();
-        let _ = state.lock().commit(batch(&[(b"b", b"2"), (b"c", b"1")])).unwrap();
-        drop(state);
-        drop(place.open());
-        let state = place.open();
-        change(&state);
-        drop(state);
-        assert!(matches!(place.try_open(), Err(StoreError::Corrupt { .. })));
-    }
-}
-
-/// Found by cutting the power at each sync: sled makes `conf` with the store and never syncs it, and does not open with an
-/// empty one. A power loss soon after the first start left a store that could not be opened.
-#[test]
-fn sleds_own_configuration_is_durable_before_the_first_commit() {
-    let place = Place::new();
-    let synced = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let heard = Arc::clone(&synced);
-    let faults = move |op: FileOp<'_>| {
-        if let FileOp::Sync(path) = op {
-            heard.lock().unwrap().push(path.to_owned());
-        }
-        None
-    };
-    drop(
-        State::open_with_faults(&place.store(), &place.watermark(), "leader", CACHE, Arc::new(faults))
-            .unwrap(),
-    );
-    let synced = synced.lock().unwrap();
-    let first = |path: PathBuf| synced.iter().position(|synced| *synced == path).unwrap();
-    assert!(first(place.store().join("conf")) < first(place.store().join("db")));
 }
