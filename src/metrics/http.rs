@@ -1,5 +1,6 @@
 //! Requests and connections of one role's HTTP interface.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -8,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use tracing::Instrument as _;
 
 use super::{Counters, Families, Timings, gauge};
@@ -28,17 +30,28 @@ pub(super) const ROUTES: [&str; 12] = [
     "/healthz",
 ];
 
+/// What requests elsewhere count as; the last of the indices of routes.
 const NO_ROUTE: &str = "none";
 
-/// What a client that went away before it was answered counts as, in place of a status.
-const GIVEN_UP: &str = "given_up";
+/// Every method that has a label of its own, and the others.
+const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "DELETE", "OPTIONS", "other"];
+
+/// The classes of a status, and what a client that went away before it was answered counts as in their place.
+const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "given_up"];
 
 /// What one role counts of its requests. Cheap to clone; all clones are the same.
 #[derive(Clone, Debug)]
-pub(crate) struct HttpMetrics {
+pub(crate) struct HttpMetrics(Arc<Requests>);
+
+/// Series are found by their labels once; from then on a request costs an addition and an observation.
+#[derive(Debug)]
+struct Requests {
     role: &'static str,
-    requests: Counters<4>,
-    seconds: Timings<2>,
+    families: (Counters<4>, Timings<2>),
+    /// One for each route, method and class, in this order.
+    counted: Vec<OnceLock<Counter>>,
+    /// One for each route.
+    timed: Vec<OnceLock<Histogram>>,
     connections: Connections,
 }
 
@@ -58,41 +71,56 @@ impl Connections {
 
 impl HttpMetrics {
     pub(super) fn new(families: &Families, role: &'static str) -> Self {
+        let server = &families.server;
         let connections = Connections {
-            open: families.server.http_connections.get_or_create_owned(&[("role", role)]),
-            max: families.server.http_connections_max.get_or_create_owned(&[("role", role)]),
-            refused: families.server.http_connections_refused.get_or_create_owned(&[("role", role)]),
+            open: server.http_connections.get_or_create_owned(&[("role", role)]),
+            max: server.http_connections_max.get_or_create_owned(&[("role", role)]),
+            refused: server.http_connections_refused.get_or_create_owned(&[("role", role)]),
         };
-        Self {
+        let routes = ROUTES.len() + 1;
+        Self(Arc::new(Requests {
             role,
-            requests: families.server.http_requests.clone(),
-            seconds: families.server.http_request_seconds.clone(),
+            families: (server.http_requests.clone(), server.http_request_seconds.clone()),
+            counted: vec![OnceLock::new(); routes * METHODS.len() * CLASSES.len()],
+            timed: vec![OnceLock::new(); routes],
             connections,
-        }
+        }))
     }
 
     pub(crate) fn connections(&self) -> Connections {
-        self.connections.clone()
+        self.0.connections.clone()
+    }
+}
+
+impl Requests {
+    /// Counts a request; the three are indices.
+    fn count(&self, route: usize, method: usize, class: usize, since: Instant) {
+        let text = route_text(route);
+        let counter =
+            self.counted[(route * METHODS.len() + method) * CLASSES.len() + class].get_or_init(|| {
+                let (method, status) = (METHODS[method], CLASSES[class]);
+                let labels = [("role", self.role), ("route", text), ("method", method), ("status", status)];
+                self.families.0.get_or_create_owned(&labels)
+            });
+        counter.inc();
+        let labels = || [("role", self.role), ("route", text)];
+        let timed = self.timed[route].get_or_init(|| self.families.1.get_or_create_owned(&labels()));
+        timed.observe(since.elapsed().as_secs_f64());
     }
 }
 
 /// A request that is being answered. Counted when it is dropped, so that one whose client goes away counts, too.
 struct Exchange<'a> {
-    http: &'a HttpMetrics,
+    requests: &'a Requests,
     started: Instant,
-    method: &'static str,
-    route: &'static str,
-    status: Option<StatusCode>,
+    method: usize,
+    route: usize,
+    class: usize,
 }
 
 impl Drop for Exchange<'_> {
     fn drop(&mut self) {
-        let role = self.http.role;
-        let status = self.status.map_or(GIVEN_UP, class_of);
-        let labels = [("role", role), ("route", self.route), ("method", self.method), ("status", status)];
-        self.http.requests.get_or_create(&labels).inc();
-        let seconds = self.http.seconds.get_or_create(&[("role", role), ("route", self.route)]);
-        seconds.observe(self.started.elapsed().as_secs_f64());
+        self.requests.count(self.route, self.method, self.class, self.started);
     }
 }
 
@@ -100,11 +128,17 @@ impl Drop for Exchange<'_> {
 /// holds ids that are capabilities.
 pub(crate) async fn observe(State(http): State<HttpMetrics>, request: Request, next: Next) -> Response {
     let (method, route) = (method_of(request.method()), route_of(request.extensions().get::<MatchedPath>()));
-    let span = tracing::debug_span!("request", role = http.role, method, route);
-    let mut exchange = Exchange { http: &http, started: Instant::now(), method, route, status: None };
+    let span = tracing::debug_span!(
+        "request",
+        role = http.0.role,
+        method = METHODS[method],
+        route = route_text(route)
+    );
+    let class = CLASSES.len() - 1;
+    let mut exchange = Exchange { requests: &http.0, started: Instant::now(), method, route, class };
     let response = next.run(request).instrument(span.clone()).await;
     let status = response.status();
-    exchange.status = Some(status);
+    exchange.class = class_of(status);
     span.in_scope(|| {
         let microseconds = u64::try_from(exchange.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         tracing::debug!(status = status.as_u16(), microseconds, "answered");
@@ -112,30 +146,22 @@ pub(crate) async fn observe(State(http): State<HttpMetrics>, request: Request, n
     response
 }
 
-fn route_of(matched: Option<&MatchedPath>) -> &'static str {
+fn route_text(route: usize) -> &'static str {
+    ROUTES.get(route).copied().unwrap_or(NO_ROUTE)
+}
+
+fn route_of(matched: Option<&MatchedPath>) -> usize {
     let matched = matched.map_or("", MatchedPath::as_str);
     // The longest, as one could end in another; before it stands the endpoint's own path.
-    let routes = ROUTES.iter().filter(|route| matched.ends_with(**route));
-    routes.max_by_key(|route| route.len()).copied().unwrap_or(NO_ROUTE)
+    let routes = ROUTES.iter().enumerate().filter(|(_, route)| matched.ends_with(**route));
+    routes.max_by_key(|(_, route)| route.len()).map_or(ROUTES.len(), |(index, _)| index)
 }
 
-fn method_of(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
-    }
+fn method_of(method: &Method) -> usize {
+    let known = METHODS.iter().position(|known| *known == method.as_str());
+    known.unwrap_or(METHODS.len() - 1)
 }
 
-fn class_of(status: StatusCode) -> &'static str {
-    match status.as_u16() / 100 {
-        1 => "1xx",
-        2 => "2xx",
-        3 => "3xx",
-        4 => "4xx",
-        _ => "5xx",
-    }
+fn class_of(status: StatusCode) -> usize {
+    (usize::from(status.as_u16()) / 100).clamp(1, 5) - 1
 }
