@@ -179,6 +179,8 @@ impl Service {
             service.start_collector(collector, environment, listeners.collector)?;
         }
         service.operations.started();
+        let operations = service.operations.clone();
+        service.drivers.spawn(async move { operations.tell_troubles().await });
         Ok(service)
     }
 

@@ -11,6 +11,7 @@ mod ids;
 pub mod leader;
 mod queries;
 mod registry;
+mod rejections;
 pub(crate) mod work;
 
 pub use api::hpke_config_response;

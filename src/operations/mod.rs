@@ -11,9 +11,11 @@
 
 mod watch;
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -29,6 +31,9 @@ pub(crate) use self::watch::{watch_collector, watch_helper, watch_leader};
 
 /// Connections at once: a scraper, a supervisor, somebody with curl. Each may have the stores asked.
 const CONNECTIONS_MAX: usize = 16;
+
+/// How often it is looked whether a role can do its work.
+const TROUBLES_PAUSE: Duration = Duration::from_secs(10);
 
 /// What `/readyz` says until the roles are there.
 const STARTING: &str = "the stores are being opened";
@@ -76,6 +81,27 @@ impl Operations {
     // A panic in a check leaves the list as it was.
     fn checks(&self) -> MutexGuard<'_, Vec<(&'static str, Check)>> {
         self.0.checks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes to the log when something begins to keep a role from its work (a full disk, say) and when it is over, for
+    /// operators who do not ask `/readyz`.
+    pub(crate) async fn tell_troubles(self) {
+        let mut told = BTreeSet::new();
+        loop {
+            let operations = self.clone();
+            let troubles = blocking(move || operations.troubles()).await;
+            // By role: what is said of one may hold numbers that change all the time.
+            let role_of = |trouble: &String| trouble.split(':').next().unwrap_or_default().to_owned();
+            for trouble in troubles.iter().filter(|trouble| !told.contains(&role_of(trouble))) {
+                tracing::warn!(trouble, "a role cannot do its work");
+            }
+            let now: BTreeSet<String> = troubles.iter().map(role_of).collect();
+            for role in told.difference(&now) {
+                tracing::info!(role, "a role can do its work again");
+            }
+            told = now;
+            tokio::time::sleep(TROUBLES_PAUSE).await;
+        }
     }
 
     fn router(&self) -> Router {

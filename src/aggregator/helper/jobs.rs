@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use arras_protocol::codec::{CodecError, Encode as _};
 use arras_protocol::messages::{
-    AggregationJobInitReq, AggregationJobResp, ReportError, Time, VerifyInitRef, VerifyResp, VerifyResult,
+    AggregationJobInitReq, AggregationJobResp, ReportError, TaskId, Time, VerifyInitRef, VerifyResp,
+    VerifyResult,
 };
 use arras_protocol::verification::{BatchBucket, HelperVerification, helper_verify};
 
@@ -73,26 +74,31 @@ impl Helper {
         {
             // Nothing is claimed, so nothing has to be kept; and this answer will be another one in time. The leader puts
             // such reports back, and a job of the same reports is the same request: kept, the answer would stay.
-            self.count(&verified, &[]);
+            self.count(id, &verified, &[]);
             return Ok((prepare(&[])?.response, JobOutcome::Committed));
         }
         let JobAnswer { response, claimed } =
             parts.store.commit_once(&task.task, key, &keys, &mut prepare)?;
         let Some(claimed) = claimed else { return Ok((response, JobOutcome::Repeated)) };
         self.metrics().commit_took(started);
-        self.count(&verified, &claimed);
+        self.count(id, &verified, &claimed);
         Ok((response, JobOutcome::Committed))
     }
 
     /// Counts what became of the reports of a job; `claims` has one entry for each verified one.
     fn count(
         &self,
+        task: TaskId,
         verified: &[Result<HelperVerification, ReportError>],
         claims: &[Result<(), ReportError>],
     ) {
         let unverified = verified.iter().filter_map(|result| result.as_ref().err());
         let unclaimed = claims.iter().filter_map(|claim| claim.as_ref().err());
-        unverified.chain(unclaimed).for_each(|error| self.metrics().rejected.count(*error));
+        let rejected: Vec<ReportError> = unverified.chain(unclaimed).copied().collect();
+        for error in &rejected {
+            self.metrics().rejected.count(*error);
+        }
+        self.0.rejections.note(task, rejected);
         self.metrics().aggregated.inc_by(claims.iter().filter(|claim| claim.is_ok()).count() as u64);
     }
 }

@@ -11,6 +11,7 @@ use arras_protocol::verification::InputShareOpener;
 use tokio::sync::Semaphore;
 
 use crate::aggregator::bodies::Bodies;
+use crate::aggregator::rejections::Rejections;
 use crate::aggregator::{Clock, IdKey, Limits, NoiseFactory, ProvisionedTask, Registry};
 use crate::metrics::HelperMetrics;
 use crate::net::auth::TokenHash;
@@ -65,13 +66,19 @@ struct Inner {
     parts: HelperParts,
     at_once: Arc<Semaphore>,
     bodies: Bodies,
+    rejections: Rejections,
 }
 
 impl Helper {
     /// Puts a helper together.
     pub fn new(parts: HelperParts) -> Self {
         let bodies = Bodies::new(parts.limits.max_body);
-        Self(Arc::new(Inner { parts, at_once: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)), bodies }))
+        Self(Arc::new(Inner {
+            parts,
+            at_once: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)),
+            bodies,
+            rejections: Rejections::default(),
+        }))
     }
 
     /// The HTTP interface.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use arras_protocol::codec::{Decode as _, Encode as _};
 use arras_protocol::messages::{
     AggregationJobInitReq, AggregationJobResp, Extensions, MediaType, ReportError, ReportId, ReportRef,
-    ReportShareRef, Time, VerifyInitRef,
+    ReportShareRef, TaskId, Time, VerifyInitRef,
 };
 use arras_protocol::task::Task;
 use arras_protocol::vdaf::VdafError;
@@ -109,9 +109,7 @@ impl Leader {
         let included: Vec<usize> = verified.initialised.iter().map(|(index, _)| *index).collect();
         let request = encode_request(task, &draft.reports, &verified.initialised)?;
         let number = parts.store.create_job(id, &draft, &included, &verified.put_back, &request)?;
-        for error in verified.rejected {
-            self.metrics().rejected.count(error);
-        }
+        self.rejected(id, &verified.rejected);
         let Some(number) = number else { return Ok(Made::OnlyRejections) };
         let positions = included.iter().map(|index| draft.reports[*index].position).collect();
         let pending = pending(&draft.reports, verified.initialised)?;
@@ -291,11 +289,16 @@ impl Leader {
         self.metrics().put_back.inc_by(put_back.len() as u64);
         let some_put_back = !put_back.is_empty();
         let fruitless = aggregated == 0 && rejected.is_empty();
-        for error in rejected {
-            self.metrics().rejected.count(error);
-        }
+        self.rejected(job.task.task.id(), &rejected);
         self.metrics().attempt(if fruitless { AttemptOutcome::PutBack } else { AttemptOutcome::Committed });
         Ok(if fruitless { Attempt::PutBack } else { Attempt::Committed { some_put_back } })
+    }
+
+    fn rejected(&self, task: TaskId, errors: &[ReportError]) {
+        for error in errors {
+            self.metrics().rejected.count(*error);
+        }
+        self.0.rejections.note(task, errors.iter().copied());
     }
 
     /// Ends a job that the helper will never take. Its reports are lost; that is counted and said.

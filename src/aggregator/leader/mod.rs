@@ -19,6 +19,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::aggregator::bodies::Bodies;
+use crate::aggregator::rejections::Rejections;
 use crate::aggregator::{Clock, IdKey, Limits, NoiseFactory, ProvisionedTask, Registry};
 use crate::metrics::LeaderMetrics;
 use crate::net::client::PeerClient;
@@ -77,6 +78,7 @@ struct Inner {
     promises: budget::Promises,
     intake: intake::Intake,
     bodies: Bodies,
+    rejections: Rejections,
     /// One permit for each response that the helper is being told to forget.
     forgetting: Arc<Semaphore>,
     /// Wakes the driver of jobs: reports have come, or a collection waits for them.
@@ -114,6 +116,7 @@ impl Leader {
             promises: budget::Promises::default(),
             intake: intake::Intake::default(),
             bodies,
+            rejections: Rejections::default(),
             forgetting: Arc::new(Semaphore::new(FORGETTING_AT_ONCE)),
             work: Notify::new(),
             created: Notify::new(),
