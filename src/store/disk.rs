@@ -412,10 +412,17 @@ impl Disk {
 
     /// Creates a directory with its parents, durably, and for the owner alone.
     pub(super) fn create_dir(&self, dir: &Path) -> Result<(), StoreError> {
-        if self.exists(dir) {
-            return Ok(());
-        }
         let parent = parent_of(dir);
+        if self.exists(dir) {
+            // It may have been made by a process that was killed before its sync. Who may not read the parent did not
+            // make it.
+            return match self.sync_dir(parent) {
+                Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+                    Ok(())
+                }
+                synced => synced,
+            };
+        }
         self.create_dir(parent)?;
         let create = || {
             #[cfg(any(test, feature = "test-noise"))]

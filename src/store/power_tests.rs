@@ -82,11 +82,8 @@ impl Recorder {
     fn of(root: &Path) -> Self {
         let recorder = Self::new(root);
         let mut inner = recorder.inner.lock().unwrap();
+        inner.picture.note_names(root, Path::new(""));
         for (file, bytes) in files(root) {
-            for path in file.ancestors().collect::<Vec<_>>().windows(2) {
-                let names = inner.picture.names.entry(path[1].to_owned()).or_default();
-                names.insert(path[0].file_name().unwrap().to_owned());
-            }
             let content = Arc::new(bytes);
             inner.picture.synced.insert(file.clone(), Arc::clone(&content));
             inner.picture.latest.insert(file.clone(), content);
@@ -116,7 +113,8 @@ impl Faults for Recorder {
             inner.picture.synced.extend(content.map(|content| (name.to_owned(), content)));
         }
         let FileOp::Sync(path) = op else { return };
-        let relative = path.strip_prefix(&self.root).unwrap().to_owned();
+        // What lies outside was there before.
+        let Ok(relative) = path.strip_prefix(&self.root).map(Path::to_owned) else { return };
         let now = files(&self.root);
         let picture = &mut inner.picture;
         picture.present = now.keys().cloned().collect();
@@ -162,6 +160,18 @@ fn is_snapshot(path: &Path) -> bool {
 }
 
 impl Picture {
+    /// Takes all names below a directory for synced.
+    fn note_names(&mut self, root: &Path, dir: &Path) {
+        let names: BTreeSet<OsString> =
+            fs::read_dir(root.join(dir)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        for path in names.iter().map(|name| dir.join(name)) {
+            if root.join(&path).is_dir() {
+                self.note_names(root, &path);
+            }
+        }
+        self.names.insert(dir.to_owned(), names);
+    }
+
     /// Makes the files that a loss of power leaves. Without choices nothing but what was synced.
     fn restore(&self, root: &Path, choices: &mut Option<Choices>) {
         self.restore_dir(Path::new(""), root, choices);
