@@ -1,6 +1,6 @@
 //! What both roles have: the state, the answers, and the tasks with their locks.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -63,7 +63,7 @@ impl<M, P> Entry<M, P> {
 }
 
 /// The tasks of a store, by id.
-type Tasks<M, P> = HashMap<TaskId, Arc<Entry<M, P>>>;
+type Tasks<M, P> = BTreeMap<TaskId, Arc<Entry<M, P>>>;
 
 pub(super) struct Core<M, P> {
     pub(super) state: State,

@@ -238,7 +238,19 @@ impl LeaderStore for LeaderDisk {
         reports: &[NewReport<'_>],
     ) -> Result<Vec<Result<(), ReportError>>, StoreError> {
         let started = Instant::now();
-        self.core.entry(task)?.append(reports).inspect(|_| self.core.state.times().append_took(started))
+        match self.core.entry(task)?.append(reports) {
+            Ok(results) => {
+                self.core.state.times().append_took(started);
+                Ok(results)
+            }
+            Err(error) => {
+                if error.is_full() {
+                    // For whoever tries again.
+                    self.make_room();
+                }
+                Err(error)
+            }
+        }
     }
 
     fn next_reports(&self, task: TaskId, max: usize, now: Time) -> Result<Option<JobDraft>, StoreError> {

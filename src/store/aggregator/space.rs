@@ -13,7 +13,20 @@ impl LeaderDisk {
     /// Deletes segments in which no report is needed, after a change that is done: whatever fails here is tried
     /// again after the next one. The caller has the turn.
     pub(super) fn trim(&self, entry: &LeaderTask) {
-        if let Err(error) = self.leave_worked_off(entry) {
+        self.trim_from(entry, SEAL_BYTES);
+    }
+
+    /// After an upload found no room: what was worked off lets go of it, however little it is. Else it could fill the
+    /// limit, and while nothing is taken in nothing would be trimmed.
+    pub(super) fn make_room(&self) {
+        for entry in self.core.entries() {
+            let _turn = entry.turn();
+            self.trim_from(&entry, 0);
+        }
+    }
+
+    fn trim_from(&self, entry: &LeaderTask, seal_bytes: u32) {
+        if let Err(error) = self.leave_worked_off(entry, seal_bytes) {
             tracing::warn!(%error, "the space of reports that were worked off cannot be given back");
         }
         let (head, start) = (entry.memory().queue.head, entry.part.reports.start());
@@ -25,18 +38,18 @@ impl LeaderDisk {
         }
     }
 
-    /// When all reports were taken, moves the head on to a new segment: a limit could be filled by what is not
-    /// needed any more, and then nothing would come that lets it go.
-    fn leave_worked_off(&self, entry: &LeaderTask) -> Result<(), StoreError> {
+    /// When all reports were taken, moves the head on to a new segment, from a size on: a limit could be filled by what
+    /// is not needed any more, and then nothing would come that lets it go.
+    fn leave_worked_off(&self, entry: &LeaderTask, seal_bytes: u32) -> Result<(), StoreError> {
         let (head, next_job) = {
             let memory = entry.memory();
             (memory.queue.head, memory.queue.next_job)
         };
         let spool = &entry.part.reports;
-        if head < spool.end() || head.offset() < SEAL_BYTES {
+        if head < spool.end() || head.offset() < seal_bytes {
             return Ok(());
         }
-        spool.seal(SEAL_BYTES)?;
+        spool.seal(seal_bytes)?;
         let mut reader = spool.read_range(head, spool.end());
         // A report may have come before the segment was sealed, or since.
         if reader.next().is_some() || reader.position() <= head {
