@@ -176,7 +176,7 @@ fn helper(task: &Task, count: usize, dir: &Path) {
             let request = (number as u128).to_be_bytes();
             let mut prepare = |_: &[_]| {
                 let response = vec![0x5a; keys.len() * RESPONSE_BYTES];
-                Ok(PreparedJob { sums: sums(task, &keys), response })
+                Ok(PreparedJob { sums: sums(task, &keys), put_off: Vec::new(), response })
             };
             store.commit_job(task, request, &keys, &mut prepare).expect("a job");
         }

@@ -7,22 +7,22 @@ use arras_protocol::task::Task;
 use crate::aggregator::api::Problem;
 use crate::net::problem::DapError;
 
-/// The window that a collector asks for, if it is one that can be collected at the POSIX second `now`: of whole buckets
-/// by its encoding, not empty, and over (DAP-18 sections 4.6.2 and 5.1).
-pub(crate) fn window_of(task: &Task, query: &CollectionJobReq, now: u64) -> Result<Interval, Problem> {
+/// The window that a collector asks for, if it is one that can be collected once it is over: of whole buckets by its
+/// encoding, and not empty (DAP-18 sections 4.6.2 and 5.1).
+pub(crate) fn window_of(task: &Task, query: &CollectionJobReq) -> Result<Interval, Problem> {
     let id = task.id();
     let interval = query.as_time_interval().map_err(|error| query_problem(error).task(id))?.batch_interval;
     check_parameters(id, query.agg_param(), &query.extensions)?;
-    let invalid = |detail: &str| Err(Problem::dap(DapError::BatchInvalid, detail).task(id));
     if interval.duration().0 == 0 {
-        return invalid("the window is empty: ask for at least one unit of the task's time precision");
-    }
-    if interval.end().posix_seconds(task.configuration().time_precision) > now {
-        return invalid(
-            "the window is not over yet: reports that come later would be lost; ask again when it is",
-        );
+        let detail = "the window is empty: ask for at least one unit of the task's time precision";
+        return Err(Problem::dap(DapError::BatchInvalid, detail).task(id));
     }
     Ok(interval)
+}
+
+/// Whether a window is over at a POSIX second. Reports that come later would be lost.
+pub(crate) fn is_over(task: &Task, window: Interval, now: u64) -> bool {
+    window.end().posix_seconds(task.configuration().time_precision) <= now
 }
 
 /// Refuses aggregation parameters, of which Prio3 has none: a report that is verified under two of them could give

@@ -340,6 +340,9 @@ pub trait LeaderStore: AggregatorStore {
 pub struct PreparedJob {
     /// What is added.
     pub sums: JobSums,
+    /// Times of reports that do not count now and may in another job: of a copy of this one they must never, so its
+    /// response is kept for as long as they could.
+    pub put_off: Vec<Time>,
     /// The exact response.
     pub response: Vec<u8>,
 }

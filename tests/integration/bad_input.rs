@@ -77,19 +77,22 @@ async fn an_upload_of_too_many_reports_is_refused() {
 }
 
 /// The helper kept the answer "too early" to a job of which it counted nothing. The leader put the reports back and made
-/// the same job of them again, which got the kept answer however late it was.
+/// the same job of them again, which got the kept answer however late it was. Now such a job has no answer before its
+/// time; of one in which some reports count, the others are put back.
 #[tokio::test(flavor = "multi_thread")]
 async fn reports_too_early_for_the_helper_are_counted_when_its_clock_is_right() {
     let mut deployment = Deployment::start(Options::default()).await;
     deployment.stop_role(Role::Helper).await;
     deployment.helper_clock = Arc::new(ManualClock::new(NOW - 2 * PRECISION));
     deployment.start_role(Role::Helper);
-    let reports: Vec<_> = (0..20).map(|bucket| deployment.report_at(bucket, NOW)).collect();
+    let mut reports: Vec<_> = (0..20).map(|bucket| deployment.report_at(bucket, NOW)).collect();
+    reports.extend((20..30).map(|bucket| deployment.report(bucket)));
     deployment.upload(&reports).await;
     let leader = deployment.leader.as_ref().unwrap().leader().unwrap();
-    eventually("the helper found them too early", || leader.counters().put_back >= 40).await;
+    eventually("the helper found them too early", || leader.counters().put_back >= 20).await;
+    assert_eq!(leader.counters().aggregated, 10);
     deployment.helper_clock.set(NOW);
-    deployment.settled(20).await;
+    deployment.settled(30).await;
     deployment.clock.set(NOW + PRECISION);
     deployment.helper_clock.set(NOW + PRECISION);
     let collected = deployment.collect_window(&Deployment::query(NOW / PRECISION, 1)).await.unwrap();

@@ -19,6 +19,9 @@ use crate::metrics::JobOutcome;
 use crate::net::problem::OwnError;
 use crate::store::{JobAnswer, JobSums, PreparedJob, ReportKey, RequestKey, StoreError};
 
+/// After how many seconds to send a job again whose reports are all too early. Clocks are mended by people.
+const EARLY_RETRY_AFTER: u32 = 10;
+
 impl Helper {
     /// Answers an aggregation job; an identical request gets the identical answer, without being verified again.
     /// Blocks.
@@ -72,10 +75,11 @@ impl Helper {
         let started = Instant::now();
         if keys.is_empty() && verified.iter().any(|result| matches!(result, Err(ReportError::ReportTooEarly)))
         {
-            // Nothing is claimed, so nothing has to be kept; and this answer will be another one in time. The leader puts
-            // such reports back, and a job of the same reports is the same request: kept, the answer would stay.
-            self.count(id, &verified, &[]);
-            return Ok((prepare(&[])?.response, JobOutcome::Committed));
+            // This answer would be another one in time, and an answer is final: kept, it would stay for ever, as a job
+            // of the same reports is the same request; given and not kept, the leader could put these reports into
+            // another job, and a late copy of this one would then claim them. So there is none yet.
+            let detail = "the reports of this job are too early for this helper's clock: send it again later";
+            return Err(Problem::own(OwnError::Overloaded, detail).retry_after(EARLY_RETRY_AFTER).task(id));
         }
         let JobAnswer { response, claimed } =
             parts.store.commit_once(&task.task, key, &keys, &mut prepare)?;
@@ -150,6 +154,7 @@ fn prepare(
     let mut buckets: BTreeMap<Time, BatchBucket> = BTreeMap::new();
     let mut reports = Vec::with_capacity(claims.len());
     let mut verify_resps = Vec::with_capacity(inits.len());
+    let mut put_off = Vec::new();
     let mut claims = claims.iter();
     for (init, result) in inits.iter().zip(verified) {
         let key = key_of(init);
@@ -165,10 +170,15 @@ fn prepare(
                 reports.push(key);
                 VerifyResult::Continue(verification.message.clone())
             }
-            Err(error) => VerifyResult::Reject(error),
+            Err(error) => {
+                if error == ReportError::ReportTooEarly {
+                    put_off.push(key.time);
+                }
+                VerifyResult::Reject(error)
+            }
         };
         verify_resps.push(VerifyResp { report_id: key.report_id, result });
     }
     let sums = JobSums { buckets: buckets.into_iter().collect(), reports };
-    Ok(PreparedJob { sums, response: AggregationJobResp { verify_resps }.to_bytes() })
+    Ok(PreparedJob { sums, put_off, response: AggregationJobResp { verify_resps }.to_bytes() })
 }

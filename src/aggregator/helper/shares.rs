@@ -6,11 +6,14 @@ use arras_protocol::messages::{AggregateShareMessage, AggregateShareReq, Role};
 use crate::aggregator::ProvisionedTask;
 use crate::aggregator::api::Problem;
 use crate::aggregator::helper::Helper;
-use crate::aggregator::queries::{query_problem, window_of};
+use crate::aggregator::queries::{is_over, query_problem, window_of};
 use crate::metrics::ShareOutcome;
 use crate::net::problem::{DapError, OwnError};
 use crate::privacy::gate::{self, Envelope};
 use crate::store::RequestKey;
+
+/// After how many seconds to ask again for a window that is not over. Clocks are mended by people.
+const EARLY_RETRY_AFTER: u32 = 10;
 
 impl Helper {
     /// Answers a request for the aggregate share of a batch. What was drawn for it once is what every retry
@@ -46,9 +49,7 @@ impl Helper {
         }
         let request = AggregateShareReq::from_bytes(body).map_err(|error| query_problem(error).task(id))?;
         let query = &request.collection_job_req;
-        // The leader's clock may be ahead.
-        let now = parts.clock.now().saturating_add(parts.limits.max_clock_skew);
-        let interval = window_of(&task.task, query, now)?;
+        let interval = window_of(&task.task, query)?;
         let selected =
             request.as_time_interval().map_err(|error| query_problem(error).task(id))?.batch_interval;
         // A leader may select less than was asked for; charged and marked is what was asked for, and the counts
@@ -56,6 +57,13 @@ impl Helper {
         if !interval.contains_interval(selected) {
             let detail = "the selected batch is not within the query";
             return Err(Problem::dap(DapError::BatchInvalid, detail).task(id));
+        }
+        // The leader's clock may be ahead.
+        if !is_over(&task.task, interval, parts.clock.now().saturating_add(parts.limits.max_clock_skew)) {
+            // Not `batchInvalid`: a refusal opens the window again at the leader, and it would be none in time. A copy of
+            // this request that came late would then close here what is open there.
+            let detail = "the window is not over yet by this helper's clock: ask again when it is";
+            return Err(Problem::own(OwnError::Overloaded, detail).retry_after(EARLY_RETRY_AFTER).task(id));
         }
         let expected = Some((request.report_count, request.checksum));
         let batch = match parts.store.collect(&task.task, &task.terms, interval, key, expected) {

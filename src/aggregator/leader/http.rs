@@ -18,7 +18,7 @@ use crate::aggregator::api::{
 };
 use crate::aggregator::ids::Resource;
 use crate::aggregator::leader::Leader;
-use crate::aggregator::queries::{query_problem, window_of};
+use crate::aggregator::queries::{is_over, query_problem, window_of};
 use crate::aggregator::work::blocking;
 use crate::net::problem::{DapError, OwnError};
 use crate::store::{CollectionCreated, CollectionDeleted, CollectionJob, CollectionState};
@@ -76,7 +76,12 @@ async fn create_collection(
 fn create(leader: &Leader, task: &ProvisionedTask, body: &[u8]) -> ApiResult {
     let id = task.task.id();
     let request = CollectionJobReq::from_bytes(body).map_err(|error| query_problem(error).task(id))?;
-    let interval = window_of(&task.task, &request, leader.parts().clock.now())?;
+    let interval = window_of(&task.task, &request)?;
+    if !is_over(&task.task, interval, leader.parts().clock.now()) {
+        let detail =
+            "the window is not over yet: reports that come later would be lost; ask again when it is";
+        return Err(Problem::dap(DapError::BatchInvalid, detail).task(id));
+    }
     // The encoding, not the body: they are the same bytes, since decoding is strict.
     let content = request.to_bytes();
     let job = CollectionJobId::new(leader.parts().id_key.derive(Resource::CollectionJob, id, &content));

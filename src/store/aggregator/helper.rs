@@ -99,7 +99,7 @@ impl HelperDisk {
         let mut batch = StateBatch::default();
         self.core.add_sums(&mut batch, task, &prepared.sums.buckets)?;
         put_ids(&mut batch, task.id(), &job.key, &prepared.sums.reports)?;
-        let times = job.verified.iter().map(|report| report.time);
+        let times = job.verified.iter().map(|report| report.time).chain(prepared.put_off.iter().copied());
         Self::put_response(&mut batch, task.id(), &job.key, record, times)?;
         let leaving = self.remove_done(&mut batch)?;
         let _ = self.core.commit(batch)?;

@@ -1,7 +1,8 @@
 //! The helper's responses to jobs, and when each is forgotten.
 //!
 //! A response is needed until its leader has committed the job: the leader says so, or every window that the job's
-//! reports are in is finished. What guards against replays are the ids, which stay until then.
+//! reports are in is finished, those that were too early among them. What guards against replays are the ids, which
+//! stay until then.
 //!
 //! The spool gives back whole segments, oldest first, so that one response that stays (a leader's word got lost, and
 //! nobody collects the window) would keep all that came after it. Of an old segment with few responses left, those are
@@ -43,8 +44,8 @@ pub(super) struct Responses {
     looked_at: Mutex<u32>,
 }
 
-/// What a response row says: where it is, and from when to when its verified reports are; of a job without
-/// any, the first time is later than the last.
+/// What a response row says: where it is, and from when to when its reports are that were verified or too early; of a
+/// job without any, the first time is later than the last.
 pub(super) struct Response {
     record: Position,
     first: Time,

@@ -81,7 +81,11 @@ fn a_store_in_doubt_is_not_ready_until_it_is_opened_again() {
     let reports = [key(0, 0)];
     helper
         .commit_job(&task, request_key(1), &reports, &mut |_| {
-            Ok(PreparedJob { sums: sums(&task, &reports), response: b"response".to_vec() })
+            Ok(PreparedJob {
+                sums: sums(&task, &reports),
+                put_off: Vec::new(),
+                response: b"response".to_vec(),
+            })
         })
         .unwrap_err();
     armed.store(false, std::sync::atomic::Ordering::Relaxed);

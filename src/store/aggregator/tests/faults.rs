@@ -279,7 +279,7 @@ fn the_helpers_jobs_and_batches() {
     let job = |helper: &HelperDisk, key: u8, verified: &[ReportKey]| {
         let response = helper.commit_job(&task, request_key(key), verified, &mut |claims| {
             assert!(claims.iter().all(Result::is_ok));
-            Ok(PreparedJob { sums: sums(&task, verified), response: vec![key; 300] })
+            Ok(PreparedJob { sums: sums(&task, verified), put_off: Vec::new(), response: vec![key; 300] })
         })?;
         assert_eq!(response, vec![key; 300]);
         Ok(())
@@ -312,8 +312,9 @@ fn moving_a_response() {
     };
     let job = |helper: &HelperDisk, number: u8| {
         let reports = keys(u32::from(number) * 10..u32::from(number) * 10 + 5, number.into());
-        let mut prepare =
-            |_: &[_]| Ok(PreparedJob { sums: sums(&task, &reports), response: vec![number; 300] });
+        let mut prepare = |_: &[_]| {
+            Ok(PreparedJob { sums: sums(&task, &reports), put_off: Vec::new(), response: vec![number; 300] })
+        };
         helper.commit_job(&task, request_key(number), &reports, &mut prepare).map(|_| ())
     };
     fail_everywhere(
@@ -341,7 +342,9 @@ fn the_helpers_answer() {
         |helper| {
             helper.opt_in(task.id(), &record(&task)).unwrap();
             let verified = keys(0..12, 0);
-            let mut prepare = |_: &[_]| Ok(PreparedJob { sums: sums(&task, &verified), response: vec![1] });
+            let mut prepare = |_: &[_]| {
+                Ok(PreparedJob { sums: sums(&task, &verified), put_off: Vec::new(), response: vec![1] })
+            };
             helper.commit_job(&task, request_key(1), &verified, &mut prepare).unwrap();
             collect(helper, &task).unwrap();
         },

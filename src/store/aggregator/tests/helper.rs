@@ -21,7 +21,7 @@ fn prepared(task: &Task, verified: &[ReportKey], claims: &Claims, marker: u8) ->
         verified.iter().zip(claims).filter(|(_, claim)| claim.is_ok()).map(|(key, _)| *key).collect();
     let mut response = vec![marker];
     response.extend(claims.iter().map(|claim| claim.map_or_else(|error| error as u8, |()| 0)));
-    PreparedJob { sums: sums(task, &claimed), response }
+    PreparedJob { sums: sums(task, &claimed), put_off: Vec::new(), response }
 }
 
 fn commit(helper: &HelperDisk, task: &Task, key: u8, verified: &[ReportKey], marker: u8) -> Vec<u8> {
@@ -99,11 +99,13 @@ fn what_is_prepared_must_be_what_was_claimed() {
     let attempt = |prepare: &mut dyn FnMut(&Claims) -> Result<PreparedJob, StoreError>| {
         helper.commit_job(&task, request_key(2), &verified, prepare).unwrap_err()
     };
-    let counts_a_replay =
-        attempt(&mut |_| Ok(PreparedJob { sums: sums(&task, &verified), response: vec![1] }));
+    let counts_a_replay = attempt(&mut |_| {
+        Ok(PreparedJob { sums: sums(&task, &verified), put_off: Vec::new(), response: vec![1] })
+    });
     assert!(matches!(counts_a_replay, StoreError::Invalid(_)));
-    let counts_too_few =
-        attempt(&mut |_| Ok(PreparedJob { sums: sums(&task, &verified[1..2]), response: vec![1] }));
+    let counts_too_few = attempt(&mut |_| {
+        Ok(PreparedJob { sums: sums(&task, &verified[1..2]), put_off: Vec::new(), response: vec![1] })
+    });
     assert!(matches!(counts_too_few, StoreError::Invalid(_)));
     let failed = attempt(&mut |_| Err(StoreError::prepare("no")));
     assert!(matches!(failed, StoreError::Prepare(_)));

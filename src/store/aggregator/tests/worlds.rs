@@ -218,7 +218,7 @@ pub(super) fn helper_life() -> Vec<Step<HelperDisk>> {
                 let claimed = verified.iter().zip(claims).filter(|(_, claim)| claim.is_ok());
                 let claimed: Vec<_> = claimed.map(|(report, _)| *report).collect();
                 let response = vec![key; 500 + 10 * claimed.len()];
-                Ok(PreparedJob { sums: sums(task, &claimed), response })
+                Ok(PreparedJob { sums: sums(task, &claimed), put_off: Vec::new(), response })
             };
             helper.commit_job(task, request_key(key), &verified, &mut prepare).unwrap();
         }
