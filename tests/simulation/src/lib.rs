@@ -2,7 +2,7 @@
 //!
 //! # Why this kind
 //! The roles run whole: their routers, their drivers with all retries, the collector, the stores' logic. What is
-//! replaced is what a role gets from outside: the network ([`network`]), the disk (the stores' own seam, in memory:
+//! replaced is what a role gets from outside: the network (`network.rs`), the disk (the stores' own seam, in memory:
 //! `arras::store::MemoryDisk`), clocks, noise, and where blocking calls run. So no part of what is under test is left out
 //! or written again, as it would be if only a role's pure core were driven; and neither sockets nor threads decide
 //! anything, as they would with a network of real ones. Time is tokio's paused clock: a run of simulated hours takes
