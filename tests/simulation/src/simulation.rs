@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arras::aggregator::helper::{Helper, HelperParts};
@@ -97,6 +97,8 @@ pub struct Simulation {
     clocks: BTreeMap<Party, Arc<SimulatedClock>>,
     /// By how far a clock that is right is ahead of the simulated time, in seconds.
     passed: AtomicI64,
+    /// The latest that any clock showed before it jumped.
+    latest: AtomicU64,
     weather: Mutex<(Weather, Chance)>,
     chance: Mutex<Chance>,
     model: Mutex<Model>,
@@ -144,6 +146,7 @@ impl Simulation {
             nodes: NODES.into_iter().map(node).collect(),
             clocks: NODES.into_iter().map(clock).collect(),
             passed: AtomicI64::new(0),
+            latest: AtomicU64::new(0),
             weather: Mutex::new((Weather::default(), chance.fork())),
             chance: Mutex::new(chance.fork()),
             model: Mutex::default(),
@@ -192,6 +195,7 @@ impl Simulation {
 
     /// A clock jumps; with 0 it is set right.
     pub fn jump(&self, party: Party, seconds: i64) {
+        self.latest.fetch_max(self.clocks[&party].now(), Ordering::SeqCst);
         match seconds {
             0 => self.clocks[&party].offset.store(self.passed.load(Ordering::SeqCst), Ordering::SeqCst),
             _ => drop(self.clocks[&party].offset.fetch_add(seconds, Ordering::SeqCst)),
@@ -206,8 +210,10 @@ impl Simulation {
         }
     }
 
-    /// Sets all clocks to the latest of them, and at least to a POSIX second.
+    /// Sets all clocks to the latest that any of them has shown, and at least to a POSIX second: an answer is readable
+    /// from a tick on, of whatever clock its leader had.
     pub fn agree_on_time(&self, at_least: u64) {
+        let at_least = at_least.max(self.latest.load(Ordering::SeqCst));
         let latest = self.clocks.values().map(|clock| clock.now()).max().unwrap_or(0).max(at_least);
         for clock in self.clocks.values() {
             let behind = latest.saturating_sub(clock.now());
