@@ -142,7 +142,12 @@ impl Service {
         environment: &Environment,
         listeners: Listeners,
     ) -> Result<Self, StartError> {
-        Self::start_with(config, environment, listeners, ServerLimits::for_servers(config.servers()))
+        Self::start_with(
+            config,
+            environment,
+            listeners,
+            ServerLimits::for_servers(config.servers(), config.led_tasks()),
+        )
     }
 
     /// [`Self::start`] with other limits for the roles' servers.

@@ -57,6 +57,13 @@ impl Limits {
             earliest: precision.truncate(now.saturating_sub(self.max_report_age)),
         }
     }
+
+    /// The times of reports that may be aggregated at a POSIX second. Whether a report is too old is decided once, when
+    /// it is uploaded: an aggregator that was away, or whose clock was ahead, loses nothing that was acknowledged.
+    /// Against replays there are the ids, which are kept until their window is collected.
+    pub fn aggregation_window(&self, task: &Task, now: u64) -> TimeWindow {
+        TimeWindow { earliest: Time(0), ..self.time_window(task, now) }
+    }
 }
 
 /// What the commit of one aggregation job may write into batch buckets, in bytes: half of what a transaction of the

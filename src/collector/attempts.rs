@@ -140,7 +140,7 @@ impl Collector {
             }
         }
         if attempts.len() >= ATTEMPTS_MAX {
-            attempts.retain(|_, progress| !has_ended(progress));
+            attempts.retain(|_, progress| !has_ended(progress) && progress.has_changed().is_ok());
             if attempts.len() >= ATTEMPTS_MAX {
                 return None;
             }

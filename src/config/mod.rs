@@ -20,6 +20,8 @@ use std::time::SystemTime;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use crate::tasks::TaskFolder;
+
 pub use keys::{HpkeConfig, HpkeKey, generate_hpke_keypair};
 pub use problems::{Problem, Severity};
 pub use roles::{Collector, Helper, Leader, Operations};
@@ -108,6 +110,12 @@ impl Config {
         let mut config = Self::parse(&text, path)?;
         config.mode = Some(mode);
         Ok(config)
+    }
+
+    /// How many tasks the process leads at the moment, if it is a leader and its folder can be read.
+    pub fn led_tasks(&self) -> usize {
+        let ids = self.leader.as_ref().and_then(|leader| TaskFolder::new(&leader.tasks).ids().ok());
+        ids.map_or(0, |ids| ids.len())
     }
 
     /// How many servers the process runs: one for each role.

@@ -2,9 +2,18 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors that connections leave alone: the stores' files, which they open for each read of a segment, connections
-/// to the peer, standard streams and the runtime's own. Many times what was seen in use.
-pub const RESERVED: u64 = 256;
+/// Descriptors that connections leave alone, beside those of tasks: the stores' other files, which they open for each read
+/// of a segment, connections to the peer, the operator's interface, standard streams and the runtime's own; and those of
+/// some tasks that are added before the next start. Many times what was seen in use.
+const RESERVED: u64 = 256;
+
+/// Files that a leader keeps open for each task: the segment that is written, and a lock.
+const FILES_PER_TASK: u64 = 2;
+
+/// Descriptors that connections leave to the stores of a process that leads so many tasks.
+pub fn reserved(tasks: usize) -> u64 {
+    RESERVED.saturating_add(FILES_PER_TASK.saturating_mul(u64::try_from(tasks).unwrap_or(u64::MAX)))
+}
 
 /// With fewer connections than this a server is of no use to anybody.
 const CONNECTIONS_MIN: u64 = 16;
@@ -25,16 +34,17 @@ pub fn attainable() -> Option<u64> {
     getrlimit(Resource::Nofile).maximum
 }
 
-/// How many connections each of so many servers may take under the limit that is in force.
-pub fn connections(servers: usize) -> usize {
-    connections_under(getrlimit(Resource::Nofile).current, servers)
+/// How many connections each of so many servers may take under the limit that is in force, in a process that leads so
+/// many tasks.
+pub fn connections(servers: usize, tasks: usize) -> usize {
+    connections_under(getrlimit(Resource::Nofile).current, servers, tasks)
 }
 
-/// How many connections each of so many servers may take under a limit.
-pub fn connections_under(limit: Option<u64>, servers: usize) -> usize {
+/// As [`connections`], under any limit.
+pub fn connections_under(limit: Option<u64>, servers: usize, tasks: usize) -> usize {
     let Some(limit) = limit else { return usize::MAX };
     let servers = u64::try_from(servers).unwrap_or(u64::MAX).max(1);
-    let each = limit.saturating_sub(RESERVED) / servers;
+    let each = limit.saturating_sub(reserved(tasks)) / servers;
     usize::try_from(each.max(CONNECTIONS_MIN)).unwrap_or(usize::MAX)
 }
 
@@ -50,15 +60,26 @@ mod tests {
         let before = getrlimit(Resource::Nofile);
         let lower = before.current.unwrap_or(1 << 20) - 1;
         setrlimit(Resource::Nofile, Rlimit { current: Some(lower), ..before }).unwrap();
-        assert_eq!(connections(1), usize::try_from(lower - RESERVED).unwrap());
+        assert_eq!(connections(1, 0), usize::try_from(lower - RESERVED).unwrap());
         raise();
         assert_eq!(getrlimit(Resource::Nofile).current, before.maximum);
 
-        for (limit, servers, each) in
-            [(1_024, 1, 768), (1_024, 3, 256), (4_096, 1, 3_840), (4_096, 3, 1_280), (100, 3, 16), (0, 0, 16)]
-        {
-            assert_eq!(connections_under(Some(limit), servers), each, "{limit} for {servers}");
+        for (limit, servers, tasks, each) in [
+            (1_024, 1, 0, 768),
+            (1_024, 3, 0, 256),
+            (4_096, 1, 0, 3_840),
+            (4_096, 3, 0, 1_280),
+            // Each task of a leader has files open as long as the leader runs; 150 tasks took what was for all.
+            (1_024, 1, 150, 468),
+            (100, 3, 0, 16),
+            (0, 0, 0, 16),
+        ] {
+            assert_eq!(
+                connections_under(Some(limit), servers, tasks),
+                each,
+                "{limit} for {servers}, {tasks}"
+            );
         }
-        assert_eq!(connections_under(None, 3), usize::MAX);
+        assert_eq!(connections_under(None, 3, 1), usize::MAX);
     }
 }

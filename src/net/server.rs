@@ -75,9 +75,10 @@ pub struct ServerLimits {
 }
 
 impl ServerLimits {
-    /// The usual limits, for a process with so many servers: together they leave the stores enough open files.
-    pub fn for_servers(servers: usize) -> Self {
-        let connections_max = CONNECTIONS_MAX.min(descriptors::connections(servers));
+    /// The usual limits, for a process with so many servers that leads so many tasks: together they leave the stores
+    /// enough open files.
+    pub fn for_servers(servers: usize, tasks: usize) -> Self {
+        let connections_max = CONNECTIONS_MAX.min(descriptors::connections(servers, tasks));
         Self { connections_max, ..Self::default() }
     }
 }

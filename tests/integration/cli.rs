@@ -318,7 +318,7 @@ fn the_documents_name_what_exists() {
     helps.extend(task.iter().map(|name| done(&["task", name, "--help"])));
     let helps = helps.concat();
     // Options of other programs.
-    let others = ["--release", "--workspace", "--bench"];
+    let others = ["--release", "--workspace", "--bench", "--seeds"];
     let mut commands = 0;
     for name in ["README.md", "CHANGELOG.md", "ARCHITECTURE.md", "threat-model.md", "examples/README.md"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);

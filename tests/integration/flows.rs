@@ -162,6 +162,23 @@ async fn a_helper_that_comes_back_loses_no_report() {
     deployment.stop().await;
 }
 
+/// The age of a report was judged again when its job was made and when the helper verified it: what had waited while the
+/// helper was away, or met a clock that was ahead for a moment, was acknowledged and thrown away.
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_that_waited_for_longer_than_their_age_count() {
+    let extra = "limits = { max_report_age_seconds = 172800 }";
+    let mut deployment = Deployment::start(Options { extra, ..Options::default() }).await;
+    deployment.stop_role(Role::Helper).await;
+    deployment.upload(&deployment.one_hots(64)).await;
+    deployment.clock.set(NOW + 40 * 86_400);
+    let old = deployment.report(3);
+    let refused = deployment.uploader().upload(deployment.task.id(), &[old]).await.unwrap();
+    assert_eq!(refused[0].error, ReportError::ReportDropped, "at upload, age is judged");
+    deployment.start_role(Role::Helper);
+    assert_eq!(deployment.collect().await.unwrap().sums, vec![1; 64]);
+    deployment.stop().await;
+}
+
 /// A proxy's page in the place of the helper's answer was taken for the end of a collection: the window opened again, and
 /// reports were acknowledged that the helper, which had charged for the batch and closed it, refuses. So was the
 /// helper's own word that the window is closed.

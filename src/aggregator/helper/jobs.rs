@@ -57,7 +57,7 @@ impl Helper {
                 _ => Problem::invalid(format!("the aggregation job does not decode: {error}")).task(id),
             })?;
         check_request(task, &request)?;
-        let window = parts.limits.time_window(&task.task, parts.clock.now());
+        let window = parts.limits.aggregation_window(&task.task, parts.clock.now());
         let started = Instant::now();
         let verified = in_pieces(&request.verify_inits, |piece| {
             helper_verify(&task.task, &task.verify_key, &parts.opener, window, piece)

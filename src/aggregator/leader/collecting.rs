@@ -40,11 +40,19 @@ pub(super) struct Driver {
     keys: HashMap<Id, Key>,
     /// Open jobs that did not get on, by when they are due; only of jobs that are open in the store.
     waiting: HashMap<Key, Waiting>,
+    /// Tasks whose open jobs could not be read at the last look; told once, not at each.
+    unreadable: HashSet<TaskId>,
 }
 
 impl Driver {
     pub(super) fn new(leader: Leader) -> Self {
-        Self { leader, under_way: JoinSet::new(), keys: HashMap::new(), waiting: HashMap::new() }
+        Self {
+            leader,
+            under_way: JoinSet::new(),
+            keys: HashMap::new(),
+            waiting: HashMap::new(),
+            unreadable: HashSet::new(),
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -97,11 +105,21 @@ impl Driver {
         }
     }
 
-    async fn open(&self, task: &Arc<ProvisionedTask>) -> Option<Vec<CollectionJob>> {
+    async fn open(&mut self, task: &Arc<ProvisionedTask>) -> Option<Vec<CollectionJob>> {
         let (leader, id) = (self.leader.clone(), task.task.id());
         let open = blocking(move || leader.store().open_collections(id)).await;
-        open.inspect_err(|error| tracing::error!(%error, task = %id, "open collection jobs cannot be read"))
-            .ok()
+        match open {
+            Ok(open) => {
+                self.unreadable.remove(&id);
+                Some(open)
+            }
+            Err(error) => {
+                if self.unreadable.insert(id) {
+                    tracing::error!(%error, task = %id, "open collection jobs cannot be read; it is tried again");
+                }
+                None
+            }
+        }
     }
 
     fn ended(&mut self, ended: Result<(Id, Progress), JoinError>) {

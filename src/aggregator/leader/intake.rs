@@ -5,8 +5,8 @@
 //! waits for the next call together. So a thread that a disk keeps waiting costs one switch for many uploads, not
 //! several for each.
 //!
-//! How much waits is bounded by the connections, each of which has one request at a time, and by the memory for
-//! bodies.
+//! How much waits is bounded by the memory for bodies and by a number of uploads: a client that goes away leaves its
+//! upload behind.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,6 +30,13 @@ const BYTES_PER_CALL: usize = 8 << 20;
 
 /// Uploads in one call. More would not make a call cheaper, and all of them wait for it.
 const UPLOADS_PER_CALL: usize = 1_024;
+
+/// Uploads of one task that wait. More than there may be connections, so that only those of clients that went away while
+/// a disk stalls can be too many.
+const WAITING_MAX: usize = 8_192;
+
+/// After how many seconds to come back when that many wait.
+const RETRY_AFTER: u32 = 1;
 
 /// An upload that waits to be judged and stored.
 pub(super) struct Upload {
@@ -55,8 +62,9 @@ struct OfTask {
 }
 
 impl OfTask {
-    /// What goes into the next call.
+    /// What goes into the next call. Those whose clients are gone are not begun: nobody was told anything of them.
     fn take(&mut self) -> Vec<Upload> {
+        self.waiting.retain(|upload| !upload.answer.is_closed());
         let mut bytes = 0;
         let fits = |upload: &&Upload| {
             bytes += upload.body.len();
@@ -73,14 +81,17 @@ impl Intake {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets an upload wait; whether a thread has to be started for it.
-    fn push(&self, task: TaskId, upload: Upload) -> bool {
+    /// Lets an upload wait; whether a thread has to be started for it. None if too many wait.
+    fn push(&self, task: TaskId, upload: Upload) -> Option<bool> {
         let mut tasks = self.tasks();
         let of_task = tasks.entry(task).or_default();
+        if of_task.waiting.len() >= WAITING_MAX {
+            return None;
+        }
         of_task.waiting.push_back(upload);
         let starts = of_task.threads < THREADS_PER_TASK;
         of_task.threads += usize::from(starts);
-        starts
+        Some(starts)
     }
 
     /// The next uploads of a task; if there are none, the thread that asks is done.
@@ -110,11 +121,13 @@ impl Drop for Thread<'_> {
         if !self.counted {
             return;
         }
-        // It panicked. Whoever waits for it hears so, and not only when another upload comes.
+        // It panicked, or never began. If nobody is left, whoever waits hears so, and not only when another upload comes.
         let mut tasks = self.intake.tasks();
         if let Some(of_task) = tasks.get_mut(&self.task) {
             of_task.threads -= 1;
-            of_task.waiting.clear();
+            if of_task.threads == 0 {
+                of_task.waiting.clear();
+            }
         }
     }
 }
@@ -127,7 +140,11 @@ impl Leader {
         body: HeldBody,
     ) -> Result<Response, Problem> {
         let (answer, answered) = oneshot::channel();
-        if self.0.intake.push(task.task.id(), Upload { body, answer }) {
+        let pushed = self.0.intake.push(task.task.id(), Upload { body, answer });
+        let starts = pushed.ok_or_else(|| {
+            Problem::own(OwnError::Overloaded, "too many uploads wait for the disk").retry_after(RETRY_AFTER)
+        })?;
+        if starts {
             let leader = self.clone();
             // A task of its own: a client that goes takes nothing with it.
             tokio::spawn(blocking(move || {
@@ -155,7 +172,7 @@ mod tests {
 
     fn push(intake: &Intake, bytes: usize) -> (bool, Answered) {
         let (answer, answered) = oneshot::channel();
-        (intake.push(TASK, Upload { body: HeldBody::of(vec![0; bytes]), answer }), answered)
+        (intake.push(TASK, Upload { body: HeldBody::of(vec![0; bytes]), answer }).unwrap(), answered)
     }
 
     fn thread(intake: &Intake) -> Thread<'_> {
@@ -176,8 +193,9 @@ mod tests {
         assert_eq!(sizes(intake.next(&mut first)), [1, 2, 3, 4, 5]);
         assert!(intake.next(&mut second).is_none());
         drop(second);
-        assert!(push(&intake, 6).0, "one thread is left: another may start");
-        assert!(!push(&intake, 7).0);
+        let (sixth, seventh) = (push(&intake, 6), push(&intake, 7));
+        assert!(sixth.0, "one thread is left: another may start");
+        assert!(!seventh.0);
         assert_eq!(sizes(intake.next(&mut first)), [6, 7]);
     }
 
@@ -185,13 +203,14 @@ mod tests {
     fn a_call_is_bounded_but_takes_one_upload_whatever_its_size() {
         let intake = Intake::default();
         let mut thread = thread(&intake);
+        let mut clients = Vec::new();
         for bytes in [BYTES_PER_CALL + 1, BYTES_PER_CALL / 2, BYTES_PER_CALL / 2, 1] {
-            push(&intake, bytes);
+            clients.push(push(&intake, bytes));
         }
         assert_eq!(sizes(intake.next(&mut thread)), [BYTES_PER_CALL + 1]);
         assert_eq!(sizes(intake.next(&mut thread)), [BYTES_PER_CALL / 2, BYTES_PER_CALL / 2]);
         for _ in 0..UPLOADS_PER_CALL {
-            push(&intake, 1);
+            clients.push(push(&intake, 1));
         }
         assert_eq!(sizes(intake.next(&mut thread)).len(), UPLOADS_PER_CALL);
         assert_eq!(sizes(intake.next(&mut thread)), [1]);
@@ -204,7 +223,26 @@ mod tests {
         // A panic drops it while it is counted.
         drop(thread(&intake));
         assert_eq!(answered.try_recv().unwrap_err(), oneshot::error::TryRecvError::Closed);
-        assert!(push(&intake, 2).0, "the next upload starts a thread");
+        let second = push(&intake, 2);
+        assert!(second.0, "the next upload starts a thread");
         assert_eq!(sizes(intake.next(&mut thread(&intake))), [2]);
+    }
+
+    /// Uploads of clients that went away were kept and stored: while a disk stalled, one client that came and went could
+    /// make them pile up without end, since those of no bytes take nothing of the memory for bodies.
+    #[test]
+    fn what_nobody_waits_for_is_dropped_and_what_waits_is_bounded() {
+        let intake = Intake::default();
+        let (_, gone) = push(&intake, 1);
+        let stays = push(&intake, 2);
+        drop(gone);
+        let mut thread = thread(&intake);
+        assert_eq!(sizes(intake.next(&mut thread)), [2]);
+        drop(stays);
+        let waiting: Vec<_> = (0..WAITING_MAX).map(|_| push(&intake, 0)).collect();
+        let (answer, _answered) = oneshot::channel();
+        assert_eq!(intake.push(TASK, Upload { body: HeldBody::of(Vec::new()), answer }), None);
+        drop(waiting);
+        assert!(intake.next(&mut thread).is_none());
     }
 }

@@ -50,8 +50,8 @@ pub(super) struct ReadyJob {
 /// What came of sending a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
-    /// It is done; whether some of its reports are in the queue again.
-    Committed { some_put_back: bool },
+    /// It is done; whether all of its reports count.
+    Committed { all_counted: bool },
     /// It is done, and all its reports are in the queue again: the helper's clock is behind. To make the next job of
     /// them at once would go round and round.
     PutBack,
@@ -140,7 +140,7 @@ impl Leader {
             taken.push(report);
             indices.push(index);
         }
-        let window = parts.limits.time_window(&task.task, now);
+        let window = parts.limits.aggregation_window(&task.task, now);
         let results = in_pieces(&taken, |piece| {
             leader_init(&task.task, &task.verify_key, &parts.opener, window, piece)
         });
@@ -203,9 +203,9 @@ impl Leader {
             self.metrics().attempt(AttemptOutcome::Failed);
             Attempt::Open
         });
-        // A put-back report that a late copy of this request could still bring in would be counted by the helper alone,
-        // if it did not know the request any more.
-        if let (Attempt::Committed { some_put_back: false }, Some(location)) = (attempt, location) {
+        // A report that was put back or rejected could verify after all when a late copy of this request comes, if clocks,
+        // keys or secrets were mended meanwhile; a helper that did not know the request any more would count it alone.
+        if let (Attempt::Committed { all_counted: true }, Some(location)) = (attempt, location) {
             self.let_helper_forget(location);
         }
         attempt
@@ -287,11 +287,11 @@ impl Leader {
         // Counted once, however often the commit was tried.
         self.metrics().aggregated.inc_by(aggregated);
         self.metrics().put_back.inc_by(put_back.len() as u64);
-        let some_put_back = !put_back.is_empty();
+        let all_counted = put_back.is_empty() && rejected.is_empty();
         let fruitless = aggregated == 0 && rejected.is_empty();
         self.rejected(job.task.task.id(), &rejected);
         self.metrics().attempt(if fruitless { AttemptOutcome::PutBack } else { AttemptOutcome::Committed });
-        Ok(if fruitless { Attempt::PutBack } else { Attempt::Committed { some_put_back } })
+        Ok(if fruitless { Attempt::PutBack } else { Attempt::Committed { all_counted } })
     }
 
     fn rejected(&self, task: TaskId, errors: &[ReportError]) {
@@ -313,7 +313,7 @@ impl Leader {
         self.store().commit_job(&job.task.task, job.number, &JobSums::default(), &[])?;
         self.metrics().lost.inc_by(reports as u64);
         self.metrics().attempt(AttemptOutcome::Lost);
-        Ok(Attempt::Committed { some_put_back: false })
+        Ok(Attempt::Committed { all_counted: false })
     }
 }
 

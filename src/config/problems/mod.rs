@@ -92,15 +92,15 @@ pub(super) fn find(config: &Config, now: SystemTime) -> Vec<Problem> {
         check_operations(operations, &views, &mut findings);
     }
     across::check(config, &views, &mut findings);
-    open_files(descriptors::attainable(), config.servers(), &mut findings);
+    open_files(descriptors::attainable(), (config.servers(), config.led_tasks()), &mut findings);
     findings.0
 }
 
 /// The limit of the shell that checks: a service manager's may be another, but mostly is not.
-fn open_files(limit: Option<u64>, servers: usize, findings: &mut Findings) {
-    let connections = descriptors::connections_under(limit, servers);
+fn open_files(limit: Option<u64>, (servers, tasks): (usize, usize), findings: &mut Findings) {
+    let connections = descriptors::connections_under(limit, servers, tasks);
     let Some(limit) = limit.filter(|_| connections < CONNECTIONS_MAX) else { return };
-    let reserved = descriptors::RESERVED;
+    let reserved = descriptors::reserved(tasks);
     findings.warning(
         "this machine",
         format_args!(
@@ -142,7 +142,7 @@ mod tests {
     fn too_few_open_files_are_a_warning() {
         let found = |limit, servers| {
             let mut findings = Findings::default();
-            open_files(limit, servers, &mut findings);
+            open_files(limit, (servers, 0), &mut findings);
             findings.0.iter().map(Problem::to_string).collect::<Vec<_>>()
         };
         assert_eq!([found(None, 3), found(Some(4_096), 1), found(Some(1 << 20), 3)].concat(), [""; 0]);
