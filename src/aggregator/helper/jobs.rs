@@ -11,16 +11,13 @@ use arras_protocol::messages::{
 use arras_protocol::verification::{BatchBucket, HelperVerification, helper_verify};
 
 use crate::aggregator::api::Problem;
-use crate::aggregator::helper::Helper;
+use crate::aggregator::helper::{Helper, too_early};
 use crate::aggregator::queries::check_parameters;
 use crate::aggregator::work::in_pieces;
 use crate::aggregator::{ProvisionedTask, buckets_per_job};
 use crate::metrics::JobOutcome;
 use crate::net::problem::OwnError;
 use crate::store::{JobAnswer, JobSums, PreparedJob, ReportKey, RequestKey, StoreError};
-
-/// After how many seconds to send a job again whose reports are all too early. Clocks are mended by people.
-const EARLY_RETRY_AFTER: u32 = 10;
 
 impl Helper {
     /// Answers an aggregation job; an identical request gets the identical answer, without being verified again.
@@ -79,7 +76,7 @@ impl Helper {
             // of the same reports is the same request; given and not kept, the leader could put these reports into
             // another job, and a late copy of this one would then claim them. So there is none yet.
             let detail = "the reports of this job are too early for this helper's clock: send it again later";
-            return Err(Problem::own(OwnError::Overloaded, detail).retry_after(EARLY_RETRY_AFTER).task(id));
+            return Err(too_early(detail, id));
         }
         let JobAnswer { response, claimed } =
             parts.store.commit_once(&task.task, key, &keys, &mut prepare)?;

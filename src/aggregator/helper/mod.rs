@@ -6,16 +6,18 @@ mod shares;
 
 use std::sync::{Arc, Weak};
 
-use arras_protocol::messages::HpkeConfigList;
+use arras_protocol::messages::{HpkeConfigList, TaskId};
 use arras_protocol::verification::InputShareOpener;
 use tokio::sync::Semaphore;
 
+use crate::aggregator::api::Problem;
 use crate::aggregator::bodies::Bodies;
 use crate::aggregator::rejections::Rejections;
 use crate::aggregator::{Clock, IdKey, Limits, NoiseFactory, ProvisionedTask, Registry};
 use crate::metrics::HelperMetrics;
 use crate::net::auth::TokenHash;
 use crate::net::endpoint::Endpoint;
+use crate::net::problem::OwnError;
 use crate::store::HelperStore;
 
 /// What a helper is made of.
@@ -47,6 +49,14 @@ pub struct HelperParts {
 /// Requests that may be worked on at once; one more is told to come back. Each holds its body and its output
 /// shares in memory, and more than this many do not finish sooner on any number of cores in use today.
 const REQUESTS_AT_ONCE: usize = 64;
+
+/// After how many seconds to ask again for what is too early. Clocks are mended by people.
+const EARLY_RETRY_AFTER: u32 = 10;
+
+/// Puts off what is too early by this helper's clock: an answer now would be another one in time.
+fn too_early(detail: &str, task: TaskId) -> Problem {
+    Problem::own(OwnError::Overloaded, detail).retry_after(EARLY_RETRY_AFTER).task(task)
+}
 
 /// A helper. Cheap to clone; all clones are the same helper.
 #[derive(Clone)]

@@ -5,15 +5,12 @@ use arras_protocol::messages::{AggregateShareMessage, AggregateShareReq, Role};
 
 use crate::aggregator::ProvisionedTask;
 use crate::aggregator::api::Problem;
-use crate::aggregator::helper::Helper;
+use crate::aggregator::helper::{Helper, too_early};
 use crate::aggregator::queries::{is_over, query_problem, window_of};
 use crate::metrics::ShareOutcome;
 use crate::net::problem::{DapError, OwnError};
 use crate::privacy::gate::{self, Envelope};
 use crate::store::RequestKey;
-
-/// After how many seconds to ask again for a window that is not over. Clocks are mended by people.
-const EARLY_RETRY_AFTER: u32 = 10;
 
 impl Helper {
     /// Answers a request for the aggregate share of a batch. What was drawn for it once is what every retry
@@ -63,7 +60,7 @@ impl Helper {
             // Not `batchInvalid`: a refusal opens the window again at the leader, and it would be none in time. A copy of
             // this request that came late would then close here what is open there.
             let detail = "the window is not over yet by this helper's clock: ask again when it is";
-            return Err(Problem::own(OwnError::Overloaded, detail).retry_after(EARLY_RETRY_AFTER).task(id));
+            return Err(too_early(detail, id));
         }
         let expected = Some((request.report_count, request.checksum));
         let batch = match parts.store.collect(&task.task, &task.terms, interval, key, expected) {
