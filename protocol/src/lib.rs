@@ -13,6 +13,7 @@ pub mod hpke;
 pub mod messages;
 pub mod policy;
 pub mod report;
+pub mod signed;
 pub mod task;
 pub mod vdaf;
 pub mod verification;
