@@ -8,6 +8,7 @@
 pub mod codec;
 pub mod codepoints;
 pub mod collection;
+mod crypto;
 pub mod epsilon;
 pub mod hpke;
 pub mod messages;

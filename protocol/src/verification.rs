@@ -4,9 +4,8 @@
 //! depends on another report. The functions take slices, so that a service can cut a job into
 //! pieces for its threads.
 
-use ring::digest;
-
 use crate::codepoints::REPORT_EXTENSION_PRIVACY_BUDGET;
+use crate::crypto::sha256;
 use crate::epsilon::MicroEpsilon;
 use crate::hpke::{Envelope, HpkeError, Opener, PrivateKey};
 use crate::messages::{
@@ -346,8 +345,8 @@ impl BatchBucket {
     pub fn add(&mut self, report_id: ReportId, output_share: &OutputShare) -> Result<(), VdafError> {
         self.share.accumulate(output_share)?;
         self.report_count += 1;
-        let hash = digest::digest(&digest::SHA256, report_id.as_bytes());
-        xor(&mut self.checksum, hash.as_ref());
+        let hash = sha256(report_id.as_bytes());
+        xor(&mut self.checksum, &hash);
         Ok(())
     }
 

@@ -3,18 +3,12 @@
 //! Everything HPKE expands here fits in one SHA-256 output, so HKDF-Expand is always its first
 //! block: one HMAC. The labelled inputs are fed to HMAC piece by piece, without being put together.
 
-use ring::{
-    aead::{AES_128_GCM, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
-    hmac,
-};
 use zeroize::Zeroizing;
+
+use crate::crypto::{AeadKey, HASH_LEN, HmacKey, KEY_LEN, NONCE_LEN};
 
 use super::{AEAD_ID, ENC_LEN, KDF_ID, KEM_ID, PublicKey, x25519::DhOutput};
 
-/// Bytes of a SHA-256 output: of every pseudorandom key, and of the KEM's shared secret.
-const HASH_LEN: usize = 32;
-/// Bytes of an AES-128-GCM key.
-const KEY_LEN: usize = 16;
 /// Bytes of the key schedule context: the mode and two hashes.
 const CONTEXT_LEN: usize = 1 + 2 * HASH_LEN;
 /// `mode_base`, RFC 9180 5.
@@ -30,27 +24,17 @@ const KEM_SUITE: &[u8] = &[b'K', b'E', b'M', KEM[0], KEM[1]];
 /// `suite_id` everywhere else (RFC 9180 section 5.1).
 const HPKE_SUITE: &[u8] = &[b'H', b'P', b'K', b'E', KEM[0], KEM[1], KDF[0], KDF[1], AEAD[0], AEAD[1]];
 
+/// Every pseudorandom key, and the KEM's shared secret.
 type Secret32 = Zeroizing<[u8; HASH_LEN]>;
 
-/// HMAC of the pieces in a row, as a buffer that is zeroed when dropped.
-fn hmac_of(key: &hmac::Key, pieces: &[&[u8]]) -> Secret32 {
-    let mut context = hmac::Context::with_key(key);
-    for piece in pieces {
-        context.update(piece);
-    }
-    let mut output = Secret32::default();
-    output.copy_from_slice(context.sign().as_ref());
-    output
-}
-
 /// LabeledExtract (RFC 9180 4), its salt given as a prepared HMAC key.
-fn labeled_extract(salt: &hmac::Key, suite: &[u8], label: &[u8], ikm: &[u8]) -> Secret32 {
-    hmac_of(salt, &[VERSION, suite, label, ikm])
+fn labeled_extract(salt: &HmacKey, suite: &[u8], label: &[u8], ikm: &[u8]) -> Secret32 {
+    salt.sign(&[VERSION, suite, label, ikm])
 }
 
 /// LabeledExpand (RFC 9180 4) for up to 32 bytes, `info` given in two pieces.
 fn labeled_expand<const LEN: usize>(
-    prk: &hmac::Key,
+    prk: &HmacKey,
     suite: &[u8],
     label: &[u8],
     info: [&[u8]; 2],
@@ -58,21 +42,16 @@ fn labeled_expand<const LEN: usize>(
     const { assert!(LEN <= HASH_LEN, "more than HKDF-Expand's first block") };
     #[allow(clippy::cast_possible_truncation, reason = "at most 32, asserted above")]
     let length = (LEN as u16).to_be_bytes();
-    let block = hmac_of(prk, &[&length, VERSION, suite, label, info[0], info[1], &[1]]);
+    let block = prk.sign(&[&length, VERSION, suite, label, info[0], info[1], &[1]]);
     let mut output = Zeroizing::new([0; LEN]);
     output.copy_from_slice(&block[..LEN]);
     output
 }
 
-/// An HMAC-SHA256 key of a secret.
-fn hmac_key(secret: &[u8]) -> hmac::Key {
-    hmac::Key::new(hmac::HMAC_SHA256, secret)
-}
-
 /// The part of the key schedule that depends on the recipient and `info` alone. Holds no secret.
 pub(super) struct Schedule {
     /// The HMAC key of the empty salt that LabeledExtract has in the KEM.
-    empty_salt: hmac::Key,
+    empty_salt: HmacKey,
     recipient: PublicKey,
     /// `key_schedule_context`.
     context: [u8; CONTEXT_LEN],
@@ -80,7 +59,7 @@ pub(super) struct Schedule {
 
 impl Schedule {
     pub(super) fn new(recipient: &PublicKey, info: &[u8]) -> Self {
-        let empty_salt = hmac_key(&[]);
+        let empty_salt = HmacKey::new(&[]);
         let psk_id_hash = labeled_extract(&empty_salt, HPKE_SUITE, b"psk_id_hash", &[]);
         let info_hash = labeled_extract(&empty_salt, HPKE_SUITE, b"info_hash", info);
         let mut context = [MODE_BASE; CONTEXT_LEN];
@@ -102,15 +81,15 @@ impl Schedule {
     /// ExtractAndExpand (RFC 9180 section 4.1): the KEM's shared secret.
     pub(super) fn extract_and_expand(&self, dh: &DhOutput, enc: &[u8; ENC_LEN]) -> Secret32 {
         let eae_prk = labeled_extract(&self.empty_salt, KEM_SUITE, b"eae_prk", dh.as_slice());
-        let prk = hmac_key(eae_prk.as_slice());
+        let prk = HmacKey::new(eae_prk.as_slice());
         labeled_expand(&prk, KEM_SUITE, b"shared_secret", [enc, self.recipient.as_bytes()])
     }
 
     /// KeySchedule (RFC 9180 section 5.1) in base mode, where the pre-shared key is empty.
     pub(super) fn key_schedule(&self, shared_secret: &Secret32) -> MessageKey {
-        let salt = hmac_key(shared_secret.as_slice());
+        let salt = HmacKey::new(shared_secret.as_slice());
         let secret = labeled_extract(&salt, HPKE_SUITE, b"secret", &[]);
-        let prk = hmac_key(secret.as_slice());
+        let prk = HmacKey::new(secret.as_slice());
         MessageKey {
             key: labeled_expand(&prk, HPKE_SUITE, b"key", [&self.context, &[]]),
             nonce: labeled_expand(&prk, HPKE_SUITE, b"base_nonce", [&self.context, &[]]),
@@ -131,10 +110,7 @@ pub(super) struct MessageKey {
 
 impl MessageKey {
     /// Hands the key to the AEAD. By value: one key and nonce encrypt one message.
-    pub(super) fn into_aead(self) -> (LessSafeKey, Nonce) {
-        let key = UnboundKey::new(&AES_128_GCM, self.key.as_slice())
-            // Cannot fail: the array has the length that it asks for.
-            .expect("ring refuses AES-128 keys for their length only, and KEY_LEN is its length");
-        (LessSafeKey::new(key), Nonce::assume_unique_for_key(*self.nonce))
+    pub(super) fn into_aead(self) -> (AeadKey, Zeroizing<[u8; NONCE_LEN]>) {
+        (AeadKey::new(&self.key), self.nonce)
     }
 }

@@ -8,7 +8,7 @@
 //! the modes with a pre-shared key or a sender's key are absent: DAP uses none of them.
 //!
 //! Private keys, ephemeral keys, shared secrets, AEAD keys and nonces are kept in buffers that are
-//! zeroed when dropped. The states that ring and aws-lc expand from them, and copies the compiler
+//! zeroed when dropped. The states that the libraries expand from them, and copies the compiler
 //! leaves on the stack, are out of this module's reach.
 
 mod kdf;

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use ring::aead::{Aad, Tag};
 use zeroize::Zeroizing;
 
 use super::{ENC_LEN, HpkeError, PrivateKey, TAG_LEN, kdf::Schedule, x25519::RecipientSecret};
@@ -48,8 +47,7 @@ impl Opener {
         let (key, nonce) = self.schedule.message_key(&dh, enc).into_aead();
 
         let mut plaintext = body.to_vec();
-        key.open_in_place_separate_tag(nonce, Aad::from(aad), Tag::from(*tag), &mut plaintext, 0..)
-            .map_err(|_| HpkeError::OpenFailed)?;
+        key.open(&nonce, aad, tag, &mut plaintext).map_err(|_| HpkeError::OpenFailed)?;
         Ok(plaintext)
     }
 

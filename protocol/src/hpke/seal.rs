@@ -3,7 +3,6 @@
 use std::fmt;
 
 use rand::CryptoRng;
-use ring::aead::Aad;
 use zeroize::Zeroizing;
 
 use super::{
@@ -59,9 +58,8 @@ impl Sealer {
 
         let mut ciphertext = Vec::with_capacity(ciphertext_len);
         ciphertext.extend_from_slice(plaintext);
-        // The length is ring's only reason to refuse.
-        key.seal_in_place_append_tag(nonce, Aad::from(aad), &mut ciphertext)
-            .map_err(|_| HpkeError::TooLong)?;
+        // The length is the only reason to refuse.
+        key.seal(&nonce, aad, &mut ciphertext).map_err(|_| HpkeError::TooLong)?;
         Ok(Sealed { enc, ciphertext })
     }
 }

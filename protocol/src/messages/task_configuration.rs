@@ -1,8 +1,7 @@
 //! The configuration that all parties of a task agree on (DAP-18 section 4.2).
 
-use ring::digest;
-
 use crate::codec::{CodecError, Decode, Encode, Reader, put_opaque8, put_opaque16};
+use crate::crypto::{Sha256, sha256};
 use crate::messages::{Extensions, TaskId, TimePrecision, Url};
 
 /// A task's configuration as it travels and is hashed. Whether Arras takes part in it is decided by
@@ -80,13 +79,10 @@ impl TaskConfiguration {
     /// The task's id: `SHA-256(SHA-256("dap-taskprov task id") || configuration)` (taskprov section
     /// 3.3). A different policy, endpoint or VDAF is a different task.
     pub fn task_id(&self) -> TaskId {
-        let prefix = digest::digest(&digest::SHA256, b"dap-taskprov task id");
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(prefix.as_ref());
-        context.update(&self.to_bytes());
-        let mut id = [0; 32];
-        id.copy_from_slice(context.finish().as_ref());
-        TaskId::new(id)
+        let mut hash = Sha256::new();
+        hash.update(&sha256(b"dap-taskprov task id"));
+        hash.update(&self.to_bytes());
+        TaskId::new(hash.finish())
     }
 }
 

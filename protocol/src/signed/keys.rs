@@ -7,9 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::Signer as _;
 use rand::CryptoRng;
-use ring::digest;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
+
+use crate::crypto::sha256;
 
 /// Bytes of a public key (RFC 8032 section 5.1.5).
 const PUBLIC_LEN: usize = 32;
@@ -207,10 +208,7 @@ impl KeyId {
         // RFC 7638 section 3.2: the required members in the order of their names, without white space.
         let x = URL_SAFE_NO_PAD.encode(public);
         let members = format!("{{\"crv\":\"Ed25519\",\"kty\":\"OKP\",\"x\":\"{x}\"}}");
-        let hash = digest::digest(&digest::SHA256, members.as_bytes());
-        let mut id = [0; Self::LEN];
-        id.copy_from_slice(hash.as_ref());
-        Self(id)
+        Self(sha256(members.as_bytes()))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Verify keys (taskprov section 3.4): derived from a secret that this pair of aggregators shares.
 
-use ring::{digest, hkdf};
-use zeroize::{Zeroize as _, ZeroizeOnDrop};
+use zeroize::ZeroizeOnDrop;
 
+use crate::crypto::{HASH_LEN, HmacKey, sha256};
 use crate::messages::TaskId;
 use crate::vdaf::VERIFY_KEY_LEN;
 
@@ -23,23 +23,10 @@ impl VerifySecret {
     /// The verify key of a task; fixed for the task's life, since its security proof wants it chosen
     /// before any report (DAP-18 section 8.6.2).
     pub fn verify_key(&self, task_id: TaskId) -> VerifyKey {
-        struct Length;
-        impl hkdf::KeyType for Length {
-            fn len(&self) -> usize {
-                VERIFY_KEY_LEN
-            }
-        }
-        let salt = digest::digest(&digest::SHA256, b"dap-taskprov");
-        let pseudorandom = hkdf::Salt::new(hkdf::HKDF_SHA256, salt.as_ref()).extract(&self.0);
-        let mut key = [0; VERIFY_KEY_LEN];
-        pseudorandom
-            .expand(&[task_id.as_bytes()], Length)
-            .and_then(|output| output.fill(&mut key))
-            // Cannot fail: HKDF-SHA256 gives up to 8,160 bytes, and the buffer has the length asked for.
-            .expect("32 bytes are within HKDF's limit");
-        let out = VerifyKey(key);
-        key.zeroize();
-        out
+        // HKDF (RFC 5869) with one block of output, which is one HMAC.
+        const { assert!(VERIFY_KEY_LEN == HASH_LEN, "a verify key is HKDF-Expand's first block") };
+        let pseudorandom = HmacKey::new(&sha256(b"dap-taskprov")).sign(&[&self.0]);
+        VerifyKey(*HmacKey::new(pseudorandom.as_slice()).sign(&[task_id.as_bytes(), &[1]]))
     }
 }
 
