@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::collector::span::{Moment, Span};
-use crate::privacy::accuracy::{self, Confidence};
+use crate::privacy::accuracy::{self, Confidence, Noise};
 use crate::privacy::gate::noise_scale;
 use crate::privacy::ledger::{self, BudgetSource, EPOCH_SECONDS, LedgerError, SourceRules};
 use crate::privacy::noise::NoiseError;
@@ -334,8 +334,9 @@ impl Draft {
     pub(super) fn new(task: &KnownTask, opened: Opened) -> Result<Self, ReleaseError> {
         let configuration = task.task.configuration();
         let scale = noise_scale(&task.policy)?;
-        let half_width = accuracy::interval_half_width(&scale, CONFIDENCE.0);
-        let standard_error = format!("{:.3}", accuracy::standard_error(&scale));
+        let noise = Noise::of_cell(&scale);
+        let half_width = noise.half_width(CONFIDENCE.0);
+        let standard_error = format!("{:.3}", noise.standard_error());
         let threshold = Threshold::new(task.policy.threshold);
         // A report adds no more than this to a cell, and how many there are is known.
         let most = u128::from(opened.report_count) * u128::from(task.task.vdaf().config().max_per_cell());

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use arras_protocol::task::{Profile, Task};
 
-use crate::privacy::accuracy::{Confidence, interval_half_width};
+use crate::privacy::accuracy::{Confidence, Noise};
 use crate::privacy::gate::noise_scale;
 use crate::tasks::provisioned::KnownTask;
 use crate::text::{counted, printable};
@@ -43,7 +43,7 @@ pub fn explain(known: &KnownTask) -> String {
             "  noise        each aggregator adds {} noise of scale {scale} to every count; 95 of 100 \
              published counts are within {} of the truth",
             policy.mechanism.name(),
-            interval_half_width(&scale, Confidence::P95)
+            Noise::of_cell(&scale).half_width(Confidence::P95)
         ));
     }
     line(format!("  threshold    counts below {} are not shown", policy.threshold));
