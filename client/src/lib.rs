@@ -7,6 +7,8 @@
 pub mod attribution;
 mod contributions;
 pub mod device;
+pub mod files;
+pub mod queue;
 mod saved;
 #[cfg(feature = "upload")]
 pub mod upload;
