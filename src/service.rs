@@ -17,7 +17,8 @@ use tokio::task::JoinSet;
 use crate::aggregator::helper::{Helper, HelperParts};
 use crate::aggregator::leader::{Leader, LeaderParts};
 use crate::aggregator::{
-    Clock, Collectors, IdKey, Limits, NoiseFactory, RegisteredCollector, Registry, SystemClock,
+    Clock, Collectors, IdKey, Limits, NoiseFactory, RegisteredCollector, RegisteredSource, Registry,
+    SystemClock,
 };
 use crate::collector::{self, Collector, CollectorDisk};
 use crate::config::keys::HpkeKey;
@@ -28,7 +29,7 @@ use crate::net::client::{ClientError, PeerClient};
 use crate::net::server::{self, ServeError, ServerLimits};
 use crate::net::tls::{self, TlsError};
 use crate::operations::{Operations, watch_collector, watch_helper, watch_leader};
-use crate::privacy::ledger::{BudgetSource, LedgerError, SourceRules};
+use crate::privacy::ledger::{BudgetSource, LedgerError, SourceRules, TaskCaps};
 use crate::privacy::noise::OpendpNoise;
 use crate::store::{
     AggregatorStore, HelperDisk, HelperStore, LeaderDisk, LeaderStore, StoreError, StoreOptions,
@@ -493,7 +494,11 @@ fn collectors<'a>(entries: impl Iterator<Item = CollectorEntry<'a>>) -> Result<C
                         epoch_start: source.epoch_start.unix_seconds(),
                         cap: source.cap.get().into(),
                     };
-                    Ok((BudgetSource::new(&source.name)?, rules))
+                    let task_caps = TaskCaps {
+                        each: source.task_cap.map(|cap| cap.get().into()),
+                        of: source.task_caps.iter().map(|(task, cap)| (*task, cap.get().into())).collect(),
+                    };
+                    Ok(RegisteredSource { name: BudgetSource::new(&source.name)?, rules, task_caps })
                 })
                 .collect::<Result<_, LedgerError>>()?;
             Ok(RegisteredCollector {

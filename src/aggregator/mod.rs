@@ -17,7 +17,7 @@ pub(crate) mod work;
 pub use api::hpke_config_response;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use ids::IdKey;
-pub use registry::{Collectors, ProvisionedTask, RegisteredCollector, Registry};
+pub use registry::{Collectors, ProvisionedTask, RegisteredCollector, RegisteredSource, Registry};
 #[cfg(any(test, feature = "test-noise"))]
 pub use work::block_inline;
 

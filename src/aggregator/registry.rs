@@ -10,7 +10,7 @@ use arras_protocol::task::{Task, VerifyKey, VerifySecret};
 use crate::aggregator::report_len;
 use crate::net::auth::TokenHash;
 use crate::privacy::gate::Terms;
-use crate::privacy::ledger::{BudgetSource, SourceRules};
+use crate::privacy::ledger::{BudgetSource, SourceRules, TaskCaps};
 use crate::store::{AggregatorStore, StoreError, TaskRecord};
 use crate::tasks::TaskFolder;
 use crate::tasks::provisioned::{KnownTask, ProvisionError};
@@ -30,7 +30,18 @@ pub struct RegisteredCollector {
     /// What its requests carry; the helper never hears from it.
     pub token: Option<TokenHash>,
     /// Its budget sources; any other is refused, or a fresh name would be a fresh budget.
-    pub budget_sources: Vec<(BudgetSource, SourceRules)>,
+    pub budget_sources: Vec<RegisteredSource>,
+}
+
+/// A budget source as the operator registered it.
+#[derive(Clone, Debug)]
+pub struct RegisteredSource {
+    /// Its name.
+    pub name: BudgetSource,
+    /// When its epochs start, and its cap.
+    pub rules: SourceRules,
+    /// What single tasks may spend of it.
+    pub task_caps: TaskCaps,
 }
 
 /// All collectors of an aggregator.
@@ -43,17 +54,19 @@ impl Collectors {
             self.0.iter().find(|collector| collector.name == known.collector).ok_or_else(|| {
                 format!("collector {:?} is not in this aggregator's configuration", known.collector)
             })?;
-        let (source, rules) = collector
+        let source = collector
             .budget_sources
             .iter()
-            .find(|(source, _)| source.as_str() == known.budget_source)
+            .find(|source| source.name.as_str() == known.budget_source)
             .ok_or_else(|| {
                 format!(
                     "budget source {:?} is not registered for collector {:?}",
                     known.budget_source, collector.name
                 )
             })?;
-        Ok((Terms::new(&known.task, known.policy, source.clone(), *rules), collector.clone()))
+        let terms = Terms::new(&known.task, known.policy, source.name.clone(), source.rules)
+            .with_task_cap(source.task_caps.cap_of(known.task.id()));
+        Ok((terms, collector.clone()))
     }
 }
 

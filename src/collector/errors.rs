@@ -155,9 +155,8 @@ impl Refused {
                  again. Ask for a window that starts where the last one ended. The leader says: {said}"
             ),
             ErrorType::Own(OwnError::BudgetExhausted) => format!(
-                "the privacy budget of {budget_source} does not allow this release. It does not come back \
-                 with time: ask for a window in other weeks, or have the operators raise the cap. The leader \
-                 says: {said}"
+                "the privacy budget of {budget_source} does not allow this release. Ask for a window in other \
+                 weeks, or have the operator raise the cap. The leader says: {said}"
             ),
             ErrorType::Dap(DapError::BatchInvalid) => format!(
                 "the leader does not take this window: it is not over yet, or not made of whole steps of the \

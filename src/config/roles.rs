@@ -1,9 +1,11 @@
 //! The section of each role. Durations are in seconds, sizes in bytes.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use arras_protocol::epsilon::{EpsilonError, MicroEpsilon};
+use arras_protocol::messages::TaskId;
 use serde::Deserialize;
 
 use super::keys::{HpkeConfig, HpkeKey};
@@ -126,21 +128,52 @@ pub struct BudgetSource {
     /// Epsilon that may be spent in each epoch.
     #[serde(deserialize_with = "cap")]
     pub cap: MicroEpsilon,
+    /// Epsilon that each single task of the source may spend in an epoch; without it, what the source has.
+    #[serde(default, deserialize_with = "optional_cap")]
+    pub task_cap: Option<MicroEpsilon>,
+    /// The same for these tasks, in place of `task_cap`: by task id.
+    #[serde(default, deserialize_with = "task_caps")]
+    pub task_caps: BTreeMap<TaskId, MicroEpsilon>,
 }
 
 /// A cap is written as an epsilon is; a cap of nothing is refused in its own words.
 fn cap<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<MicroEpsilon, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|error| {
-        serde::de::Error::custom(match error {
-            EpsilonError::Zero(_) => {
-                "the cap is zero, so that nothing could ever be released; give a positive number \
-                                      or leave the source out"
-                    .to_owned()
-            }
-            other => format!("the cap: {other}"),
+    Cap::deserialize(deserializer).map(|cap| cap.0)
+}
+
+fn optional_cap<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<MicroEpsilon>, D::Error> {
+    cap(deserializer).map(Some)
+}
+
+fn task_caps<'de, D>(deserializer: D) -> Result<BTreeMap<TaskId, MicroEpsilon>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    let caps = BTreeMap::<String, Cap>::deserialize(deserializer)?;
+    let parsed = caps.into_iter().map(|(id, cap)| {
+        let error =
+            |error| serde::de::Error::custom(format!("task_caps has {id:?}, which is no task id: {error}"));
+        Ok((id.parse().map_err(error)?, cap.0))
+    });
+    parsed.collect()
+}
+
+struct Cap(MicroEpsilon);
+
+impl<'de> Deserialize<'de> for Cap {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(|error| {
+            serde::de::Error::custom(match error {
+                EpsilonError::Zero(_) => {
+                    "the cap is zero, so that nothing could ever be released; give a positive \
+                                          number, or leave the source or the task out"
+                        .to_owned()
+                }
+                other => format!("the cap: {other}"),
+            })
         })
-    })
+    }
 }
 
 /// A collector as the leader knows it.

@@ -307,6 +307,20 @@ fn collectors_and_sources() {
             set(entry(entry(helper, "collector"), "budget_source"), "epoch_start", "2999-01-07");
         },
     );
+    let task = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let caps = |cap: &str, of_task: &str| {
+        let caps = (cap.to_owned(), toml::Table::from_iter([(task.to_owned(), of_task.into())]));
+        move |helper: &mut toml::Table| {
+            let source = entry(entry(helper, "collector"), "budget_source");
+            set(source, "task_cap", caps.0.clone());
+            set(source, "task_caps", caps.1.clone());
+        }
+    };
+    assert!(fixture.problems("helper", caps("0.5", "0.25")).is_empty());
+    for (cap, of_task) in [("1000", "0.25"), ("0.5", "1000")] {
+        let key = "warning: helper.collector (\"advertiser\").budget_source";
+        fixture.one("helper", key, "refuses nothing", caps(cap, of_task));
+    }
     fixture.one("helper", "error: helper.collector", "nobody could collect", |helper| {
         set(helper, "collector", Vec::<toml::Value>::new());
     });

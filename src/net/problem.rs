@@ -18,9 +18,9 @@ const DAP_NAMESPACE: &str = "urn:ietf:params:ppm:dap:error:";
 /// Ours: a tag URI (RFC 4151), so that it names without promising a web page.
 const OWN_NAMESPACE: &str = "tag:arras.example,2026:error:";
 
-/// Characters of a received title or detail that are kept: enough for a sentence,
-/// too few to flood a log.
-const RECEIVED_CHARACTERS_MAX: usize = 500;
+/// Characters of a received title or detail that are kept: enough for what is wrong,
+/// who says so and what to do, too few to flood a log.
+const RECEIVED_CHARACTERS_MAX: usize = 1_000;
 
 /// Bytes of a framework's own error text that are kept.
 const OWN_TEXT_BYTES_MAX: usize = 1_000;

@@ -11,16 +11,17 @@
 //! them to a sum.
 
 use std::fmt;
+use std::ops::Range;
 
 use arras_protocol::collection::{SealError, seal_aggregate_share};
 use arras_protocol::epsilon::DisplayMicro;
-use arras_protocol::messages::{CollectionJobReq, HpkeCiphertext, HpkeConfig, Interval, Role, TaskId};
+use arras_protocol::messages::{CollectionJobReq, HpkeCiphertext, HpkeConfig, Interval, Role, TaskId, Time};
 use arras_protocol::policy::PrivacyPolicy;
 use arras_protocol::task::{MAX_BATCH_REPORTS, Task};
 use arras_protocol::vdaf::{AggregateShare, Noised, VdafError};
 use rand::CryptoRng;
 
-use crate::privacy::ledger::{self, BudgetSource, Charge, Epoch, LedgerError, SourceRules};
+use crate::privacy::ledger::{self, Account, BudgetSource, Charge, Epoch, LedgerError, SourceRules};
 use crate::privacy::noise::{NoiseError, NoiseSource, Scale, noise_vector};
 use crate::store::Committed;
 
@@ -72,6 +73,7 @@ pub struct Terms {
     policy: PrivacyPolicy,
     budget_source: BudgetSource,
     rules: SourceRules,
+    task_cap: Option<u64>,
     min_batch_size: u64,
     time_precision: arras_protocol::messages::TimePrecision,
 }
@@ -94,9 +96,16 @@ impl Terms {
             policy,
             budget_source,
             rules,
+            task_cap: None,
             min_batch_size: task.configuration().min_batch_size,
             time_precision: task.configuration().time_precision,
         }
+    }
+
+    /// With a cap for this task beside that of its source: micro-epsilon an epoch.
+    #[must_use]
+    pub fn with_task_cap(self, task_cap: Option<u64>) -> Self {
+        Self { task_cap, ..self }
     }
 
     /// The policy.
@@ -115,12 +124,13 @@ impl Terms {
     }
 
     /// Decides whether the batch of an interval may be released. Called within the store's collection
-    /// transaction with what that transaction reads; the charges take effect when it commits them.
+    /// transaction with what that transaction reads; the charges take effect when it commits them. `spent` is in
+    /// micro-epsilon.
     pub(crate) fn admit(
         &self,
         interval: Interval,
         facts: BatchFacts,
-        spent: impl Fn(&BudgetSource, Epoch) -> u64,
+        spent: impl Fn(Account<'_>, Epoch) -> u64,
     ) -> Result<Admission, Refusal> {
         let needed = self.min_batch_size;
         let found = facts.report_count;
@@ -158,15 +168,26 @@ impl Terms {
         )
     }
 
-    /// The charges, if they fit under the cap.
+    /// The charges, if they fit under the cap of the source and under that of the task.
     pub(crate) fn afford(
         &self,
         interval: Interval,
-        spent: impl Fn(&BudgetSource, Epoch) -> u64,
+        spent: impl Fn(Account<'_>, Epoch) -> u64,
     ) -> Result<Vec<Charge>, LedgerError> {
         let charges = self.charges(interval)?;
-        ledger::admit(&charges, spent, self.rules.cap)?;
+        ledger::admit(&charges, |source, epoch| spent(Account::Source(source), epoch), &self.rules)?;
+        if let Some(cap) = self.task_cap {
+            let of_task = |epoch| spent(Account::Task(self.times_of(epoch)), epoch);
+            ledger::admit_task(&charges, of_task, &self.rules, self.task, cap)?;
+        }
         Ok(charges)
+    }
+
+    /// The times, in the task's precision, that share a second with an epoch. A window shares one with the epoch just
+    /// when it shares a time with these, also if the epoch begins within a step.
+    fn times_of(&self, epoch: Epoch) -> Range<Time> {
+        let (seconds, step) = (self.rules.seconds_of(epoch), self.time_precision.seconds());
+        Time(seconds.start / step)..Time(seconds.end.div_ceil(step))
     }
 }
 

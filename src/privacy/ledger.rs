@@ -3,7 +3,11 @@
 //! The ledger bounds what one device, which sends at most k reports to a task in
 //! a batch window, can lose in one epoch (7 days) of its activity. A release of
 //! one batch charges k times its epsilon to every epoch that the query interval
-//! touches. Losses add up (pure differential privacy), in whole micro-epsilon.
+//! touches. Losses add up (pure differential privacy), in whole micro-epsilon. Why that bounds them, and what the
+//! bound is of, is in docs/privacy.md, "Budget and composition".
+//!
+//! Charges are held against two caps of the operator's: that of the budget source, and one that each task of the
+//! source may have beside it.
 //!
 //! There is no state here. Whoever keeps it must read what is spent, call
 //! [`admit`] and write the charges in one transaction, before a share leaves; an
@@ -18,6 +22,7 @@ use std::{
 };
 
 use arras_protocol::epsilon::DisplayMicro;
+use arras_protocol::messages::{TaskId, Time};
 use arras_protocol::task::{NAME_BYTES_MAX, is_name};
 
 use super::noise::MicroEpsilon;
@@ -95,10 +100,11 @@ pub enum LedgerError {
     },
     /// The budget of an epoch does not suffice.
     #[error(
-        "this release asks for {} epsilon of budget source {source} in epoch {epoch}, and of its cap of {} \
-         only {} is left; nothing was charged or released. Budget does not come back with time: this window \
-         stays refused unless the operator raises the cap of budget source {source}",
-        DisplayMicro(*.asked), DisplayMicro(*.cap), DisplayMicro(*.left)
+        "this release asks for {} epsilon of budget source {source} in epoch {epoch} (the week from {}), and of its \
+         cap of {} only {} is left; nothing was charged or released. Budget does not come back with time: this window \
+         stays refused unless the operator of the aggregator that refuses raises `cap` of budget_source {source} in \
+         its configuration file and restarts it; there, `arras budget` says what was spent on what",
+        DisplayMicro(*.asked), utc(*.epoch_start), DisplayMicro(*.cap), DisplayMicro(*.left)
     )]
     Spent {
         /// What the release would cost this epoch, micro-epsilon.
@@ -107,10 +113,37 @@ pub enum LedgerError {
         cap: u64,
         /// The first epoch that does not suffice.
         epoch: Epoch,
+        /// When that epoch starts, POSIX seconds.
+        epoch_start: u64,
         /// What is left of the cap, micro-epsilon.
         left: u64,
         /// Whose budget.
         r#source: BudgetSource,
+    },
+    /// The source has budget left, and the task has none.
+    #[error(
+        "this release asks for {} epsilon in epoch {epoch} of budget source {source} (the week from {}), and of the {} \
+         that task {task} may spend there only {} is left; nothing was charged or released. Budget does not come back \
+         with time: this window stays refused unless the operator of the aggregator that refuses raises `task_cap` of \
+         budget_source {source}, or what its `task_caps` says of this task, in its configuration file and restarts it; \
+         there, `arras budget` says what was spent on what",
+        DisplayMicro(*.asked), utc(*.epoch_start), DisplayMicro(*.cap), DisplayMicro(*.left)
+    )]
+    TaskSpent {
+        /// What the release would cost this epoch, micro-epsilon.
+        asked: u64,
+        /// What the task may cost an epoch in total, micro-epsilon.
+        cap: u64,
+        /// The first epoch that does not suffice.
+        epoch: Epoch,
+        /// When that epoch starts, POSIX seconds.
+        epoch_start: u64,
+        /// What is left to the task, micro-epsilon.
+        left: u64,
+        /// Whose budget.
+        r#source: BudgetSource,
+        /// The task.
+        task: TaskId,
     },
     /// A query of more than [`MAX_EPOCHS_PER_QUERY`] epochs.
     #[error(
@@ -182,6 +215,17 @@ pub struct SourceRules {
 }
 
 impl SourceRules {
+    /// When an epoch starts, POSIX seconds; one that begins after the last second there is begins then.
+    pub fn start_of(&self, epoch: Epoch) -> u64 {
+        self.epoch_start.saturating_add(epoch.0.saturating_mul(EPOCH_SECONDS))
+    }
+
+    /// The seconds of an epoch: POSIX, end excluded.
+    pub fn seconds_of(&self, epoch: Epoch) -> Range<u64> {
+        let start = self.start_of(epoch);
+        start..start.saturating_add(EPOCH_SECONDS)
+    }
+
     /// The epochs that the interval from `start_s` (included) to `end_s`
     /// (excluded) has a second in; POSIX seconds.
     pub fn epochs_touched(&self, start_s: u64, end_s: u64) -> Result<RangeInclusive<Epoch>, LedgerError> {
@@ -207,6 +251,33 @@ impl SourceRules {
         }
         Ok((first, last))
     }
+}
+
+/// What each task of a budget source may spend of an epoch, beside the cap of the source. Without an entry a task may
+/// spend what the source has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskCaps {
+    /// Of each task that is not among the others, micro-epsilon.
+    pub each: Option<u64>,
+    /// Of these tasks, micro-epsilon.
+    pub of: BTreeMap<TaskId, u64>,
+}
+
+impl TaskCaps {
+    /// The cap of a task, micro-epsilon; none if the operator set none.
+    pub fn cap_of(&self, task: TaskId) -> Option<u64> {
+        self.of.get(&task).copied().or(self.each)
+    }
+}
+
+/// Whose spending in an epoch is asked for when a release is held against a cap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Account<'a> {
+    /// All releases of a budget source.
+    Source(&'a BudgetSource),
+    /// Those releases of the task at hand whose windows share a time with the epoch: with these times, in the task's
+    /// precision, end excluded.
+    Task(Range<Time>),
 }
 
 /// What one release costs one epoch of a budget source.
@@ -250,13 +321,14 @@ pub fn charges(
     Ok((first..=last).map(charge).collect())
 }
 
-/// Whether all charges together fit under `cap`, given what is `spent` of each
-/// epoch so far (both micro-epsilon). Either all fit or none is admitted.
+/// Whether all charges together fit under the cap of `rules`, given what is `spent` of each
+/// epoch so far (micro-epsilon). Either all fit or none is admitted.
 pub fn admit(
     charges: &[Charge],
     spent: impl Fn(&BudgetSource, Epoch) -> u64,
-    cap: u64,
+    rules: &SourceRules,
 ) -> Result<(), LedgerError> {
+    let cap = rules.cap;
     // Two charges to one epoch must not each be measured against the same rest.
     let mut asked_of: BTreeMap<(&BudgetSource, Epoch), u64> = BTreeMap::new();
     for Charge { source, epoch, micro_epsilon } in charges {
@@ -269,8 +341,34 @@ pub fn admit(
         // More than the cap may be spent already, if the operator lowered it.
         let left = cap.saturating_sub(spent(source, epoch));
         if asked > left {
-            return Err(LedgerError::Spent { asked, cap, epoch, left, r#source: source.clone() });
+            let epoch_start = rules.start_of(epoch);
+            return Err(LedgerError::Spent {
+                asked,
+                cap,
+                epoch,
+                epoch_start,
+                left,
+                r#source: source.clone(),
+            });
         }
     }
     Ok(())
+}
+
+/// As [`admit`], for what one task may spend beside the cap of its source: `spent` is of the task, `task_cap` the most
+/// that an epoch may cost it (micro-epsilon).
+pub fn admit_task(
+    charges: &[Charge],
+    spent: impl Fn(Epoch) -> u64,
+    rules: &SourceRules,
+    task: TaskId,
+    task_cap: u64,
+) -> Result<(), LedgerError> {
+    let of_task = SourceRules { cap: task_cap, ..*rules };
+    admit(charges, |_, epoch| spent(epoch), &of_task).map_err(|error| match error {
+        LedgerError::Spent { asked, cap, epoch, epoch_start, left, r#source } => {
+            LedgerError::TaskSpent { asked, cap, epoch, epoch_start, left, r#source, task }
+        }
+        other => other,
+    })
 }

@@ -4,13 +4,14 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 
+use arras_protocol::messages::TaskId;
 use arras_protocol::task::NAME_BYTES_MAX;
 use proptest::prelude::*;
 
 use super::{
     ledger::{
         BudgetSource, Charge, EPOCH_SECONDS, Epoch, LedgerError, MAX_EPOCHS_PER_QUERY, SourceRules, admit,
-        charges,
+        admit_task, charges,
     },
     noise::MicroEpsilon,
 };
@@ -88,39 +89,65 @@ fn a_release_charges_contributions_times_epsilon_to_each_epoch() {
 fn a_refusal_says_what_is_left_and_what_helps() {
     let charge = Charge { source: source(), epoch: Epoch(7), micro_epsilon: 1_500_000 };
     let spent = |_: &BudgetSource, _| 9_000_000;
-    assert_eq!(admit(std::slice::from_ref(&charge), spent, 10_500_000), Ok(()));
-    let error = admit(std::slice::from_ref(&charge), spent, 10_250_000).unwrap_err();
+    assert_eq!(admit(std::slice::from_ref(&charge), spent, &rules(10_500_000)), Ok(()));
+    let error = admit(std::slice::from_ref(&charge), spent, &rules(10_250_000)).unwrap_err();
+    let epoch_start = START + 7 * EPOCH_SECONDS;
     assert_eq!(
         error,
         LedgerError::Spent {
             asked: 1_500_000,
             cap: 10_250_000,
             epoch: Epoch(7),
+            epoch_start,
             left: 1_250_000,
             source: source()
         }
     );
     assert_eq!(
         error.to_string(),
-        "this release asks for 1.5 epsilon of budget source shop.example in epoch 7, and of its cap of 10.25 \
-         only 1.25 is left; nothing was charged or released. Budget does not come back with time: this \
-         window stays refused unless the operator raises the cap of budget source shop.example"
+        "this release asks for 1.5 epsilon of budget source shop.example in epoch 7 (the week from \
+         2024-01-02T22:13:20Z), and of its cap of 10.25 only 1.25 is left; nothing was charged or released. Budget \
+         does not come back with time: this window stays refused unless the operator of the aggregator that refuses \
+         raises `cap` of budget_source shop.example in its configuration file and restarts it; there, `arras budget` \
+         says what was spent on what"
     );
     // A lowered cap leaves nothing rather than wrapping around.
-    let lowered = admit(&[charge], spent, 8_000_000).unwrap_err();
+    let lowered = admit(std::slice::from_ref(&charge), spent, &rules(8_000_000)).unwrap_err();
     assert!(matches!(lowered, LedgerError::Spent { left: 0, .. }));
+    // The task's own cap says so, and names the task and the other key.
+    let task = TaskId::new([7; TaskId::LEN]);
+    let of_task = |cap| admit_task(std::slice::from_ref(&charge), |_| 500_000, &rules(u64::MAX), task, cap);
+    assert_eq!(of_task(2_000_000), Ok(()));
+    let error = of_task(1_750_000).unwrap_err();
+    let (asked, cap, left, epoch) = (1_500_000, 1_750_000, 1_250_000, Epoch(7));
+    assert_eq!(
+        error,
+        LedgerError::TaskSpent { asked, cap, epoch, epoch_start, left, source: source(), task }
+    );
+    let text = error.to_string();
+    for part in [
+        &format!("task {task}"),
+        "the 1.75 that",
+        "only 1.25 is left",
+        "`task_cap` of budget_source shop.example",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
 }
 
 #[test]
 fn charges_to_one_epoch_are_measured_together() {
     let charge = Charge { source: source(), epoch: Epoch(0), micro_epsilon: 6 };
     let twice = [charge.clone(), charge];
-    assert_eq!(admit(&twice, |_, _| 0, 12), Ok(()));
-    assert!(matches!(admit(&twice, |_, _| 0, 11), Err(LedgerError::Spent { asked: 12, left: 11, .. })));
+    assert_eq!(admit(&twice, |_, _| 0, &rules(12)), Ok(()));
+    assert!(matches!(
+        admit(&twice, |_, _| 0, &rules(11)),
+        Err(LedgerError::Spent { asked: 12, left: 11, .. })
+    ));
     let most = Charge { source: source(), epoch: Epoch(0), micro_epsilon: u64::MAX };
-    let overflow = admit(&[most.clone(), most], |_, _| 0, u64::MAX);
+    let overflow = admit(&[most.clone(), most], |_, _| 0, &rules(u64::MAX));
     assert_eq!(overflow, Err(LedgerError::Overflow { epoch: Epoch(0), source: source() }));
-    assert_eq!(admit(&[], |_, _| 0, 0), Ok(()));
+    assert_eq!(admit(&[], |_, _| 0, &rules(0)), Ok(()));
 }
 
 /// One random query: the source's name, start and length in hours, epsilon, k.
@@ -181,7 +208,7 @@ proptest! {
                 *after.entry(key(charge)).or_default() += charge.micro_epsilon;
             }
             let fits = after.values().all(|total| *total <= cap);
-            let admitted = admit(&made, spent, cap);
+            let admitted = admit(&made, spent, &rules(cap));
             prop_assert_eq!(admitted.is_ok(), fits);
             match admitted {
                 Ok(()) => book = after,

@@ -110,6 +110,25 @@ pub enum StoreError {
         expected: String,
     },
 
+    /// What the ledger says was spent is not what the collected windows cost.
+    #[error(
+        "the ledger in {} and the windows that were collected disagree about budget source {budget}: {what}{}. Both \
+         are written by one commit, so something else than this program changed the store, or it has a fault; nothing \
+         was changed. `arras budget --config FILE` lists both, line by line. Keep a copy of the store, and see \"A ledger \
+         that disagrees\" in docs/operating.md",
+        dir.display(), if *more == 0 { String::new() } else { format!(" (and {more} more)") }
+    )]
+    LedgerDisagrees {
+        /// The state's directory.
+        dir: PathBuf,
+        /// The name of the first source about which they disagree.
+        budget: String,
+        /// The first thing about which they do.
+        what: String,
+        /// How many more there are.
+        more: usize,
+    },
+
     /// A newer version of this program wrote the store.
     #[error("the store has schema {found}, this version reads {expected}; install the version that wrote it")]
     SchemaTooNew {

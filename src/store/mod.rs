@@ -27,7 +27,9 @@ mod spool;
 mod state;
 mod watermark;
 
-pub use aggregator::{HelperDisk, LeaderDisk, StoreOptions};
+pub use aggregator::{
+    Accounts, ChargedWindow, Disagreement, HelperDisk, LeaderDisk, SourceAccount, StoreOptions,
+};
 pub use condition::{Usage, Waiting};
 pub use damage::Damage;
 pub(crate) use disk::{Disk, sync_parent};

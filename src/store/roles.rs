@@ -5,6 +5,8 @@
 //! durable; one that returns an error has had none, or the store refuses everything until a restart
 //! has found out.
 
+use std::ops::Range;
+
 use arras_protocol::messages::{CollectionJobId, Interval, ReportError, ReportId, TaskId, Time};
 use arras_protocol::task::Task;
 use arras_protocol::verification::BatchBucket;
@@ -122,6 +124,10 @@ pub trait AggregatorStore: Send + Sync {
 
     /// What is spent of a budget in an epoch, in micro-epsilon.
     fn spent(&self, source: &BudgetSource, epoch: Epoch) -> Result<u64, StoreError>;
+
+    /// What was charged for those collected windows of a task that share a time with `times` (in the task's precision,
+    /// end excluded), each counted once, in micro-epsilon.
+    fn spent_by_task(&self, task: TaskId, times: Range<Time>) -> Result<u64, StoreError>;
 }
 
 /// A report that an upload brings.

@@ -58,7 +58,10 @@ pub struct Options {
     pub profile: ProfileChoice,
     pub min_batch_size: u64,
     pub threshold: u64,
+    /// May go on with further keys of the budget source: `10", task_cap = "1`.
     pub cap: &'static str,
+    /// The helper's, if it is another.
+    pub helper_cap: Option<&'static str>,
     pub noise: NoiseFactory,
     /// Lines for the aggregators' sections.
     pub extra: &'static str,
@@ -78,6 +81,7 @@ impl Default for Options {
             min_batch_size: 10,
             threshold: 0,
             cap: "10",
+            helper_cap: None,
             noise: Arc::new(|| Box::new(NoNoise)),
             extra: "",
             two_collectors: false,
@@ -138,6 +142,10 @@ impl Deployment {
     pub async fn start(options: Options) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut loopback = Loopback::new("2027-01-04", options.cap, options.extra).unwrap();
+        if let Some(cap) = options.helper_cap {
+            let toml = &mut loopback.helper.toml;
+            *toml = toml.replace(&format!("cap = \"{}\"", options.cap), &format!("cap = \"{cap}\""));
+        }
         if options.two_collectors {
             register_other_collector(&mut loopback);
         }

@@ -76,11 +76,48 @@ async fn a_spent_budget_refuses_and_says_what_is_left() {
         assert_eq!(*problem.kind(), ErrorType::Own(OwnError::BudgetExhausted));
         let detail = problem.detail().unwrap();
         assert!(detail.contains("only 0.5 is left") && detail.contains("stays refused"), "{detail}");
+        assert!(detail.starts_with("the leader refuses: ") && detail.contains("its cap of 2.5"), "{detail}");
         // A restart changes nothing about it.
         deployment.stop_role(Role::Leader).await;
         deployment.start_role(Role::Leader);
     }
     deployment.stop().await;
+}
+
+/// Whose budget it is, and which of its caps, is told to whoever asked, to the last word: who reads it has to know which
+/// operator can help, and how.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_refuses_says_so_and_by_which_cap() {
+    let cases = [
+        (
+            Options { cap: "10\", task_cap = \"0.5", ..Options::default() },
+            "the leader refuses: ",
+            "`task_cap`",
+        ),
+        (Options { helper_cap: Some("0.5"), ..Options::default() }, "the helper refused: ", "`cap`"),
+        (
+            Options { helper_cap: Some("10\", task_cap = \"0.5"), ..Options::default() },
+            "the helper refused: ",
+            "`task_cap`",
+        ),
+    ];
+    for (options, who, key) in cases {
+        let deployment = Deployment::start(options).await;
+        deployment.upload(&deployment.one_hots(64)).await;
+        let moment = |hours: u64| Moment::from_seconds(hours * PRECISION).unwrap();
+        let window = Span::new(moment(WINDOW), moment(WINDOW + 1)).unwrap();
+        let collector = deployment.collector.as_ref().unwrap().collector().unwrap();
+        let (refused, ()) = tokio::join!(collector.collect(deployment.task.id(), window), deployment.tick());
+        let said = refused.unwrap_err().to_string();
+        for part in
+            [who, key, "only 0.5 is left", "stays refused", "`arras budget` says what was spent on what"]
+        {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        let names_task = said.contains(&deployment.task.id().to_string());
+        assert_eq!(names_task, key == "`task_cap`", "{said}");
+        deployment.stop().await;
+    }
 }
 
 /// The collector's view: the threshold hides what is below it, and the release says what it cost.

@@ -11,8 +11,9 @@ use arras_protocol::messages::{Interval, TaskId};
 use crate::aggregator::ProvisionedTask;
 use crate::aggregator::api::Problem;
 use crate::aggregator::leader::Leader;
+use crate::net::problem::OwnError;
 use crate::privacy::gate::{Admission, BatchFacts, Refusal};
-use crate::privacy::ledger::{BudgetSource, Epoch, LedgerError};
+use crate::privacy::ledger::{Account, BudgetSource, Charge, Epoch, LedgerError};
 use crate::store::{CollectRefusal, CollectionState, StoreError};
 
 /// Held from the decision to ask the helper until that is durable, and while a batch is charged: what is promised
@@ -42,44 +43,54 @@ impl Promising<'_> {
         interval: Interval,
         facts: BatchFacts,
     ) -> Result<Admission, Problem> {
-        let promised = self.promised(task.terms.budget_source())?;
-        let (result, unreadable) =
-            self.with_spent(&promised, |spent| task.terms.admit(interval, facts, spent));
+        let (result, unreadable) = self.with_spent(task, |spent| task.terms.admit(interval, facts, spent))?;
         refused(result, unreadable)
     }
 
     /// Whether the budget allows the batch of an interval, as things are.
     pub(super) fn afford(&self, task: &ProvisionedTask, interval: Interval) -> Result<(), Problem> {
-        let promised = self.promised(task.terms.budget_source())?;
-        let (result, unreadable) = self.with_spent(&promised, |spent| task.terms.afford(interval, spent));
+        let (result, unreadable) = self.with_spent(task, |spent| task.terms.afford(interval, spent))?;
         refused(result.map(|_| ()).map_err(Refusal::from), unreadable)
     }
 
     fn with_spent<T>(
         &self,
-        promised: &HashMap<Epoch, u64>,
-        decide: impl FnOnce(&dyn Fn(&BudgetSource, Epoch) -> u64) -> T,
-    ) -> (T, Option<StoreError>) {
+        task: &ProvisionedTask,
+        decide: impl FnOnce(&dyn Fn(Account<'_>, Epoch) -> u64) -> T,
+    ) -> Result<(T, Option<StoreError>), Problem> {
+        let promised = self.promised(task.terms.budget_source(), task.task.id())?;
         let unreadable = RefCell::new(None);
-        let result = decide(&|source, epoch| match self.leader.store().spent(source, epoch) {
-            Ok(spent) => spent.saturating_add(promised.get(&epoch).copied().unwrap_or(0)),
-            Err(error) => {
-                *unreadable.borrow_mut() = Some(error);
-                u64::MAX
+        let store = self.leader.store();
+        let result = decide(&|account, epoch| {
+            let (spent, promised) = match account {
+                Account::Source(source) => (store.spent(source, epoch), promised.of_source.get(&epoch)),
+                Account::Task(times) => {
+                    (store.spent_by_task(task.task.id(), times), promised.of_task.get(&epoch))
+                }
+            };
+            match spent {
+                Ok(spent) => spent.saturating_add(promised.copied().unwrap_or(0)),
+                Err(error) => {
+                    *unreadable.borrow_mut() = Some(error);
+                    u64::MAX
+                }
             }
         });
-        (result, unreadable.into_inner())
+        Ok((result, unreadable.into_inner()))
     }
 
-    /// What collections that ask the helper will be charged, of all tasks of a budget source.
-    fn promised(&self, source: &BudgetSource) -> Result<HashMap<Epoch, u64>, Problem> {
-        let mut promised: HashMap<Epoch, u64> = HashMap::new();
+    /// What collections that ask the helper will be charged.
+    fn promised(&self, source: &BudgetSource, own: TaskId) -> Result<Promised, Problem> {
+        let mut promised = Promised::default();
         let tasks = self.leader.parts().registry.all();
         for task in tasks.iter().filter(|task| task.terms.budget_source() == source) {
-            for interval in self.asked_for(task, task.task.id())? {
-                for charge in task.terms.charges(interval).map_err(ledger_problem)? {
-                    let sum = promised.entry(charge.epoch).or_default();
-                    *sum = sum.saturating_add(charge.micro_epsilon);
+            let id = task.task.id();
+            for interval in self.asked_for(task, id)? {
+                for charge in task.terms.charges(interval).map_err(|error| ledger_problem(&error))? {
+                    add(&mut promised.of_source, &charge);
+                    if id == own {
+                        add(&mut promised.of_task, &charge);
+                    }
                 }
             }
         }
@@ -101,14 +112,29 @@ impl Promising<'_> {
     }
 }
 
+/// Micro-epsilon by epoch, of all tasks of a budget source and of the one that asks.
+#[derive(Default)]
+struct Promised {
+    of_source: HashMap<Epoch, u64>,
+    of_task: HashMap<Epoch, u64>,
+}
+
+fn add(sums: &mut HashMap<Epoch, u64>, charge: &Charge) {
+    let sum = sums.entry(charge.epoch).or_default();
+    *sum = sum.saturating_add(charge.micro_epsilon);
+}
+
 /// A ledger that cannot be read decides nothing.
 fn refused<T>(result: Result<T, Refusal>, unreadable: Option<StoreError>) -> Result<T, Problem> {
-    match unreadable {
-        Some(error) => Err(error.into()),
-        None => result.map_err(|refusal| CollectRefusal::Refused(refusal).into()),
+    match (unreadable, result) {
+        (Some(error), _) => Err(error.into()),
+        (None, Err(Refusal::Ledger(error))) => Err(ledger_problem(&error)),
+        (None, result) => result.map_err(|refusal| CollectRefusal::Refused(refusal).into()),
     }
 }
 
-fn ledger_problem(error: LedgerError) -> Problem {
-    CollectRefusal::Refused(error.into()).into()
+/// Says who refuses: of the two aggregators, each with a ledger and caps of its own, only one can be helped by its
+/// operator.
+fn ledger_problem(error: &LedgerError) -> Problem {
+    Problem::own(OwnError::BudgetExhausted, format!("the leader refuses: {error}"))
 }

@@ -113,6 +113,13 @@ fn one(key: &str, collector: &View<'_>, now: SystemTime, findings: &mut Findings
     for source in collector.sources {
         let key = format!("{key}.budget_source ({:?})", source.name);
         check_name(&key, &source.name, findings);
+        let caps = source.task_cap.iter().chain(source.task_caps.values());
+        if caps.max().is_some_and(|task_cap| *task_cap >= source.cap) {
+            findings.warning(
+                format!("{key}.task_cap"),
+                "a task may spend as much as the whole source, so that its own cap refuses nothing; lower it or leave it out",
+            );
+        }
         let now = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         if source.epoch_start.unix_seconds() > now {
             findings.warning(

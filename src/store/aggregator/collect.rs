@@ -2,15 +2,16 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use arras_protocol::messages::{Interval, TaskId};
+use arras_protocol::messages::{Interval, TaskId, Time};
 use arras_protocol::task::Task;
 
-use super::core::{Core, Memory, put_collected};
+use super::core::{Core, Entry, Memory, put_collected};
 use super::keys::{self, Fields, Kind};
 use super::seen::Collected;
 use crate::privacy::gate::{BatchFacts, BigEnough, BudgetSpent, Refusal, Releasable, Terms};
-use crate::privacy::ledger::{BudgetSource, Charge, Epoch, LedgerError};
+use crate::privacy::ledger::{Account, BudgetSource, Charge, Epoch, LedgerError};
 use crate::store::{BatchSummary, CollectRefusal, CollectedBatch, RequestKey, StateBatch, StoreError};
 
 impl<M: Memory, P> Core<M, P> {
@@ -34,6 +35,11 @@ impl<M: Memory, P> Core<M, P> {
         }
     }
 
+    /// As in the trait.
+    pub(super) fn spent_by_task(&self, task: TaskId, times: &Range<Time>) -> Result<u64, StoreError> {
+        Ok(self.entry(task)?.memory().seen().paid_in(times))
+    }
+
     pub(super) fn collect(
         &self,
         task: &Task,
@@ -47,7 +53,10 @@ impl<M: Memory, P> Core<M, P> {
         let _turn = entry.turn();
         let earlier = entry.memory().seen().collected_in(interval);
         let window = match earlier.as_slice() {
-            [] => Collected { interval, key, finished: false, resumed: 0, paid: 0 },
+            [] => {
+                let source = keys::source_key(terms.budget_source());
+                Collected { interval, key, finished: false, resumed: 0, paid: 0, source }
+            }
             [own] if own.key == key && own.interval == interval && !own.finished => {
                 Collected { resumed: own.resumed.saturating_add(1), ..*own }
             }
@@ -62,7 +71,7 @@ impl<M: Memory, P> Core<M, P> {
             }
             _ => Ok(()),
         };
-        let (window, proofs) = self.admit(task.id(), terms, window, facts, agrees)?;
+        let (window, proofs) = self.admit(&entry, terms, window, facts, agrees)?;
         // Durable: the window takes nothing any more, whatever happens next.
         entry.memory().seen().mark(window);
         let sum = self.sum(task, interval)?;
@@ -79,7 +88,7 @@ impl<M: Memory, P> Core<M, P> {
     /// shared by tasks.
     fn admit(
         &self,
-        task: TaskId,
+        entry: &Entry<M, P>,
         terms: &Terms,
         window: Collected,
         facts: BatchFacts,
@@ -87,11 +96,13 @@ impl<M: Memory, P> Core<M, P> {
     ) -> Result<(Collected, (BigEnough, BudgetSpent)), CollectRefusal> {
         let mut guard = self.state.lock();
         let unreadable = RefCell::new(None);
-        let admitted = terms.admit(window.interval, facts, |source, epoch| {
-            self.spent(source, epoch).unwrap_or_else(|error| {
+        let admitted = terms.admit(window.interval, facts, |account, epoch| match account {
+            Account::Source(source) => self.spent(source, epoch).unwrap_or_else(|error| {
                 *unreadable.borrow_mut() = Some(error);
                 u64::MAX
-            })
+            }),
+            // The caller has the turn: no other window of the task is marked meanwhile.
+            Account::Task(times) => entry.memory().seen().paid_in(&times),
         });
         if let Some(error) = unreadable.into_inner() {
             return Err(error.into());
@@ -106,7 +117,7 @@ impl<M: Memory, P> Core<M, P> {
         self.put_epochs(&mut batch, terms)?;
         self.put_charges(&mut batch, admission.charges())?;
         let window = Collected { paid: admission.paid(), ..window };
-        put_collected(&mut batch, task, &window)?;
+        put_collected(&mut batch, entry.id, &window)?;
         let receipt = self.commit_with(&mut guard, batch)?;
         Ok((window, admission.committed(receipt)))
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use arras_protocol::messages::{Interval, TaskId, Time};
 
 use super::Setup;
+use super::accounts::{Accounts, STATE};
 use super::keys::{self, Fields, Kind};
 use super::records::Records;
 use super::seen::{Collected, Seen, Stage};
@@ -81,8 +82,10 @@ pub(super) struct Core<M, P> {
 
 impl<M: Memory, P> Core<M, P> {
     pub(super) fn open(setup: &Setup<'_>, role: &str) -> Result<Self, StoreError> {
-        let dir = setup.options.dir.join("state");
+        let dir = setup.options.dir.join(STATE);
         let state = setup.state(&dir, role)?;
+        // First, so that a store with a doubtful ledger is left as it was found.
+        Accounts::read(&state, &dir)?.check(&dir)?;
         let last = last_record(&state, &dir, Kind::Answer, |value| Fields(value).position())?;
         let options = setup.late_spool(state.store_id(), ANSWERS).holds(last);
         let answers = Records::new(Spool::open(&setup.options.dir.join(ANSWERS), options)?);
@@ -236,21 +239,9 @@ impl<M: Memory, P> Core<M, P> {
         &self,
         prefix: &[u8],
         after: Option<Vec<u8>>,
-        mut each: impl FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
+        each: impl FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
-        let mut after = after;
-        loop {
-            let page = self.state.scan_prefix(prefix, after.as_deref(), PAGE_ROWS)?;
-            for (key, value) in &page {
-                if !each(&key[prefix.len()..], value)? {
-                    return Ok(());
-                }
-            }
-            match page.into_iter().last() {
-                Some((key, _)) => after = Some(key),
-                None => return Ok(()),
-            }
-        }
+        rows_of(&self.state, prefix, after, each)
     }
 
     /// As [`Self::rows`], for the rows of a task within an interval, with their time.
@@ -297,8 +288,29 @@ impl<M: Memory, P> Core<M, P> {
     }
 }
 
+/// As [`Core::rows`], of a state.
+pub(super) fn rows_of(
+    state: &State,
+    prefix: &[u8],
+    mut after: Option<Vec<u8>>,
+    mut each: impl FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    loop {
+        let page = state.scan_prefix(prefix, after.as_deref(), PAGE_ROWS)?;
+        for (key, value) in &page {
+            if !each(&key[prefix.len()..], value)? {
+                return Ok(());
+            }
+        }
+        match page.into_iter().last() {
+            Some((key, _)) => after = Some(key),
+            None => return Ok(()),
+        }
+    }
+}
+
 /// A row of the state in `dir` that is not what this version writes.
-fn malformed(dir: &Path) -> StoreError {
+pub(super) fn malformed(dir: &Path) -> StoreError {
     StoreError::damaged(dir.join("db"), 0, Damage::Row)
 }
 
@@ -336,9 +348,9 @@ pub(super) fn decode_collected(start: &[u8], value: &[u8]) -> Option<Collected> 
         [_] => return None,
     };
     let resumed = u32::from_be_bytes(value.array()?);
-    let paid = value.u64()?;
+    let (paid, source) = (value.u64()?, value.array()?);
     value.end()?;
-    Some(Collected { interval, key, finished, resumed, paid })
+    Some(Collected { interval, key, finished, resumed, paid, source })
 }
 
 pub(super) fn put_collected(
@@ -357,6 +369,7 @@ pub(super) fn encode_collected(window: &Collected) -> Vec<u8> {
         &[u8::from(window.finished)],
         &window.resumed.to_be_bytes(),
         &window.paid.to_be_bytes(),
+        &window.source,
     ]
     .concat()
 }

@@ -1,10 +1,12 @@
 //! The helper's store.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
-use arras_protocol::messages::{Interval, ReportError, TaskId};
+use arras_protocol::messages::{Interval, ReportError, TaskId, Time};
 use arras_protocol::task::Task;
 
+use super::accounts::Accounts;
 use super::buckets::{check_sums, put_ids};
 use super::core::{Core, Entry, last_record};
 use super::keys::Kind;
@@ -63,6 +65,12 @@ impl HelperDisk {
     ) -> Result<Self, StoreError> {
         let disk = Disk::in_memory(disk, faults);
         Self::open_on(&Setup { segment_bytes, disk, ..Setup::new(options) })
+    }
+
+    /// What is spent of each budget source, and on which windows. Commits wait while it is read.
+    pub fn accounts(&self) -> Result<Accounts, StoreError> {
+        self.core.usable()?;
+        Accounts::read(&self.core.state, &self.core.dir)
     }
 
     pub(super) fn open_on(setup: &Setup<'_>) -> Result<Self, StoreError> {
@@ -234,6 +242,10 @@ impl AggregatorStore for HelperDisk {
     fn spent(&self, source: &BudgetSource, epoch: Epoch) -> Result<u64, StoreError> {
         self.core.usable()?;
         self.core.spent(source, epoch)
+    }
+
+    fn spent_by_task(&self, task: TaskId, times: Range<Time>) -> Result<u64, StoreError> {
+        self.core.spent_by_task(task, &times)
     }
 }
 

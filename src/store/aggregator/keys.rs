@@ -9,7 +9,7 @@
 //! | `c` count | time 8 | reports 8, checksum 32 | until the batch is finished |
 //! | `s` share | time 8, slice 2 | up to 4096 bytes of the bucket's share | until the batch is finished |
 //! | `i` ids | time 8, job 16, part 2 | up to 255 report ids of 16 | until the batch is finished |
-//! | `k` collected | start 8 | end 8, request key 16, finished 1, resumed 4, micro-epsilon charged 8 | for life |
+//! | `k` collected | start 8 | end 8, request key 16, finished 1, resumed 4, micro-epsilon charged 8, SHA-256 of the source 32 | for life |
 //! | `a` answer | request key 16 | position in the answers spool 8 | until it is deleted |
 //! | `l` ledger | SHA-256 of the source 32, epoch 8 (no task) | micro-epsilon 8, the source's name | for life |
 //! | `e` epochs | SHA-256 of the source 32 (no task) | start of epoch 0 in POSIX seconds 8 | for life |
@@ -111,10 +111,19 @@ pub(super) fn epochs(source: &BudgetSource) -> Vec<u8> {
     of_source(Kind::Epochs, source)
 }
 
-/// Hashed, because the longest name would not fit a key.
 fn of_source(kind: Kind, source: &BudgetSource) -> Vec<u8> {
+    [&[kind as u8], source_key(source).as_slice()].concat()
+}
+
+/// A budget source in keys and rows: its name's SHA-256.
+pub(super) type SourceKey = [u8; 32];
+
+/// Hashed, because the longest name would not fit a key.
+pub(super) fn source_key(source: &BudgetSource) -> SourceKey {
+    let mut key = SourceKey::default();
     let hash = ring::digest::digest(&ring::digest::SHA256, source.as_str().as_bytes());
-    [&[kind as u8], hash.as_ref()].concat()
+    key.copy_from_slice(hash.as_ref());
+    key
 }
 
 /// Reads a key's end or a value from the front.

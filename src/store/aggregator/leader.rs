@@ -1,6 +1,7 @@
 //! The leader's store: what it has in memory, how that is found again, and the traits.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,6 +9,7 @@ use std::time::Instant;
 use arras_protocol::messages::{CollectionJobId, Interval, ReportError, TaskId, Time};
 use arras_protocol::task::Task;
 
+use super::accounts::Accounts;
 use super::collections::{Row, Window};
 use super::core::{Core, Entry, Memory, last_record};
 use super::keys::{self, Fields, Kind};
@@ -110,6 +112,12 @@ impl LeaderDisk {
     ) -> Result<Self, StoreError> {
         let disk = Disk::in_memory(disk, faults);
         Self::open_on(&Setup { segment_bytes, disk, ..Setup::new(options) })
+    }
+
+    /// What is spent of each budget source, and on which windows. Commits wait while it is read.
+    pub fn accounts(&self) -> Result<Accounts, StoreError> {
+        self.core.usable()?;
+        Accounts::read(&self.core.state, &self.core.dir)
     }
 
     pub(super) fn open_on(setup: &Setup<'_>) -> Result<Self, StoreError> {
@@ -378,6 +386,10 @@ impl AggregatorStore for LeaderDisk {
     fn spent(&self, source: &BudgetSource, epoch: Epoch) -> Result<u64, StoreError> {
         self.core.usable()?;
         self.core.spent(source, epoch)
+    }
+
+    fn spent_by_task(&self, task: TaskId, times: Range<Time>) -> Result<u64, StoreError> {
+        self.core.spent_by_task(task, &times)
     }
 }
 

@@ -18,6 +18,7 @@
 //! the end of the change), the state's guard (the commit), a task's *memory* (moments). Uploads take only the memory,
 //! so they wait for no commit.
 
+mod accounts;
 mod buckets;
 mod collect;
 mod collections;
@@ -37,6 +38,7 @@ mod uploads;
 
 use std::path::{Path, PathBuf};
 
+pub use self::accounts::{Accounts, ChargedWindow, Disagreement, SourceAccount};
 pub use self::helper::HelperDisk;
 pub use self::leader::LeaderDisk;
 use crate::store::disk::Disk;

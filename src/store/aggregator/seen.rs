@@ -9,9 +9,11 @@
 //! copies to DAP (section 4.5.4.3), and a job that held both would be refused as a whole.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use arras_protocol::messages::{Interval, ReportId, Time};
 
+use super::keys::SourceKey;
 use crate::store::{ReportKey, RequestKey};
 
 /// Where a known report is.
@@ -37,6 +39,8 @@ pub(super) struct Collected {
     pub(super) resumed: u32,
     /// What each epoch was charged for it, in micro-epsilon.
     pub(super) paid: u64,
+    /// Whose budget was charged.
+    pub(super) source: SourceKey,
 }
 
 #[derive(Debug, Default)]
@@ -89,6 +93,14 @@ impl Seen {
             .take_while(|window| window.interval.start() < interval.end())
             .filter(|window| window.interval.overlaps(interval))
             .collect()
+    }
+
+    /// What the windows that share a time with `times` (end excluded) were charged, each once, in micro-epsilon.
+    pub(super) fn paid_in(&self, times: &Range<Time>) -> u64 {
+        // They do not overlap, so the first one backwards that ends before the beginning is the last to look at.
+        let windows = self.collected.range(..times.end).rev().map(|(_, window)| window);
+        let windows = windows.take_while(|window| window.interval.end() > times.start);
+        windows.fold(0, |sum: u64, window| sum.saturating_add(window.paid))
     }
 
     /// Whether every time from one up to another (included) is in a finished window.

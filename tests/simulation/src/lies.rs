@@ -1,5 +1,6 @@
 //! Stores that break their word, one way each: the simulation must notice every one of them.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arras::privacy::gate::Terms;
@@ -96,6 +97,10 @@ impl AggregatorStore for LyingLeader {
 
     fn spent(&self, source: &BudgetSource, epoch: Epoch) -> Result<u64, StoreError> {
         self.truth.spent(source, epoch)
+    }
+
+    fn spent_by_task(&self, task: TaskId, times: Range<Time>) -> Result<u64, StoreError> {
+        self.truth.spent_by_task(task, times)
     }
 }
 
@@ -234,6 +239,10 @@ impl AggregatorStore for LyingHelper {
     fn spent(&self, source: &BudgetSource, epoch: Epoch) -> Result<u64, StoreError> {
         let spent = self.truth.spent(source, epoch)?;
         Ok(if self.lie == Lie::ForgetsCharges { spent / 200 * 100 } else { spent })
+    }
+
+    fn spent_by_task(&self, task: TaskId, times: Range<Time>) -> Result<u64, StoreError> {
+        self.truth.spent_by_task(task, times)
     }
 }
 

@@ -3,11 +3,11 @@
 use std::num::NonZeroU32;
 use std::sync::OnceLock;
 
-use arras::aggregator::{Collectors, RegisteredCollector};
+use arras::aggregator::{Collectors, RegisteredCollector, RegisteredSource};
 use arras::config::secret::SecretString;
 use arras::net::auth::BearerToken;
 use arras::net::endpoint::Endpoint;
-use arras::privacy::ledger::{BudgetSource, SourceRules};
+use arras::privacy::ledger::{BudgetSource, SourceRules, TaskCaps};
 use arras::tasks::author::{ProfileChoice, VdafChoice};
 use arras::tasks::{TaskFile, TaskFolder};
 use arras_protocol::codec::Encode as _;
@@ -156,7 +156,7 @@ impl World {
             name: COLLECTOR.to_owned(),
             hpke_config: HpkeConfig::new(CONFIG_IDS[2], &self.collector_key.public_key()),
             token: Some(self.collector_token.hash()),
-            budget_sources: vec![(source(), rules)],
+            budget_sources: vec![RegisteredSource { name: source(), rules, task_caps: TaskCaps::default() }],
         }])
     }
 }

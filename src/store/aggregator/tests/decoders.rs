@@ -53,6 +53,6 @@ fn rows_as_they_are_written_decode() {
     // Draining, an interval, a fence, a time, a request.
     assert!(Row::decode(&[[0].as_slice(), &[0; 32], b"request"].concat()).is_some());
     // Ends after its start; not finished.
-    let value = [9_u64.to_be_bytes().as_slice(), &[7; 16], &[0], &[0; 4], &[0; 8]].concat();
+    let value = [9_u64.to_be_bytes().as_slice(), &[7; 16], &[0], &[0; 4], &[0; 8], &[5; 32]].concat();
     assert!(decode_collected(&3_u64.to_be_bytes(), &value).is_some());
 }
