@@ -9,8 +9,8 @@ use arras_protocol::task::Task;
 use arras_protocol::vdaf::Measurement;
 use rand::CryptoRng;
 
-use crate::attribution::{Bucket, Impressions, NOT_ATTRIBUTED};
 use crate::contributions::{Sent, Spent};
+use crate::impressions::{Bucket, Impressions, NOT_ATTRIBUTED};
 
 /// What happened, as the app tells it.
 #[derive(Clone, Copy, Debug)]

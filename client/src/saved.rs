@@ -79,7 +79,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::attribution::MAX_IMPRESSIONS;
+    use crate::impressions::MAX_IMPRESSIONS;
 
     fn device(impressions: &[(u32, u64)], sent: &[(u8, u64)]) -> Device {
         let mut device = Device::default();

@@ -8,7 +8,9 @@ mod safety;
 pub(crate) mod tests;
 
 pub use keys::{VerifyKey, VerifySecret};
-pub use profile::{NAME_BYTES_MAX, Profile, TaskError, is_name};
+pub use profile::{
+    ATTRIBUTION_MIN_BATCH_SIZE, ATTRIBUTION_TIME_PRECISION, NAME_BYTES_MAX, Profile, TaskError, is_name,
+};
 pub use safety::{
     MAX_BATCH_REPORTS, MAX_CONTRIBUTIONS, MAX_EPSILON, MAX_TIME_PRECISION_SECONDS, MIN_MIN_BATCH_SIZE,
     MIN_TIME_PRECISION_SECONDS, check_policy,

@@ -121,9 +121,9 @@ fn name(data: &[u8]) -> Result<String, CodecError> {
 }
 
 /// Time precision of the W3C's tasks, in seconds (Attribution Level 1, "construct a DAP report").
-const ATTRIBUTION_TIME_PRECISION: u64 = 5;
-/// Minimum batch size of the W3C's tasks (the same place).
-const ATTRIBUTION_MIN_BATCH_SIZE: u64 = 20;
+pub const ATTRIBUTION_TIME_PRECISION: u64 = 5;
+/// Minimum batch size of the W3C's tasks, in reports (the same place).
+pub const ATTRIBUTION_MIN_BATCH_SIZE: u64 = 20;
 
 /// Checks that the fields are those of the profile and no others.
 pub(super) fn check_shape(
@@ -181,18 +181,8 @@ pub(super) fn check_shape(
     }
 }
 
-/// Whether this is the VDAF that "construct a DAP report" builds: L1BoundSum whose chunk length is the
-/// rounded square root of (ceil(log2(max + 1)) + 1) * length.
+/// Whether this is the VDAF that "construct a DAP report" builds.
 fn attribution_vdaf(vdaf: &VdafConfig) -> bool {
-    let VdafConfig::L1BoundSum { length, max_value, chunk_length } = *vdaf else { return false };
-    // ceil(log2(max + 1)) is the bit length of max.
-    let bits = u64::from(u64::BITS - max_value.leading_zeros());
-    u64::from(chunk_length) == rounded_sqrt((bits + 1) * u64::from(length))
-}
-
-/// The square root rounded to the nearest integer, exactly. No integer has a root of n + 1/2, so there
-/// are no ties.
-fn rounded_sqrt(n: u64) -> u64 {
-    let floor = n.isqrt();
-    if n - floor * floor > floor { floor + 1 } else { floor }
+    let VdafConfig::L1BoundSum { length, max_value, .. } = *vdaf else { return false };
+    VdafConfig::attribution_histogram(length, max_value).is_ok_and(|built| built == *vdaf)
 }

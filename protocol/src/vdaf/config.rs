@@ -74,6 +74,20 @@ impl VdafConfig {
         config.validate().map(|()| config)
     }
 
+    /// The histogram of a browser's report (Attribution Level 1, "construct a DAP report"): L1BoundSum whose chunk
+    /// length is the rounded square root of (ceil(log2(max + 1)) + 1) * length.
+    pub fn attribution_histogram(length: u32, max_value: u64) -> Result<Self, VdafError> {
+        in_range("length", length.into(), 1, MAX_LENGTH.into())?;
+        in_range("max_value", max_value, 1, MAX_L1_VALUE)?;
+        // ceil(log2(max + 1)) is the bit length of max.
+        let bits = u64::from(u64::BITS - max_value.leading_zeros());
+        let root = rounded_sqrt((bits + 1) * u64::from(length));
+        // Cannot fail: the root of at most 33 * 4096.
+        let chunk_length = u32::try_from(root).expect("the length was checked");
+        let config = Self::L1BoundSum { length, max_value, chunk_length };
+        config.validate().map(|()| config)
+    }
+
     /// The type's number in tasks (DAP-18 section 4.2).
     pub fn vdaf_type(&self) -> u32 {
         match self {
@@ -226,6 +240,13 @@ fn best_chunk_length(input_len: u64) -> u32 {
     let input_len = usize::try_from(input_len).expect("the length was checked");
     // Cannot fail: a chunk is no longer than the input.
     u32::try_from(optimal_chunk_length(input_len)).expect("a chunk is no longer than the input")
+}
+
+/// The square root rounded to the nearest integer, exactly. No integer has a root of n + 1/2, so there
+/// are no ties.
+fn rounded_sqrt(n: u64) -> u64 {
+    let floor = n.isqrt();
+    if n - floor * floor > floor { floor + 1 } else { floor }
 }
 
 fn in_range(name: &'static str, value: u64, min: u64, max: u64) -> Result<(), VdafError> {

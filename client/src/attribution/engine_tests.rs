@@ -1,0 +1,615 @@
+//! The engine against the standard's text, transcribed once more without any of the engine's shortcuts, and what must
+//! hold whatever is called.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::attribution::{AggregationService, FileStore, MemoryStore, Protocol};
+
+const SERVICE: &str = "https://service.example";
+const DAY: i64 = 86_400_000;
+const SITES: [&str; 4] = ["a.example", "b.example", "c.example", "d.example"];
+
+/// Draws that are always the same, so that two engines can be compared.
+#[derive(Clone, Copy, Debug)]
+struct Fixed(f64);
+
+impl Randomness for Fixed {
+    fn epoch_start(&mut self) -> f64 {
+        self.0
+    }
+
+    fn credit_rounding(&mut self) -> f64 {
+        self.0
+    }
+}
+
+fn site(index: usize) -> Site {
+    Site::parse(SITES[index]).unwrap()
+}
+
+fn config() -> Config {
+    let service =
+        AggregationService { protocol: Protocol::Dap18Histogram, max_histogram_size: None, dap: None };
+    Config { services: [(SERVICE.to_owned(), service)].into(), ..Config::default() }
+}
+
+fn inputs(top_level: usize, caller: Option<usize>, at: i64) -> ImplicitInputs {
+    let caller = caller.map(|caller| SITES[caller]);
+    ImplicitInputs::from_hosts(SITES[top_level], caller, Moment::from_millis(at)).unwrap()
+}
+
+/// Something that is done to an engine.
+#[derive(Clone, Debug)]
+enum Call {
+    Save { at: i64, site: usize, caller: Option<usize>, options: ImpressionOptions },
+    Measure { at: i64, site: usize, caller: Option<usize>, options: ConversionOptions },
+    ClearSiteData { site: usize },
+    ClearSiteState { at: i64, sites: Vec<usize> },
+    ClearHistory { at: i64, sites: Vec<usize> },
+    Maintain { at: i64 },
+    Enable(bool),
+    Reopen,
+}
+
+fn hosts() -> impl Strategy<Value = Vec<String>> {
+    proptest::collection::vec((0..SITES.len()).prop_map(|index| SITES[index].to_owned()), 0..3)
+}
+
+fn time() -> impl Strategy<Value = i64> {
+    // Around four epochs and a bit more than the lookback; now and then on the second boundary of a day.
+    prop_oneof![6 => 0..40 * DAY, 2 => (0..40_i64).prop_map(|day| day * DAY), 1 => -10 * DAY..0]
+}
+
+prop_compose! {
+    fn impression()(
+        histogram_index in 0..5_u32,
+        match_value in 0..3_u32,
+        conversion_sites in hosts(),
+        conversion_callers in hosts(),
+        lifetime_days in prop_oneof![Just(30_u32), 1..40_u32],
+        priority in -1..2_i32,
+    ) -> ImpressionOptions {
+        ImpressionOptions {
+            histogram_index, match_value, conversion_sites, conversion_callers, lifetime_days, priority,
+        }
+    }
+}
+
+prop_compose! {
+    fn conversion()(
+        epsilon in prop_oneof![Just(0.1), Just(0.25), 0.01..2.0],
+        histogram_size in 1..5_u32,
+        lookback_days in proptest::option::of(1..40_u32),
+        match_values in proptest::collection::vec(0..3_u32, 0..2),
+        impression_sites in hosts(),
+        impression_callers in hosts(),
+        credit in proptest::option::of(proptest::collection::vec(0.1..9.0, 1..5)),
+        value in 1..9_u32,
+        more in 0..9_u32,
+    ) -> ConversionOptions {
+        ConversionOptions {
+            aggregation_service: SERVICE.to_owned(),
+            epsilon, histogram_size, lookback_days, match_values, impression_sites, impression_callers, credit, value,
+            max_value: value + more,
+        }
+    }
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    let site = || 0..SITES.len();
+    let caller = || proptest::option::weighted(0.3, 0..SITES.len());
+    let sites = || proptest::collection::vec(0..SITES.len(), 1..3);
+    prop_oneof![
+        12 => (time(), site(), caller(), impression())
+            .prop_map(|(at, site, caller, options)| Call::Save { at, site, caller, options }),
+        12 => (time(), site(), caller(), conversion())
+            .prop_map(|(at, site, caller, options)| Call::Measure { at, site, caller, options }),
+        1 => site().prop_map(|site| Call::ClearSiteData { site }),
+        1 => (time(), sites()).prop_map(|(at, sites)| Call::ClearSiteState { at, sites }),
+        1 => (time(), prop_oneof![sites(), Just(vec![])]).prop_map(|(at, sites)| Call::ClearHistory { at, sites }),
+        1 => time().prop_map(|at| Call::Maintain { at }),
+        1 => any::<bool>().prop_map(Call::Enable),
+        1 => Just(Call::Reopen),
+    ]
+}
+
+/// Does a call; a conversion gives its histogram.
+fn run(engine: &mut Engine<MemoryStore>, random: Fixed, call: &Call) -> Option<Vec<u32>> {
+    let random = &mut random.clone();
+    let set = |sites: &[usize]| sites.iter().map(|index| site(*index)).collect();
+    let at = Moment::from_millis;
+    match call {
+        Call::Save { at, site, caller, options } => {
+            engine.save_impression(&inputs(*site, *caller, *at), options).unwrap();
+        }
+        Call::Measure { at, site, caller, options } => {
+            let measured = engine.measure_conversion(random, &inputs(*site, *caller, *at), options).unwrap();
+            return Some(measured.histogram().to_vec());
+        }
+        Call::ClearSiteData { site: index } => engine.clear_impressions_for_site(&site(*index)).unwrap(),
+        Call::ClearSiteState { at: time, sites } => {
+            engine.clear_site_state(random, &set(sites), at(*time)).unwrap();
+        }
+        Call::ClearHistory { at: time, sites } => {
+            engine.clear_browsing_history(&set(sites), at(*time)).unwrap();
+        }
+        Call::Maintain { at: time } => engine.maintain(at(*time)).unwrap(),
+        Call::Enable(enabled) => engine.set_enabled(*enabled).unwrap(),
+        Call::Reopen => {
+            *engine = Engine::open(engine.config.clone(), engine.storage.clone()).unwrap();
+        }
+    }
+    None
+}
+
+fn engine(config: Config) -> Engine<MemoryStore> {
+    Engine::open(config, MemoryStore::default()).unwrap()
+}
+
+/// The text's own steps, one after the other, on maps with what is spent; for conversions of one service without clearing.
+#[derive(Default)]
+struct Transcript {
+    start: Option<i64>,
+    impressions: Vec<Impression>,
+    site: HashMap<(i64, Site), i64>,
+    global: HashMap<i64, i64>,
+    quota: HashMap<(i64, Site), i64>,
+}
+
+impl Transcript {
+    fn epoch(&mut self, t: i64, fraction: f64) -> i64 {
+        let period = 7 * DAY;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "as in the text")]
+        let start = *self.start.get_or_insert_with(|| {
+            let rand = t as f64 - fraction * period as f64;
+            (rand / 3_600_000.0).floor() as i64 * 3_600_000
+        });
+        (t - start).div_euclid(period)
+    }
+
+    fn matching(
+        &mut self,
+        options: &ConversionOptions,
+        inputs: &ImplicitInputs,
+        epoch: i64,
+    ) -> Vec<Impression> {
+        let now = inputs.timestamp.millis();
+        let mut matching = Vec::new();
+        for impression in self.impressions.clone() {
+            let saved = impression.timestamp.millis();
+            let names = |hosts: &[String], site: &Site| hosts.iter().any(|host| host == site.as_str());
+            if self.epoch(saved, 0.0) != epoch
+                || now > saved + i64::from(impression.lifetime_days.min(30)) * DAY
+                || now > saved + i64::from(options.lookback_days.unwrap_or(30).min(30)) * DAY
+            {
+                continue;
+            }
+            if !impression.conversion_sites.is_empty()
+                && !impression.conversion_sites.contains(&inputs.top_level_site)
+            {
+                continue;
+            }
+            let conversion_caller = inputs.intermediary_site.clone().unwrap_or(inputs.top_level_site.clone());
+            if !impression.conversion_callers.is_empty()
+                && !impression.conversion_callers.contains(&conversion_caller)
+            {
+                continue;
+            }
+            if !options.match_values.is_empty() && !options.match_values.contains(&impression.match_value) {
+                continue;
+            }
+            if !options.impression_sites.is_empty()
+                && !names(&options.impression_sites, &impression.impression_site)
+            {
+                continue;
+            }
+            let caller = impression.intermediary_site.clone().unwrap_or(impression.impression_site.clone());
+            if !options.impression_callers.is_empty() && !names(&options.impression_callers, &caller) {
+                continue;
+            }
+            matching.push(impression);
+        }
+        matching
+    }
+
+    fn fill(options: &ConversionOptions, impressions: &[Impression], fraction: f64) -> Vec<u32> {
+        let credit = options.credit.clone().unwrap_or(vec![1.0]);
+        let all: Vec<_> = impressions.iter().collect();
+        credit::last_n_touch(&all, options.histogram_size, options.value, &credit, || fraction)
+    }
+
+    fn deduct(
+        &mut self,
+        config: &Config,
+        key: &(i64, Site),
+        impressions: &[Impression],
+        (site, shared): (i64, i64),
+    ) -> bool {
+        let spent = |map: &HashMap<(i64, Site), i64>, key: &(i64, Site)| map.get(key).copied().unwrap_or(0);
+        if site > i64::from(config.site_budget) - spent(&self.site, key)
+            || shared > i64::from(config.global_budget) - self.global.get(&key.0).copied().unwrap_or(0)
+        {
+            return false;
+        }
+        for impression in impressions {
+            let quota = (key.0, impression.impression_site.clone());
+            if shared > i64::from(config.impression_site_quota) - spent(&self.quota, &quota) {
+                return false;
+            }
+        }
+        *self.site.entry(key.clone()).or_default() += site;
+        *self.global.entry(key.0).or_default() += shared;
+        let mut deducted = Vec::new();
+        for impression in impressions {
+            let quota = (key.0, impression.impression_site.clone());
+            if !deducted.contains(&quota) {
+                *self.quota.entry(quota.clone()).or_default() += shared;
+                deducted.push(quota);
+            }
+        }
+        true
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "small numbers")]
+    fn measure(
+        &mut self,
+        config: &Config,
+        fraction: f64,
+        inputs: &ImplicitInputs,
+        options: &ConversionOptions,
+    ) -> Vec<u32> {
+        let now = inputs.timestamp.millis();
+        let current = self.epoch(now, fraction);
+        let start = self.epoch(now - 30 * DAY, fraction);
+        let lookback = i64::from(options.lookback_days.unwrap_or(30).min(30)) * DAY;
+        let single = current == self.epoch(now - lookback, fraction);
+        let zero = vec![0; options.histogram_size as usize];
+        let mut norm = 0;
+        if single {
+            let impressions = self.matching(options, inputs, current);
+            if impressions.is_empty() {
+                return zero;
+            }
+            norm = Self::fill(options, &impressions, fraction).iter().sum();
+        }
+        let mut matched = Vec::new();
+        for epoch in start..=current {
+            let impressions = self.matching(options, inputs, epoch);
+            if impressions.is_empty() {
+                continue;
+            }
+            let value = f64::from(options.value);
+            let scale = 2.0 * f64::from(options.max_value) / options.epsilon;
+            let norm = if single { f64::from(norm) } else { 2.0 * value };
+            let site = (norm / scale * 1_000_000.0).ceil() as i64;
+            let shared = (2.0 * value / scale * 1_000_000.0).ceil() as i64;
+            let key = (epoch, inputs.top_level_site.clone());
+            if self.deduct(config, &key, &impressions, (site, shared)) {
+                matched.extend(impressions);
+            }
+        }
+        if matched.is_empty() { zero } else { Self::fill(options, &matched, fraction) }
+    }
+}
+
+/// Small limits, so that all of them are met.
+fn tight() -> Config {
+    Config { site_budget: 400_000, global_budget: 1_200_000, impression_site_quota: 700_000, ..config() }
+}
+
+proptest! {
+    #[test]
+    fn the_engine_does_what_the_text_says(
+        calls in proptest::collection::vec(call(), 1..60),
+        fraction in prop_oneof![Just(0.0), Just(0.5), 0.0..1.0],
+    ) {
+        let (mut engine, mut transcript) = (engine(tight()), Transcript::default());
+        for call in &calls {
+            match call {
+                Call::Save { at, site, caller, options } => {
+                    let inputs = inputs(*site, *caller, *at);
+                    let set = |hosts: &[String]| hosts.iter().map(|host| Site::parse(host).unwrap()).collect();
+                    transcript.impressions.push(Impression {
+                        match_value: options.match_value,
+                        impression_site: inputs.top_level_site,
+                        intermediary_site: inputs.intermediary_site,
+                        conversion_sites: set(&options.conversion_sites),
+                        conversion_callers: set(&options.conversion_callers),
+                        timestamp: inputs.timestamp,
+                        lifetime_days: options.lifetime_days,
+                        histogram_index: options.histogram_index,
+                        priority: options.priority,
+                    });
+                    run(&mut engine, Fixed(fraction), call);
+                }
+                Call::Measure { at, site, caller, options } => {
+                    let expected = transcript.measure(&tight(), fraction, &inputs(*site, *caller, *at), options);
+                    prop_assert_eq!(run(&mut engine, Fixed(fraction), call), Some(expected));
+                }
+                Call::Reopen => drop(run(&mut engine, Fixed(fraction), call)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whatever is called in whatever order, at whatever times: between two times that history was cleared, what all
+    /// reports took together from any epoch is within each cap, and so is what each of them disclosed.
+    #[test]
+    fn no_sequence_of_calls_exceeds_a_cap(
+        calls in proptest::collection::vec(call(), 1..80),
+        fraction in 0.0..1.0,
+    ) {
+        let config = tight();
+        let mut engine = engine(config.clone());
+        let (mut sites, mut global, mut quotas) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let mut disclosed = HashMap::new();
+        for call in &calls {
+            let before = engine.state.clone();
+            let histogram = run(&mut engine, Fixed(fraction), call);
+            let Call::Measure { site: index, options, .. } = call else { continue };
+            let spent = |before: u32, after: u32| u64::from(before.checked_sub(after).unwrap());
+            for (key, left) in &engine.state.site_budgets {
+                let had = before.site_budgets.get(key).copied().unwrap_or(config.site_budget);
+                *sites.entry(key.clone()).or_insert(0) += spent(had, *left);
+            }
+            for (key, left) in &engine.state.global_budgets {
+                let had = before.global_budgets.get(key).copied().unwrap_or(config.global_budget);
+                *global.entry(*key).or_insert(0) += spent(had, *left);
+            }
+            for (key, left) in &engine.state.quotas {
+                let had = before.quotas.get(key).copied().unwrap_or(config.impression_site_quota);
+                *quotas.entry(key.clone()).or_insert(0) += spent(had, *left);
+            }
+            let norm = f64::from(histogram.unwrap().iter().sum::<u32>());
+            *disclosed.entry(*index).or_insert(0.0) += norm * options.epsilon / (2.0 * f64::from(options.max_value));
+        }
+        prop_assert!(sites.values().all(|spent| *spent <= config.site_budget.into()), "{:?}", sites);
+        prop_assert!(global.values().all(|spent| *spent <= config.global_budget.into()), "{:?}", global);
+        prop_assert!(quotas.values().all(|spent| *spent <= config.impression_site_quota.into()), "{:?}", quotas);
+        // 60 days of times touch at most ten epochs.
+        for spent in disclosed.values() {
+            prop_assert!(*spent <= 10.0 * f64::from(config.site_budget) / 1_000_000.0, "{}", spent);
+        }
+    }
+
+    /// With shared limits that nobody reaches, what a site gets does not depend on what other sites converted.
+    #[test]
+    fn a_site_sees_nothing_of_what_others_converted(
+        calls in proptest::collection::vec(call(), 1..60),
+        fraction in 0.0..1.0,
+    ) {
+        let config =
+            Config { global_budget: u32::MAX, impression_site_quota: u32::MAX, site_budget: 400_000, ..config() };
+        let (mut all, mut own) = (engine(config.clone()), engine(config));
+        // When the first conversion was is what the epochs of all sites begin with.
+        for engine in [&mut all, &mut own] {
+            let options = ConversionOptions::new(SERVICE, 1);
+            engine.measure_conversion(&mut Fixed(fraction), &inputs(3, None, 0), &options).unwrap();
+        }
+        for call in &calls {
+            let of_others = matches!(call, Call::Measure { site, .. } if *site != 0)
+                || matches!(call, Call::ClearSiteState { sites, .. } if !sites.contains(&0));
+            let seen = run(&mut all, Fixed(fraction), call);
+            if !of_others {
+                prop_assert_eq!(seen, run(&mut own, Fixed(fraction), call));
+            }
+        }
+    }
+
+    /// An engine that is opened again goes on as if it had not been closed.
+    #[test]
+    fn a_restart_changes_nothing(calls in proptest::collection::vec(call(), 1..60), fraction in 0.0..1.0) {
+        let (mut kept, mut reopened) = (engine(tight()), engine(tight()));
+        for call in calls.iter().filter(|call| !matches!(call, Call::Reopen)) {
+            prop_assert_eq!(
+                run(&mut kept, Fixed(fraction), call),
+                run(&mut reopened, Fixed(fraction), call)
+            );
+            run(&mut reopened, Fixed(fraction), &Call::Reopen);
+        }
+        prop_assert_eq!(kept.state.changes(), reopened.state.changes());
+    }
+}
+
+fn conversion_of(site: usize, at: i64) -> (ImplicitInputs, ConversionOptions) {
+    (inputs(site, None, at), ConversionOptions::new(SERVICE, 3))
+}
+
+/// A store of which the write number `fails` fails, and all after it.
+#[derive(Clone, Debug, Default)]
+struct Failing {
+    kept: MemoryStore,
+    fails: usize,
+    writes: usize,
+}
+
+impl Failing {
+    fn write(&mut self) -> Result<(), StorageError> {
+        self.writes += 1;
+        if self.writes > self.fails { Err(StorageError::Failed) } else { Ok(()) }
+    }
+}
+
+impl Storage for Failing {
+    fn load(&mut self) -> Result<Vec<Change>, StorageError> {
+        self.kept.load()
+    }
+
+    fn append(&mut self, changes: &[Change]) -> Result<(), StorageError> {
+        self.write()?;
+        self.kept.append(changes)
+    }
+
+    fn replace(&mut self, changes: &[Change]) -> Result<(), StorageError> {
+        self.write()?;
+        self.kept.replace(changes)
+    }
+}
+
+/// A budget that could not be kept must not be spent: the report is null, and after a restart all of it is there.
+#[test]
+fn what_cannot_be_kept_is_not_disclosed() {
+    let storage = Failing { fails: 1, ..Failing::default() };
+    let mut engine = Engine::open(config(), storage.clone()).unwrap();
+    engine.save_impression(&inputs(0, None, 1), &ImpressionOptions::new(1)).unwrap();
+    let (inputs, options) = conversion_of(1, 2);
+    for _ in 0..2 {
+        let measured = engine.measure_conversion(&mut Fixed(0.0), &inputs, &options).unwrap();
+        assert_eq!(measured.histogram(), [0, 0, 0]);
+        assert!(matches!(measured.outcome(), Outcome::NotStored(_)));
+    }
+    let refused = engine.save_impression(&inputs, &ImpressionOptions::new(1)).unwrap_err();
+    assert!(matches!(refused, AttributionError::Storage(_)) && refused.script_name().is_none());
+    let mut reopened = Engine::open(config(), storage.kept).unwrap();
+    assert_eq!(reopened.budgets(&site(1), inputs.timestamp), []);
+    let measured = reopened.measure_conversion(&mut Fixed(0.0), &inputs, &options).unwrap();
+    assert_eq!(measured.histogram(), [0, 1, 0]);
+}
+
+/// The process ends between the conversion and its report: the report is lost, and its budget is spent.
+#[test]
+fn a_budget_is_spent_before_its_histogram_is_handed_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("attribution");
+    let open = || Engine::open(config(), FileStore::open(&path).unwrap()).unwrap();
+    let (inputs_of_conversion, options) = conversion_of(1, 2);
+    let mut first = open();
+    first.save_impression(&inputs(0, None, 1), &ImpressionOptions::new(1)).unwrap();
+    let measured = first.measure_conversion(&mut Fixed(0.5), &inputs_of_conversion, &options).unwrap();
+    assert_eq!(measured.histogram(), [0, 1, 0]);
+    // What is on the disk when the histogram is first seen is what a crash leaves.
+    let left = std::fs::read(&path).unwrap();
+    drop(first);
+    std::fs::write(&path, left).unwrap();
+    let mut second = open();
+    let current = *second.budgets(&site(1), inputs_of_conversion.timestamp).last().unwrap();
+    assert_eq!((current.site, current.global), (0, 7_000_000));
+    let measured = second.measure_conversion(&mut Fixed(0.5), &inputs_of_conversion, &options).unwrap();
+    assert_eq!(measured.histogram(), [0, 0, 0]);
+    assert!(matches!(measured.outcome(), Outcome::NoBudget));
+}
+
+/// The text fills the histogram twice in a single epoch and charges for the first. With one impression beyond the
+/// histogram the first could be empty and free, and the second hold the value.
+#[test]
+fn what_is_charged_for_is_what_is_reported() {
+    struct Alternating(bool);
+    impl Randomness for Alternating {
+        fn epoch_start(&mut self) -> f64 {
+            0.5
+        }
+        fn credit_rounding(&mut self) -> f64 {
+            self.0 = !self.0;
+            if self.0 { 0.0 } else { 0.9 }
+        }
+    }
+    let mut engine = engine(config());
+    for index in [0, 7] {
+        engine.save_impression(&inputs(0, None, 1), &ImpressionOptions::new(index)).unwrap();
+    }
+    let now = inputs(1, None, 2);
+    let options = ConversionOptions {
+        credit: Some(vec![1.0, 1.0]),
+        lookback_days: Some(1),
+        ..ConversionOptions::new(SERVICE, 1)
+    };
+    let mut random = Alternating(false);
+    for _ in 0..4 {
+        let left = |engine: &Engine<_>| {
+            engine.budgets(&site(1), now.timestamp).last().map_or(1_000_000, |left| left.site)
+        };
+        let before = left(&engine);
+        let measured = engine.measure_conversion(&mut random, &now, &options).unwrap();
+        assert_eq!(before - left(&engine), measured.histogram()[0] * 500_000);
+    }
+}
+
+#[test]
+fn an_opted_out_device_keeps_nothing_and_reports_nothing_of_the_same_size() {
+    let mut engine = engine(config());
+    engine.save_impression(&inputs(0, None, 1), &ImpressionOptions::new(1)).unwrap();
+    engine.set_enabled(false).unwrap();
+    run(&mut engine, Fixed(0.0), &Call::Reopen);
+    assert!(!engine.is_enabled());
+    engine.save_impression(&inputs(0, None, 2), &ImpressionOptions::new(2)).unwrap();
+    assert_eq!(engine.impressions().count(), 1);
+    let (inputs, options) = conversion_of(1, 3);
+    let measured = engine.measure_conversion(&mut Fixed(0.0), &inputs, &options).unwrap();
+    assert_eq!(measured.histogram(), [0, 0, 0]);
+    assert!(matches!(measured.outcome(), Outcome::Disabled));
+    assert!(
+        engine.save_impression(&inputs, &ImpressionOptions::new(u32::MAX)).is_err(),
+        "checked all the same"
+    );
+}
+
+#[test]
+fn maintenance_closes_what_it_forgets() {
+    let mut engine = engine(config());
+    let measure = |engine: &mut Engine<MemoryStore>, at| {
+        let (inputs, options) = conversion_of(1, at);
+        engine.measure_conversion(&mut Fixed(0.0), &inputs, &options).unwrap().histogram().to_vec()
+    };
+    engine.save_impression(&inputs(0, None, DAY), &ImpressionOptions::new(1)).unwrap();
+    assert_eq!(measure(&mut engine, DAY), [0, 1, 0]);
+    engine.maintain(Moment::from_millis(31 * DAY)).unwrap();
+    assert_eq!(engine.impressions().count(), 1, "on its last millisecond an impression is not expired");
+    engine.maintain(Moment::from_millis(90 * DAY)).unwrap();
+    assert_eq!(engine.impressions().count(), 0);
+    assert!(engine.state.site_budgets.is_empty() && engine.state.global_budgets.is_empty());
+    // A clock that is set back finds no fresh budget in the epochs that were forgotten.
+    engine.save_impression(&inputs(0, None, DAY), &ImpressionOptions::new(1)).unwrap();
+    assert_eq!(measure(&mut engine, DAY), [0, 0, 0]);
+    engine.save_impression(&inputs(0, None, 90 * DAY), &ImpressionOptions::new(1)).unwrap();
+    assert_eq!(measure(&mut engine, 90 * DAY), [0, 1, 0]);
+}
+
+#[test]
+fn full_budget_rows_give_no_budget_to_new_sites() {
+    let mut engine = engine(config());
+    for n in 0..crate::attribution::MAX_BUDGET_ROWS {
+        engine.state.apply(Change::SiteBudget(i64::try_from(n).unwrap() - 1_000_000, site(2), 1));
+    }
+    engine.save_impression(&inputs(0, None, 1), &ImpressionOptions::new(1)).unwrap();
+    let (inputs, options) = conversion_of(1, 2);
+    let measured = engine.measure_conversion(&mut Fixed(0.0), &inputs, &options).unwrap();
+    assert!(matches!(measured.outcome(), Outcome::NoBudget));
+}
+
+/// What JavaScript refuses by type before the standard's own steps begin.
+#[test]
+fn numbers_that_are_none_are_refused() {
+    let mut engine = engine(config());
+    let (inputs, options) = conversion_of(1, 2);
+    for wrong in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        for options in [
+            ConversionOptions { epsilon: wrong, ..options.clone() },
+            ConversionOptions { credit: Some(vec![1.0, wrong]), ..options.clone() },
+        ] {
+            let refused = engine.measure_conversion(&mut Fixed(0.0), &inputs, &options).unwrap_err();
+            assert_eq!(refused.script_name(), Some(("TypeError", false)));
+        }
+    }
+    let most = ConversionOptions { epsilon: 4_294.0, ..options.clone() };
+    engine.measure_conversion(&mut Fixed(0.0), &inputs, &most).unwrap();
+    let more = ConversionOptions { epsilon: 4_294.000_001, ..options };
+    let refused = engine.measure_conversion(&mut Fixed(0.0), &inputs, &more).unwrap_err();
+    assert_eq!(refused.script_name(), Some(("RangeError", false)));
+}
+
+/// A report that no VDAF holds was refused after its budget was spent.
+#[test]
+fn a_report_that_cannot_be_made_costs_nothing() {
+    let mut engine = engine(config());
+    engine.save_impression(&inputs(0, None, 1), &ImpressionOptions::new(1)).unwrap();
+    let (inputs, options) = conversion_of(1, 2);
+    engine.config.max_histogram_size = u32::MAX;
+    let wrong = ConversionOptions { histogram_size: 4_096, max_value: u32::MAX, ..options.clone() };
+    let refused = engine.measure_conversion(&mut Fixed(0.0), &inputs, &wrong).unwrap_err();
+    assert!(refused.to_string().contains("histogramSize"), "{refused}");
+    assert_eq!(engine.budgets(&site(1), inputs.timestamp), []);
+}

@@ -1,0 +1,206 @@
+#![allow(clippy::unwrap_used)]
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/w3c-attribution-9fab4e8")
+}
+
+fn config() -> ScenarioConfig {
+    serde_json::from_slice(&std::fs::read(folder().join("CONFIG.json")).unwrap()).unwrap()
+}
+
+fn published() -> BTreeMap<String, Value> {
+    let files = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    files
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .filter(|path| name(path) != "CONFIG.json")
+        .map(|path| (name(&path), serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap()))
+        .collect()
+}
+
+fn run(scenario: &Value) -> Replayed {
+    let scenario = Scenario::deserialize(scenario).unwrap();
+    replay(&config(), &scenario, true)
+}
+
+#[test]
+fn all_published_scenarios_pass() {
+    let published = published();
+    assert_eq!(published.len(), 26);
+    for (name, scenario) in published {
+        let replayed = run(&scenario);
+        assert_eq!(replayed.difference, None, "{name}");
+        assert_eq!(replayed.outputs.len(), scenario["events"].as_array().unwrap().len());
+    }
+}
+
+/// A scenario whose expectation is wrong must not pass: each one of each published file is made wrong in turn.
+#[test]
+fn each_expectation_matters() {
+    let mut changed = 0;
+    for (name, scenario) in published() {
+        for (at, event) in scenario["events"].as_array().unwrap().iter().enumerate() {
+            let mut wrong = scenario.clone();
+            match (&event["event"], &event["expected"]) {
+                (Value::String(kind), Value::Array(cells)) if kind == "measureConversion" => {
+                    let first = cells[0].as_u64().unwrap();
+                    wrong["events"][at]["expected"][0] = json!(first + 1);
+                }
+                (Value::String(kind), _) if kind == "measureConversion" => {
+                    wrong["events"][at]["expected"] = json!("TypeError");
+                }
+                (Value::String(kind), _) if kind == "saveImpression" => {
+                    wrong["events"][at]["expectedError"] = json!("TypeError");
+                }
+                _ => continue,
+            }
+            changed += 1;
+            let difference = run(&wrong).difference.unwrap();
+            assert!(difference.starts_with(&format!("event {} (", at + 1)), "{name}: {difference}");
+            assert!(difference.contains("expected ") && difference.contains("computed "), "{difference}");
+        }
+    }
+    assert!(changed > 100, "{changed}");
+}
+
+fn conversion(seconds: i64, site: &str, value: u32, expected: &[u32]) -> Value {
+    json!({
+        "seconds": seconds, "event": "measureConversion", "site": site,
+        "options": {
+            "aggregationService": "https://agg-service.example", "histogramSize": 1,
+            "value": value, "maxValue": value,
+        },
+        "expected": expected,
+    })
+}
+
+fn impression(seconds: i64, site: &str) -> Value {
+    json!({ "seconds": seconds, "event": "saveImpression", "site": site, "options": { "histogramIndex": 0 } })
+}
+
+/// The reference implementation reads the global budget of a fresh epoch as "not a number", with which no comparison
+/// fails: nothing is ever refused there. The text means a limit.
+#[test]
+fn the_global_budget_and_the_quota_are_limits() {
+    let spend = |publishers: i64, expected: &[u32]| {
+        let mut events: Vec<_> =
+            (0..publishers).map(|n| impression(n + 1, &format!("publisher-{n}.example"))).collect();
+        for (shop, expected) in (0..).zip(expected) {
+            let mut event = conversion(100 + shop, &format!("shop-{shop}.example"), 1, &[*expected]);
+            event["options"]["impressionSites"] = json!([format!("publisher-{}.example", shop % publishers)]);
+            events.push(event);
+        }
+        assert_eq!(run(&json!({ "events": events })).difference, None);
+    };
+    // A quota of 4, a global budget of 8.
+    spend(1, &[1, 1, 1, 1, 0, 0]);
+    spend(3, &[1, 1, 1, 1, 1, 1, 1, 1, 0, 0]);
+}
+
+#[test]
+fn a_scenario_may_carry_its_own_configuration() {
+    let mut config: Value =
+        serde_json::from_slice(&std::fs::read(folder().join("CONFIG.json")).unwrap()).unwrap();
+    config["perSitePrivacyBudget"] = json!(100_000);
+    let events = json!([impression(1, "news.example"), conversion(2, "shop.example", 1, &[0])]);
+    assert_eq!(run(&json!({ "config": config, "events": events })).difference, None);
+    assert!(run(&json!({ "events": events })).difference.is_some());
+}
+
+#[test]
+fn what_is_no_scenario_is_said() {
+    let difference = |events: Value| run(&json!({ "events": events })).difference.unwrap();
+    assert!(
+        difference(json!([impression(2, "a.example"), impression(2, "a.example")])).contains("must go up")
+    );
+    assert!(difference(json!([impression(0, "a.example")])).contains("must go up"));
+    let mut event = conversion(1, "a.example", 1, &[0]);
+    event.as_object_mut().unwrap().remove("expected");
+    assert!(difference(json!([event])).contains("does not say"));
+    let mut event = impression(1, "a.example");
+    event["expected"] = json!([1]);
+    assert!(difference(json!([event])).contains("expected"));
+    let mut event = impression(1, "a.example");
+    event["options"]["histogramIndex"] = json!(-1);
+    assert!(difference(json!([event])).contains("options"));
+    assert!(difference(json!([{ "seconds": i64::MAX, "event": "enableAPI" }])).contains("out of range"));
+    assert!(
+        difference(json!([{
+            "seconds": 1, "event": "clearBrowsingHistoryForAttribution", "sites": [], "forgetVisits": false
+        }]))
+        .contains("empty")
+    );
+    for malformed in [
+        json!([]),
+        json!({}),
+        json!({ "events": [{ "seconds": 1, "event": "other" }] }),
+        json!({ "events": [], "more": 1 }),
+        json!({ "events": [], "$comment": 1 }),
+        json!({ "events": [{ "seconds": 1.5, "event": "enableAPI" }] }),
+    ] {
+        assert!(Scenario::deserialize(&malformed).is_err(), "{malformed}");
+    }
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u32>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[a-z.]{0,12}".prop_map(Value::from),
+        Just(json!("https://agg-service.example")),
+    ];
+    leaf.prop_recursive(3, 20, 5, |inner| {
+        let key = prop_oneof!["[a-zA-Z]{0,8}", Just("$comment".to_owned()), Just("seconds".to_owned())];
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            proptest::collection::btree_map(key, inner, 0..5)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    /// A published scenario in which anything is exchanged for anything is refused, or runs to an end.
+    #[test]
+    fn a_scenario_with_a_field_exchanged_does_no_harm(
+        which in any::<prop::sample::Index>(),
+        place in any::<prop::sample::Index>(),
+        field in any::<prop::sample::Index>(),
+        inner in any::<prop::sample::Index>(),
+        value in any_json(),
+    ) {
+        let published: Vec<_> = published().into_values().collect();
+        let mut scenario = published[which.index(published.len())].clone();
+        let events = scenario["events"].as_array_mut().unwrap();
+        let at = place.index(events.len());
+        let event = events[at].as_object_mut().unwrap();
+        let names: Vec<_> = event.keys().cloned().collect();
+        let name = &names[field.index(names.len())];
+        match event[name].as_object_mut() {
+            Some(options) => {
+                let names: Vec<_> = options.keys().cloned().collect();
+                options.insert(names[inner.index(names.len())].clone(), value);
+            }
+            None => drop(event.insert(name.clone(), value)),
+        }
+        if let Ok(scenario) = Scenario::deserialize(&scenario) {
+            replay(&config(), &scenario, true);
+        }
+    }
+
+    #[test]
+    fn any_json_does_no_harm(value in any_json()) {
+        let _ = Scenario::deserialize(&value);
+        let _ = ScenarioConfig::deserialize(&value);
+    }
+}
