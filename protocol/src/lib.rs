@@ -11,6 +11,7 @@ pub mod collection;
 mod crypto;
 pub mod epsilon;
 pub mod hpke;
+pub mod manifest;
 pub mod messages;
 pub mod policy;
 pub mod report;
