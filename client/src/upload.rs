@@ -1,9 +1,13 @@
 //! Fetching the aggregators' HPKE configurations and uploading reports over HTTP.
 
+mod courier;
+
 use arras_protocol::codec::{CodecError, Decode as _, Encode as _};
 use arras_protocol::messages::{
     HpkeConfigList, MediaType, Report, ReportUploadStatus, TaskId, UploadErrors, Url,
 };
+
+pub use courier::{Courier, Http, LOOK_SECONDS_MAX, Outbox, REQUEST_TIMEOUT, Transport};
 
 /// Longest answer that is read: upload errors are 17 bytes a report, a problem document is short. A server
 /// that sends more is not one of ours.
