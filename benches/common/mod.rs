@@ -49,6 +49,7 @@ pub fn task_file(name: &str, vdaf: VdafChoice, leader: &str, helper: &str) -> Ta
         budget_source: "shop.example".to_owned(),
         collector: "advertiser".to_owned(),
         campaigns: Vec::new(),
+        conversions: None,
     }
 }
 

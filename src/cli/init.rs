@@ -161,6 +161,7 @@ fn material(
         helper: role("helper", helper, operations[1])?,
         collector: role("collector", collector, operations[2])?,
         verify_secret: Secret::generate(random)?,
+        signing_key: Secret::generate(random)?,
         leader_to_helper: BearerToken::generate(random)?,
         collector_to_leader: BearerToken::generate(random)?,
         admin: BearerToken::generate(random)?,

@@ -3,9 +3,11 @@
 
 pub mod check;
 pub mod collect;
+pub mod console;
 pub mod demo;
 pub mod init;
 pub mod load;
+pub mod release;
 pub mod serve;
 pub mod task;
 
@@ -65,6 +67,8 @@ enum Command {
     Task(task::Args),
     /// Have the running collector collect a window, and print the release.
     Collect(collect::Args),
+    /// Verify, show and add up releases, and make the key that signs them.
+    Release(release::Args),
     /// See it work: three roles on this machine, real journeys, released counts beside the true ones.
     Demo(demo::Args),
     /// Measure: reports a second, latency, and what a report costs.
@@ -105,6 +109,9 @@ where
             Err(error @ collect::CollectError::Usage(_)) => return wrong_usage(&error.to_string()),
             other => other.map_err(|error| error.to_string()),
         },
+        Command::Release(args) => {
+            release::run(&args, &ring::rand::SystemRandom::new(), &mut out).map_err(|error| error.to_string())
+        }
         Command::Demo(args) => match demo::run(&args, now, &mut out) {
             Err(demo::DemoError::Usage(error)) => return wrong_usage(&error),
             Err(demo::DemoError::Failed(error)) => Err(error.to_string()),

@@ -59,7 +59,10 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
 
 fn add(file: &Path, path: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let described = TaskFile::parse(&text).and_then(|described| Ok((described.build()?, described)));
+    let described = TaskFile::parse(&text).and_then(|described| {
+        described.check_conversions()?;
+        Ok((described.build()?, described))
+    });
     let ((task, provisioned), described) =
         described.map_err(|error| format!("{}: {error}", file.display()))?;
     let config = Config::load(path)?;

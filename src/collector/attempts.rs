@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use crate::collector::errors::CollectError;
-use crate::collector::release::Release;
+use crate::collector::release::Published;
 use crate::collector::span::Span;
 use crate::collector::{Collector, WindowKey, window_key};
 
@@ -23,7 +23,7 @@ const OUTCOME_KEPT: Duration = Duration::from_secs(60);
 /// asked for at once; beyond them a request is told to come back.
 const ATTEMPTS_MAX: usize = 1024;
 
-type Outcome = Arc<Result<Release, CollectError>>;
+type Outcome = Arc<Result<Published, CollectError>>;
 
 /// How far an attempt is.
 #[derive(Clone, Debug, Default)]

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::aggregator::work::blocking;
 use crate::collector::Collector;
 use crate::collector::errors::{CollectError, Refused};
-use crate::collector::release::{Charged, Draft, Opened, Release};
+use crate::collector::release::{Charged, Draft, Opened, Published, Release};
 use crate::collector::span::{Moment, Span};
 use crate::collector::store::{BeginError, Begun, Collection, LOCATION_BYTES_MAX, Stage};
 use crate::metrics::WindowOutcome;
@@ -103,6 +103,8 @@ struct Job {
     window: Span,
     interval: Interval,
     charge: Charged,
+    /// Of a value task: the release that says which buckets are shown.
+    conversions: Option<Arc<Published>>,
     request: Vec<u8>,
     location: Option<String>,
 }
@@ -125,7 +127,7 @@ impl Collector {
     /// It may be called again at any time, by several callers at once, and dropped at any point: what was
     /// begun goes on with the next call for the same window, also after a restart.
     pub async fn collect(&self, task: TaskId, window: Span) -> Result<Release, CollectError> {
-        self.collect_telling(task, window, &|_| ()).await
+        self.collect_telling(task, window, &|_| ()).await.map(Published::into_release)
     }
 
     /// As [`Self::collect`]; `tell` hears what is in the way while it goes on trying.
@@ -134,7 +136,7 @@ impl Collector {
         task: TaskId,
         window: Span,
         tell: &(dyn Fn(String) + Send + Sync),
-    ) -> Result<Release, CollectError> {
+    ) -> Result<Published, CollectError> {
         let _turn = self.turn(task, window).await;
         let collector = self.clone();
         let begun = blocking(move || collector.begin(task, window)).await;
@@ -174,6 +176,7 @@ impl Collector {
             | CollectError::Window(_)
             | CollectError::NotOver { .. }
             | CollectError::Epochs(_)
+            | CollectError::Conversions(_)
             | CollectError::OverlapsUnderWay(_)
             | CollectError::OverlapsReleased { .. } => WindowOutcome::Invalid,
         });
@@ -236,12 +239,17 @@ impl Collector {
             return Err(CollectError::NotOver { to: window.to(), now });
         }
         let charge = Charged::of(&task, window, self.epoch_start(&task.budget_source))?;
+        let conversions = match self.conversions_of(&task, window) {
+            Ok(conversions) => conversions.map(Arc::new),
+            // A release that is there stays, whatever became of the task that it followed.
+            Err(error) => return self.released(id, interval)?.map(Started::Released).ok_or(error),
+        };
         let request = CollectionJobReq::time_interval(interval).to_bytes();
         match self.store().begin(id, interval, &request) {
             Ok(Begun::Released(release)) => Ok(Started::Released(release)),
             Ok(Begun::UnderWay { request, location }) => {
                 let task = Arc::new(task);
-                Ok(Started::UnderWay(Job { task, window, interval, charge, request, location }))
+                Ok(Started::UnderWay(Job { task, window, interval, charge, conversions, request, location }))
             }
             Err(BeginError::Overlap(other)) => Err(overlap(&other, &task, window)),
             Err(BeginError::Store(error)) => Err(error.into()),
@@ -349,17 +357,20 @@ impl Collector {
         Ok(blocking(move || collector.store().set_location(id, interval, location.as_deref())).await?)
     }
 
-    /// Opens, suppresses and keeps. Without suppression nothing is kept or returned.
-    async fn release(&self, job: &Job, response: CollectionJobResp) -> Result<Release, CollectError> {
+    /// Opens, suppresses, signs and keeps. Without suppression nothing is returned.
+    async fn release(&self, job: &Job, response: CollectionJobResp) -> Result<Published, CollectError> {
         let (collector, task) = (self.clone(), Arc::clone(&job.task));
         let (interval, window) = (job.interval, job.window);
         let (request, charge) = (job.request.clone(), job.charge.clone());
+        let conversions = job.conversions.clone();
         blocking(move || {
             let request = CollectionJobReq::from_bytes(&request)
                 .map_err(|error| CollectError::BadAnswer(format!("the stored request: {error}")))?;
-            let cells = collector.open_shares(&task, &request, &response)?;
+            let (collector_hpke, cells) = collector.open_shares(&task, &request, &response)?;
             let CollectionJobResp { report_count, interval: reports, .. } = response;
-            let draft = Draft::new(&task, Opened { window, reports, report_count, cells, charge })?;
+            let opened = Opened { window, reports, report_count, cells, charge, collector_hpke };
+            let conversions = conversions.as_ref().map(|published| published.release());
+            let draft = Draft::new(&task, opened, conversions, collector.signer())?;
             Ok(collector.store().finish(task.task.id(), interval, draft)?)
         })
         .await
@@ -370,7 +381,7 @@ impl Collector {
         task: &KnownTask,
         request: &CollectionJobReq,
         response: &CollectionJobResp,
-    ) -> Result<Zeroizing<Vec<i128>>, CollectError> {
+    ) -> Result<(u8, Zeroizing<Vec<i128>>), CollectError> {
         // Both aggregators add noise, so a cell may be two noises away from any sum.
         let slack = task.policy.noise_slack().saturating_mul(2);
         let named = response.leader_share.as_ref().config_id;
@@ -379,7 +390,7 @@ impl Collector {
         let key = keys.iter().find(|(id, _)| *id == named).or_else(|| keys.first());
         let (id, key) = key.ok_or_else(|| CollectError::BadAnswer("this collector has no key".to_owned()))?;
         let cells = open_and_unshard(&task.task, key, *id, request, response, slack)?;
-        Ok(Zeroizing::new(cells))
+        Ok((*id, Zeroizing::new(cells)))
     }
 
     pub(super) fn now(&self) -> Moment {
@@ -389,7 +400,7 @@ impl Collector {
 }
 
 enum Started {
-    Released(Box<Release>),
+    Released(Box<Published>),
     UnderWay(Job),
 }
 

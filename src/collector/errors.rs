@@ -5,6 +5,7 @@ use std::time::Duration;
 use arras_protocol::collection::CollectError as ShareError;
 use arras_protocol::messages::TaskId;
 
+use crate::collector::conversions::ConversionsError;
 use crate::collector::release::ReleaseError;
 use crate::collector::span::{Moment, Span, SpanError};
 use crate::net::problem::{DapError, ErrorType, OwnError, ProblemDocument};
@@ -48,6 +49,9 @@ pub enum CollectError {
     /// The ledgers would refuse the window.
     #[error("{0}")]
     Epochs(#[from] LedgerError),
+    /// The conversions that a value task follows are not there.
+    #[error("{0}")]
+    Conversions(#[from] ConversionsError),
     /// The window shares a time with one that is under way.
     #[error(
         "the window overlaps that from {0}, which is being collected: ask for that one again, or for one \

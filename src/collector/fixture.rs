@@ -12,6 +12,7 @@ use arras_protocol::hpke::PrivateKey;
 use arras_protocol::messages::{
     CollectionJobReq, CollectionJobResp, HpkeConfig, Interval, MediaType, Role, Time,
 };
+use arras_protocol::signed::SigningKey;
 use arras_protocol::task::Task;
 use arras_protocol::vdaf::AggregateShare;
 use axum::Router;
@@ -21,7 +22,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 
 use super::collect::Timing;
-use super::release::{Charged, Draft, Opened};
+use super::release::{Charged, Draft, Opened, Release};
 use super::span::Span;
 use super::store::{CollectorDisk, CollectorStore};
 use super::{Collector, CollectorParts};
@@ -41,6 +42,9 @@ pub(super) const ADMIN_TOKEN: &str = "admin-token-for-tests-0123456789abcdef";
 /// What the task's reports add up to, with noise: not attributed, alpha, beta, gamma, a spare bucket.
 pub(super) const CELLS: [i128; 5] = [1024, 8451, 40, 39, -3];
 
+/// Values of the same buckets.
+pub(super) const VALUES: &str = "{ type = \"l1-bound-sum\", length = 5, max_value = 1000 }";
+
 pub(super) const HISTOGRAM: &str = "{ type = \"histogram\", length = 5 }";
 
 pub(super) fn span(from: u64, to: u64) -> Span {
@@ -55,13 +59,26 @@ pub(super) fn week() -> Span {
 
 /// Adds a task to a folder of tasks.
 pub(super) fn known_task(folder: &Path, leader: &str, vdaf: &str) -> KnownTask {
+    known_task_with(folder, leader, vdaf, |_| ())
+}
+
+/// The same of a file that is changed first. A file of the same task is replaced, as an operator does.
+pub(super) fn known_task_with(
+    folder: &Path,
+    leader: &str,
+    vdaf: &str,
+    change: impl FnOnce(&mut TaskFile),
+) -> KnownTask {
     let text = format!(
         "name = \"conversions\"\nprofile = \"arras\"\nleader = \"{leader}\"\nhelper = \"http://127.0.0.1:9/\"\n\
          vdaf = {vdaf}\ntime_precision = {HOUR}\nmin_batch_size = 100\nepsilon = \"1\"\ncontributions = 2\n\
          threshold = 40\nbudget_source = \"shop.example\"\ncollector = \"advertiser\"\n\
          campaigns = [\"alpha\", \"beta\", \"gamma\"]\n"
     );
-    let (task, file) = TaskFile::parse(&text).unwrap().build().unwrap();
+    let mut file = TaskFile::parse(&text).unwrap();
+    change(&mut file);
+    let (task, file) = file.build().unwrap();
+    let _ = std::fs::remove_file(folder.join(format!("{}.toml", task.id())));
     let folder = TaskFolder::new(folder);
     folder.add(task.id(), &file).unwrap();
     folder.load(task.id()).unwrap().unwrap()
@@ -69,6 +86,21 @@ pub(super) fn known_task(folder: &Path, leader: &str, vdaf: &str) -> KnownTask {
 
 /// A draft as the collector makes it of opened cells.
 pub(super) fn draft(task: &KnownTask, window: Span, cells: &[i128]) -> Draft {
+    draft_following(task, window, cells, None)
+}
+
+/// The collector's signing key.
+pub(super) fn signer() -> Arc<SigningKey> {
+    Arc::new(SigningKey::from_bytes(&[5; 32]))
+}
+
+/// The same of values that follow a release of conversions.
+pub(super) fn draft_following(
+    task: &KnownTask,
+    window: Span,
+    cells: &[i128],
+    conversions: Option<&Release>,
+) -> Draft {
     let reports = Interval::new(
         Time(window.from().seconds() / HOUR),
         arras_protocol::messages::Duration((window.to().seconds() - window.from().seconds()) / HOUR),
@@ -80,8 +112,9 @@ pub(super) fn draft(task: &KnownTask, window: Span, cells: &[i128]) -> Draft {
         report_count: 19_785,
         cells: cells.to_vec().into(),
         charge,
+        collector_hpke: KEY_ID,
     };
-    Draft::new(task, opened).unwrap()
+    Draft::new(task, opened, conversions, &signer()).unwrap()
 }
 
 /// What the leader does with the next request; the last one is repeated.
@@ -139,6 +172,11 @@ impl FakeLeader {
     /// Says what it does from now on, and forgets what it was asked.
     pub(super) fn plan(&self, acts: &[Act]) {
         *self.script.lock().unwrap() = Script { acts: acts.to_vec(), requests: Vec::new() };
+    }
+
+    /// Which task it answers for from now on.
+    pub(super) fn serve(&self, task: &Arc<KnownTask>) {
+        *self.task.lock().unwrap() = Some(Arc::clone(task));
     }
 
     /// What it was asked: method, path, body.
@@ -265,6 +303,16 @@ impl World {
         Arc::new(CollectorDisk::open(&store, &mark).unwrap())
     }
 
+    /// Adds a task to the collector's folder, or puts it there anew.
+    pub(super) fn add_task(&self, vdaf: &str, change: impl FnOnce(&mut TaskFile)) -> Arc<KnownTask> {
+        let folder = self.dir.path().join("tasks");
+        Arc::new(known_task_with(&folder, &self.leader.endpoint, vdaf, change))
+    }
+
+    pub(super) fn remove_task(&self, id: arras_protocol::messages::TaskId) {
+        std::fs::remove_file(self.dir.path().join(format!("tasks/{id}.toml"))).unwrap();
+    }
+
     /// A collector on the store of this world; the one before must be gone.
     pub(super) fn collector(&self) -> Collector {
         self.collector_of(self.store(), &self.leader.endpoint)
@@ -304,6 +352,8 @@ impl World {
             tasks: TaskFolder::new(&self.dir.path().join("tasks")),
             leader: PeerClient::new(leader.parse().unwrap(), Some(token), None).unwrap(),
             keys: vec![(KEY_ID, PrivateKey::from_bytes(self.key))],
+            signer: signer(),
+            former_keys: Vec::new(),
             epoch_starts: vec![("shop.example".to_owned(), MONDAY - 21 * 24 * HOUR)],
             admin_token: TokenHash::of(ADMIN_TOKEN),
             clock: Arc::clone(&self.clock) as _,

@@ -3,15 +3,20 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /healthz` | 200 and `ok`; needs no token |
+//! | `GET /keys` | the public keys that sign releases, as a JWK set (RFC 7517), today's first; needs no token |
 //! | `GET /v1/tasks` | [`TaskList`] |
 //! | `POST /v1/tasks/{task}/releases` with `{"from": "...", "to": "..."}` | collects the window: 200 and the release, 202 if it takes longer (ask again), or a problem document |
 //! | `GET /v1/tasks/{task}/releases?after=SECONDS` | [`ReleaseList`] |
-//! | `GET /v1/releases/{sequence}` | the release |
+//! | `GET /v1/releases/{sequence}` | the release: the exact bytes that were signed |
+//! | `GET /v1/releases/{sequence}/signed` | the signed release, `application/jose`: the same text for ever |
 //!
 //! Times are in RFC 3339 or POSIX seconds. Everything below `/v1` needs the administrator's bearer token.
-//! A `POST` may be repeated: a window is collected once, and its release is returned from then on.
+//! A `POST` may be repeated: a window is collected once, and its release is returned from then on. The keys need no token,
+//! because whoever was handed a release should be able to ask for them; they are public. A key that is asked for at the
+//! same place as the release says no more than that place does: a verifier who wants more gets it once by another way.
 
 use arras_protocol::messages::TaskId;
+use arras_protocol::signed::{Jwk, KeyError, PublicKey};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -25,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::aggregator::work::blocking;
 use crate::collector::attempts::{Heard, UnderWay};
 use crate::collector::errors::CollectError;
-use crate::collector::release::{Measured, Policy, name};
+use crate::collector::release::{Measured, Policy, Published, name};
 use crate::collector::span::{Moment, Span};
 use crate::collector::store::Stage;
 use crate::collector::{Collector, PAGE};
@@ -69,6 +74,30 @@ pub struct TaskEntry {
     pub policy: Policy,
     /// Whose budget it spends.
     pub budget_source: String,
+    /// Of a task that sums values: the id of the task that counts its conversions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversions: Option<String>,
+}
+
+/// The keys that sign releases: a JWK set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeySet {
+    /// Today's first.
+    pub keys: Vec<Jwk>,
+}
+
+impl KeySet {
+    /// The set of some keys.
+    pub fn of<'a>(keys: impl IntoIterator<Item = &'a PublicKey>) -> Self {
+        Self { keys: keys.into_iter().map(PublicKey::to_jwk).collect() }
+    }
+
+    /// The keys of a set that can verify releases. Keys of other kinds are passed over, as RFC 7517 section 5 wants; one
+    /// that claims to be of this kind and is wrong is an error.
+    pub fn public_keys(&self) -> Result<Vec<PublicKey>, KeyError> {
+        let ours = self.keys.iter().map(PublicKey::try_from);
+        ours.filter(|key| !matches!(key, Err(KeyError::Kind))).collect()
+    }
 }
 
 /// A task whose file cannot be used.
@@ -117,10 +146,12 @@ pub fn router(collector: Collector) -> Router {
         .route("/v1/tasks", get(tasks))
         .route("/v1/tasks/{task}/releases", post(collect).get(releases))
         .route("/v1/releases/{sequence}", get(release))
+        .route("/v1/releases/{sequence}/signed", get(signed))
         .method_not_allowed_fallback(async || ProblemDocument::own(OwnError::MethodNotAllowed))
         .route_layer(from_fn_with_state(collector.clone(), authorize));
     Router::new()
         .route("/healthz", get(async || "ok"))
+        .route("/keys", get(keys))
         .merge(guarded)
         .fallback(async || not_found("nothing is served at this path; see /v1/tasks"))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -164,7 +195,7 @@ async fn collect(
     let window = Span::new(asked.from, asked.to).map_err(|error| problem(&error.into(), id))?;
     match collector.collect_within(collector.timing().answer_max, id, window).await {
         Heard::Ended(outcome) => match outcome.as_ref() {
-            Ok(release) => Ok(json(StatusCode::OK, release.to_json())),
+            Ok(published) => Ok(json(StatusCode::OK, published.document().to_vec())),
             Err(error) => Err(problem(error, id)),
         },
         Heard::UnderWay { trouble } => {
@@ -221,15 +252,38 @@ fn list(collector: &Collector, id: TaskId, after: u64) -> Result<Response, Colle
     to_json(&list)
 }
 
+async fn keys(State(collector): State<Collector>) -> Result<Response, Failure> {
+    let set = serde_json::to_vec(&KeySet::of(collector.public_keys()));
+    let set = set.map_err(|error| store_problem(&StoreError::prepare(error)))?;
+    Ok(typed("application/jwk-set+json", set))
+}
+
 async fn release(
     State(collector): State<Collector>,
     Path(sequence): Path<String>,
 ) -> Result<Response, Failure> {
+    let published = find(collector, &sequence).await?;
+    Ok(json(StatusCode::OK, published.document().to_vec()))
+}
+
+async fn signed(
+    State(collector): State<Collector>,
+    Path(sequence): Path<String>,
+) -> Result<Response, Failure> {
+    let published = find(collector, &sequence).await?;
+    match published.signed() {
+        Some(text) => Ok(typed("application/jose", text.as_bytes().to_vec())),
+        None => Err(not_found(
+            "this release is from before releases were signed; it can be read, and not be verified",
+        )),
+    }
+}
+
+async fn find(collector: Collector, sequence: &str) -> Result<Published, Failure> {
     let none = || not_found("there is no release of this number");
     let sequence: u64 = sequence.parse().map_err(|_| none())?;
     let found = blocking(move || collector.store().release(sequence)).await;
-    let release = found.map_err(|error| store_problem(&error))?.ok_or_else(none)?;
-    Ok(json(StatusCode::OK, release.to_json()))
+    found.map_err(|error| store_problem(&error))?.ok_or_else(none)
 }
 
 async fn tasks(State(collector): State<Collector>) -> Result<Response, Failure> {
@@ -253,6 +307,7 @@ fn list_tasks(collector: &Collector) -> Result<Response, CollectError> {
                     min_batch_size: configuration.min_batch_size,
                     policy: Policy::of(&known.policy),
                     budget_source: known.budget_source,
+                    conversions: known.conversions.map(|id| id.to_string()),
                     campaigns: known.campaigns,
                 });
             }
@@ -296,6 +351,10 @@ fn json(status: StatusCode, body: Vec<u8>) -> Response {
     (status, content_type, body).into_response()
 }
 
+fn typed(content_type: &'static str, body: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))], body).into_response()
+}
+
 fn to_json(value: &impl Serialize) -> Result<Response, CollectError> {
     let body = serde_json::to_vec(value).map_err(StoreError::prepare)?;
     Ok(json(StatusCode::OK, body))
@@ -313,7 +372,9 @@ fn problem(error: &CollectError, task: TaskId) -> Failure {
     let document = match error {
         CollectError::Store(error) => return store_problem(error).with_task(task).into(),
         CollectError::UnknownTask(_) => ProblemDocument::dap(DapError::UnrecognizedTask),
-        CollectError::OtherLeader { .. } => ProblemDocument::own(OwnError::Conflict),
+        CollectError::OtherLeader { .. } | CollectError::Conversions(_) => {
+            ProblemDocument::own(OwnError::Conflict)
+        }
         CollectError::Window(_) | CollectError::NotOver { .. } | CollectError::Epochs(_) => {
             ProblemDocument::dap(DapError::BatchInvalid)
         }

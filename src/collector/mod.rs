@@ -5,6 +5,7 @@
 
 mod attempts;
 mod collect;
+mod conversions;
 mod errors;
 #[cfg(test)]
 mod fixture;
@@ -14,6 +15,7 @@ mod span;
 mod start;
 mod store;
 mod table;
+mod words;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,17 +23,19 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arras_protocol::hpke::PrivateKey;
 use arras_protocol::messages::TaskId;
+use arras_protocol::signed::{PublicKey, SigningKey};
 
 pub(crate) use attempts::UnderWay;
 pub use collect::{
     ANSWER_MAX, PENDING_MAX, POLL_DEFAULT, POLL_MAX, POLL_MIN, RETRY_FIRST, RETRY_MAX, Timing,
     UNREACHABLE_MAX,
 };
+pub use conversions::ConversionsError;
 pub use errors::{CollectError, Refused};
-pub use http::{ReleaseList, TaskList, router};
+pub use http::{KeySet, ReleaseList, TaskList, router};
 pub use release::{
-    Bucket, Cell, Charged, ChargedEpoch, Draft, Estimate, Measured, Policy, RELEASE_VERSION, ReadError,
-    Release, ReleaseError,
+    Bucket, Cell, Charged, ChargedEpoch, Conversions, Draft, Estimate, Keys, Measured, NoiseScales, Policy,
+    Published, RELEASE_VERSION, ReadError, Release, ReleaseError,
 };
 pub use span::{Moment, NotAMoment, Span, SpanError};
 pub use start::StartError;
@@ -40,6 +44,7 @@ pub use store::{
     Stage,
 };
 pub use table::table;
+pub use words::how_made;
 
 use crate::aggregator::Clock;
 use crate::collector::attempts::Attempts;
@@ -62,6 +67,10 @@ pub struct CollectorParts {
     pub leader: PeerClient,
     /// HPKE configuration ids and keys that shares may be sealed to.
     pub keys: Vec<(u8, PrivateKey)>,
+    /// Signs releases.
+    pub signer: Arc<SigningKey>,
+    /// Keys that signed earlier releases, published beside that of `signer`.
+    pub former_keys: Vec<PublicKey>,
     /// When epoch 0 of each known budget source starts, in POSIX seconds.
     pub epoch_starts: Vec<(String, u64)>,
     /// SHA-256 of the token of this collector's own interface.
@@ -123,6 +132,16 @@ impl Collector {
 
     fn keys(&self) -> &[(u8, PrivateKey)] {
         &self.0.parts.keys
+    }
+
+    fn signer(&self) -> &Arc<SigningKey> {
+        &self.0.parts.signer
+    }
+
+    /// The keys that verify releases, today's first.
+    pub(crate) fn public_keys(&self) -> impl Iterator<Item = &PublicKey> {
+        let today = self.signer().public_key();
+        std::iter::once(today).chain(self.0.parts.former_keys.iter().filter(move |key| *key != today))
     }
 
     fn attempts(&self) -> &Attempts {

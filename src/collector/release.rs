@@ -1,45 +1,30 @@
 //! The release: what one collected batch says, once and for all.
 //!
-//! A release is a JSON document. Its layout is stable: fields are added, never changed, and a change
-//! that a reader could misunderstand raises [`RELEASE_VERSION`]. Integers that may exceed 2^53, which
+//! A release is a JSON document, signed by the collector. Its layout is stable: fields are added, never changed, and
+//! a change that a reader could misunderstand raises [`RELEASE_VERSION`]. Integers that may exceed 2^53, which
 //! some JSON readers round, are decimal strings; so are decimals, which others would make binary floats.
+
+mod draft;
 
 use std::num::NonZeroU32;
 
 use arras_protocol::epsilon::{DisplayMicro, MicroEpsilon};
-use arras_protocol::messages::Interval;
+use arras_protocol::signed::SignError;
 use arras_protocol::vdaf::VdafConfig;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
+pub use self::draft::{Draft, Published, ReleaseError};
+pub(super) use self::draft::{EpochCharge, Issued, Opened};
 use crate::collector::span::{Moment, Span};
-use crate::privacy::accuracy::{self, Confidence, Noise};
-use crate::privacy::gate::noise_scale;
 use crate::privacy::ledger::{self, BudgetSource, EPOCH_SECONDS, LedgerError, SourceRules};
-use crate::privacy::noise::NoiseError;
-use crate::privacy::threshold::{Shown, Threshold};
 use crate::tasks::provisioned::KnownTask;
 
 /// The version of the document's layout.
-pub const RELEASE_VERSION: u32 = 1;
+pub const RELEASE_VERSION: u32 = 2;
 
-/// What the intervals of a release promise, here and in [`Release::confidence`].
-const CONFIDENCE: (Confidence, &str) = (Confidence::P95, "0.95");
-
-/// Why there is no release although shares were opened.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReleaseError {
-    /// The policy's scale cannot be computed.
-    #[error("the noise's scale: {0}")]
-    Noise(#[from] NoiseError),
-    /// A VDAF that releases have no word for.
-    #[error("releases of this version cannot describe the task's VDAF; use a newer version")]
-    Vdaf,
-    /// Times that cannot be written.
-    #[error("the reports' interval is empty or after the year 9999")]
-    Reports,
-}
+/// The layout of releases that were made before releases were signed: one `noise_scale` for both aggregators, no `keys`,
+/// no `conversions`, no `spent`. Still read.
+const UNSIGNED_VERSION: u32 = 1;
 
 /// A document that this version cannot read.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +33,13 @@ pub enum ReadError {
     /// Not a release.
     #[error("this is no release: {0}")]
     Json(#[from] serde_json::Error),
+    /// Not a signed release.
+    #[error(transparent)]
+    Signed(#[from] SignError),
     /// Another layout.
     #[error(
-        "the release has layout {0}, this version reads {RELEASE_VERSION}; use the version that wrote it"
+        "the release has layout {0}, this version reads {UNSIGNED_VERSION} and {RELEASE_VERSION}; use the version \
+         that wrote it"
     )]
     Version(u32),
 }
@@ -68,6 +57,9 @@ pub struct Release {
     pub name: Option<String>,
     /// What was measured.
     pub vdaf: Measured,
+    /// Of a release of values: the release of conversions that says which buckets are shown. Left out otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversions: Option<Conversions>,
     /// The window that was asked for; what the budget is charged for.
     pub window: Span,
     /// The smallest span that holds the times of all reports, to the task's time precision. Exact.
@@ -76,9 +68,10 @@ pub struct Release {
     pub report_count: u64,
     /// What the task promises to the people in it.
     pub policy: Policy,
-    /// The scale of the noise that each of the two aggregators added to each bucket, exactly, as
-    /// `"numerator/denominator"` in lowest terms. A number here is off by the sum of two such noises.
-    pub noise_scale: String,
+    /// The scale of the noise that each of the two aggregators added to each bucket. A number here is off by the sum of
+    /// both. What each added is its own word: the collector sees the sum of both only.
+    #[serde(alias = "noise_scale")]
+    pub noise: NoiseScales,
     /// How sure the intervals are: `"0.95"`.
     pub confidence: String,
     /// What this release cost.
@@ -87,6 +80,9 @@ pub struct Release {
     pub leader: String,
     /// The helper's endpoint.
     pub helper: String,
+    /// The keys that were used; left out of releases from before they were signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<Keys>,
     /// One entry a bucket, in order.
     pub buckets: Vec<Bucket>,
 }
@@ -124,6 +120,55 @@ impl Measured {
     }
 }
 
+/// The release of the conversions that a release of values belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conversions {
+    /// The id of the task that counts them.
+    pub task: String,
+    /// The release's number, at the same collector, of the same window. A bucket of the values is shown if and only if
+    /// this release shows it.
+    pub sequence: u64,
+}
+
+/// The scale of each aggregator's noise, exactly, as `"numerator/denominator"` in lowest terms.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "NoiseScalesJson")]
+pub struct NoiseScales {
+    /// The leader's.
+    pub leader: String,
+    /// The helper's.
+    pub helper: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum NoiseScalesJson {
+    Each {
+        leader: String,
+        helper: String,
+    },
+    /// Layout 1.
+    Both(String),
+}
+
+impl From<NoiseScalesJson> for NoiseScales {
+    fn from(json: NoiseScalesJson) -> Self {
+        match json {
+            NoiseScalesJson::Each { leader, helper } => Self { leader, helper },
+            NoiseScalesJson::Both(scale) => Self { leader: scale.clone(), helper: scale },
+        }
+    }
+}
+
+/// Names of keys. Those to which devices sealed their reports are the aggregators' and not known to a collector.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keys {
+    /// The thumbprint of the collector's signing key (RFC 7638).
+    pub signing: String,
+    /// The id of the collector's HPKE configuration to which both aggregators sealed their shares.
+    pub collector_hpke: u8,
+}
+
 /// The privacy policy under which the batch was released.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
@@ -149,6 +194,11 @@ impl Policy {
             threshold: policy.threshold,
         }
     }
+
+    /// What one release charges each epoch that it touches, in micro-epsilon. Cannot overflow: a u32 times a u32.
+    pub(super) fn micro_per_epoch(&self) -> u64 {
+        u64::from(self.contributions.get()) * u64::from(self.epsilon.get())
+    }
 }
 
 /// What a release cost a budget source: contributions times epsilon for each epoch of 7 days that the
@@ -173,6 +223,11 @@ pub struct ChargedEpoch {
     pub start: String,
     /// The same in POSIX seconds.
     pub start_seconds: u64,
+    /// What this collector's own releases, this one included, have charged the source in the epoch, as a decimal string.
+    /// It is the collector's view: the ledgers are the aggregators', and hold what was spent without a release, and
+    /// what others spent, too. Left out if unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spent: Option<String>,
 }
 
 impl Charged {
@@ -181,8 +236,7 @@ impl Charged {
     pub fn of(task: &KnownTask, window: Span, epoch_start: Option<u64>) -> Result<Self, LedgerError> {
         let policy = &task.policy;
         let interval = window.from().seconds()..window.to().seconds();
-        // Cannot overflow: a u32 times a u32.
-        let per_epoch = u64::from(policy.contributions.get()) * u64::from(policy.epsilon.get());
+        let per_epoch = Policy::of(policy).micro_per_epoch();
         let charges = |epoch_start: u64| {
             let source = BudgetSource::new(&task.budget_source)?;
             // What a window touches does not depend on the cap, which is the aggregators' to know.
@@ -193,7 +247,7 @@ impl Charged {
             let start_seconds = epoch_start.saturating_add(epoch.saturating_mul(EPOCH_SECONDS));
             let start = Moment::from_seconds(start_seconds)
                 .map_or_else(|_| start_seconds.to_string(), |m| m.to_string());
-            ChargedEpoch { epoch, start, start_seconds }
+            ChargedEpoch { epoch, start, start_seconds, spent: None }
         };
         let epochs = match epoch_start {
             None => None,
@@ -229,14 +283,15 @@ pub struct Bucket {
 pub enum Cell {
     /// A noised number.
     Shown(Estimate),
-    /// Below the threshold. There is no number here, nor anywhere else in what is kept.
+    /// Below the threshold. There is no number here, nor anywhere else in the document.
     Suppressed,
 }
 
 /// A noised number with how far off it can be, in units of the bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Estimate {
-    /// The number, never clamped, so that sums of estimates stay unbiased. A decimal string.
+    /// The number, never clamped, so that it stays unbiased: it may be negative where little or nothing is. What readers
+    /// are shown then is in words. A decimal string.
     #[serde(with = "decimal")]
     pub estimate: i128,
     /// The standard deviation of the noise in it. A decimal string with three places.
@@ -305,116 +360,40 @@ mod decimal {
     }
 }
 
-/// What an opened batch holds. Its cells are what the threshold has not seen yet: they go into a
-/// [`Draft`] and nowhere else.
-pub(super) struct Opened {
-    /// The window that was asked for.
-    pub(super) window: Span,
-    /// The interval of the reports, in the task's time precision.
-    pub(super) reports: Interval,
-    /// How many reports.
-    pub(super) report_count: u64,
-    /// One noised number a bucket; zeroed when dropped.
-    pub(super) cells: Zeroizing<Vec<i128>>,
-    /// What it cost.
-    pub(super) charge: Charged,
-}
-
-/// A release that has no number yet. The store gives it one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draft(Release);
-
-impl Draft {
-    /// Applies the threshold and adds what a reader needs to judge the numbers. Cells below the threshold
-    /// end here.
-    ///
-    /// The threshold is held against the bucket itself, for values (L1BoundSum) too: this version has no
-    /// way to pair a value task with the task that counts its conversions. A value bucket is therefore
-    /// shown if its noised value reaches the threshold, in the value's units.
-    pub(super) fn new(task: &KnownTask, opened: Opened) -> Result<Self, ReleaseError> {
-        let configuration = task.task.configuration();
-        let scale = noise_scale(&task.policy)?;
-        let noise = Noise::of_cell(&scale);
-        let half_width = noise.half_width(CONFIDENCE.0);
-        let standard_error = format!("{:.3}", noise.standard_error());
-        let threshold = Threshold::new(task.policy.threshold);
-        // A report adds no more than this to a cell, and how many there are is known.
-        let most = u128::from(opened.report_count) * u128::from(task.task.vdaf().config().max_per_cell());
-        let cell = |noised: i128| match threshold.show(noised) {
-            Shown::Suppressed => Cell::Suppressed,
-            Shown::Estimate { value } => {
-                let interval = accuracy::Interval::around(value, half_width).at_most(most);
-                Cell::Shown(Estimate {
-                    estimate: value,
-                    standard_error: standard_error.clone(),
-                    low: interval.low,
-                    high: interval.high,
-                })
-            }
-        };
-        let vdaf = Measured::of(task.task.vdaf().config()).ok_or(ReleaseError::Vdaf)?;
-        let rest_in_0 = matches!(vdaf, Measured::Histogram { .. }) && !task.campaigns.is_empty();
-        let bucket = |(bucket, noised): (u32, &i128)| Bucket {
-            bucket,
-            campaign: campaign(task, bucket).map(str::to_owned),
-            not_attributed: bucket == 0 && rest_in_0,
-            cell: cell(*noised),
-        };
-        Ok(Self(Release {
-            version: RELEASE_VERSION,
-            sequence: 0,
-            task: task.task.id().to_string(),
-            name: name(task),
-            vdaf,
-            window: opened.window,
-            reports: Span::of(opened.reports, configuration.time_precision).ok_or(ReleaseError::Reports)?,
-            report_count: opened.report_count,
-            policy: Policy::of(&task.policy),
-            noise_scale: format!("{}/{}", scale.numerator(), scale.denominator()),
-            confidence: CONFIDENCE.1.to_owned(),
-            charge: opened.charge,
-            leader: configuration.leader.as_str().to_owned(),
-            helper: configuration.helper.as_str().to_owned(),
-            buckets: (0..).zip(opened.cells.iter()).map(bucket).collect(),
-        }))
-    }
-
-    /// The release, with its number.
-    pub(super) fn numbered(mut self, sequence: u64) -> Release {
-        self.0.sequence = sequence;
-        self.0
-    }
-}
-
 /// The task's name, if it is text.
 pub(super) fn name(task: &KnownTask) -> Option<String> {
     std::str::from_utf8(task.task.configuration().task_info()).ok().map(str::to_owned)
 }
 
 /// The campaign of a bucket: the first has bucket 1.
-fn campaign(task: &KnownTask, bucket: u32) -> Option<&str> {
+pub(super) fn campaign(task: &KnownTask, bucket: u32) -> Option<&str> {
     let index = usize::try_from(bucket.checked_sub(1)?).ok()?;
     task.campaigns.get(index).map(String::as_str)
 }
 
 impl Release {
-    /// Reads a document, of this layout only.
+    /// Reads a document of this layout or the one before.
     pub fn from_json(json: &[u8]) -> Result<Self, ReadError> {
         #[derive(Deserialize)]
         struct Layout {
             version: u32,
         }
         let Layout { version } = serde_json::from_slice(json)?;
-        if version != RELEASE_VERSION {
+        if !(UNSIGNED_VERSION..=RELEASE_VERSION).contains(&version) {
             return Err(ReadError::Version(version));
         }
         Ok(serde_json::from_slice(json)?)
     }
 
-    /// The document, on one line.
+    /// The document, on one line: what is signed when the release is made. What is kept are those bytes, not this.
     pub fn to_json(&self) -> Vec<u8> {
         // Strings, whole numbers and lists of them always serialize.
         serde_json::to_vec(self).expect("strings and whole numbers always serialize")
+    }
+
+    /// Whether a bucket is shown.
+    pub fn shows(&self, bucket: usize) -> bool {
+        self.buckets.get(bucket).is_some_and(|bucket| matches!(bucket.cell, Cell::Shown(_)))
     }
 }
 

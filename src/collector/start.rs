@@ -20,6 +20,9 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error("the collector's store: {0}")]
     Store(#[from] StoreError),
+    /// The configuration has no signing key; [`config::Config::problems`] says so before.
+    #[error("collector.signing_key is missing; add the line that `arras release new-key` prints")]
+    NoSigningKey,
     /// The leader's CA certificate cannot be read.
     #[error("collector.leader.ca: {0}")]
     Authority(io::Error),
@@ -44,6 +47,7 @@ impl Collector {
             Some(peer.token.clone()),
             ca.as_ref().map(|pem| pem.as_slice()),
         )?;
+        let signer = config.signer().ok_or(StartError::NoSigningKey)?;
         let key = |key: &config::HpkeKey| (key.id, key.private());
         let sources = config.budget_source.iter();
         Ok(Self::new(CollectorParts {
@@ -51,6 +55,8 @@ impl Collector {
             tasks: TaskFolder::new(&config.tasks),
             leader,
             keys: config.hpke.iter().map(key).collect(),
+            signer: Arc::new(signer),
+            former_keys: config.former_signing_keys.clone(),
             epoch_starts: sources
                 .map(|source| (source.name.clone(), source.epoch_start.unix_seconds()))
                 .collect(),

@@ -2,7 +2,9 @@
 
 use arras_protocol::messages::{Interval, TaskId};
 
-use crate::collector::release::{Draft, Release};
+use zeroize::Zeroizing;
+
+use crate::collector::release::{Draft, Published};
 use crate::store::StoreError;
 
 mod disk;
@@ -58,7 +60,7 @@ pub enum Begun {
         location: Option<String>,
     },
     /// The window was released before. Boxed for its size.
-    Released(Box<Release>),
+    Released(Box<Published>),
 }
 
 /// Why a window cannot be collected.
@@ -94,11 +96,12 @@ pub trait CollectorStore: Send + Sync {
         location: Option<&str>,
     ) -> Result<(), StoreError>;
 
-    /// Keeps the release of a window that is under way, under the next number.
+    /// Signs and keeps the release of a window that is under way, under the next number.
     ///
-    /// One transaction takes the number, keeps the document and ends the collection. The first release of a
-    /// window stays: called again, it is returned, whatever is given now.
-    fn finish(&self, task: TaskId, interval: Interval, draft: Draft) -> Result<Release, StoreError>;
+    /// One transaction takes the number, keeps the signed document and the noised cells, adds what was spent, and ends
+    /// the collection. The first release of a window stays, byte for byte: called again, it is returned, whatever is
+    /// given now.
+    fn finish(&self, task: TaskId, interval: Interval, draft: Draft) -> Result<Published, StoreError>;
 
     /// Ends the collection of a window that is under way without a release; the window, or others that
     /// overlap it, may be asked for again. Does nothing otherwise. The reason is cut to
@@ -106,7 +109,11 @@ pub trait CollectorStore: Send + Sync {
     fn fail(&self, task: TaskId, interval: Interval, reason: &str) -> Result<(), StoreError>;
 
     /// A release by its number.
-    fn release(&self, sequence: u64) -> Result<Option<Release>, StoreError>;
+    fn release(&self, sequence: u64) -> Result<Option<Published>, StoreError>;
+
+    /// All noised cells of a release, also those that it suppresses, one a bucket, unclamped: for sums, never to be
+    /// shown one by one. `None` for no release, and for one from before cells were kept.
+    fn cells(&self, sequence: u64) -> Result<Option<Zeroizing<Vec<i128>>>, StoreError>;
 
     /// At most `limit` windows of a task that are under way or released, in the order of time; those that
     /// end after `after`, in the task's time precision.

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::collector::release::{Bucket, Cell, Charged, Measured, Release};
+use crate::collector::release::{Bucket, Cell, Measured, Release};
+use crate::collector::words;
 use crate::text::{counted, printable};
 
 /// Longest name that is printed whole, in characters; longer ones would break the columns of most terminals.
@@ -53,13 +54,12 @@ fn header(release: &Release) -> Vec<(&'static str, String)> {
         Some(name) if !name.is_empty() => format!("{name} ({})", release.task),
         _ => release.task.clone(),
     };
-    let scale = release.noise_scale.strip_suffix("/1").unwrap_or(&release.noise_scale);
-    vec![
+    let mut lines = vec![
         ("release", release.sequence.to_string()),
         ("task", task),
         ("window", release.window.to_string()),
         ("reports", format!("{}, from {}", release.report_count, release.reports)),
-        ("noise", format!("{}, scale {scale} from each of the two aggregators", policy.mechanism)),
+        ("noise", format!("{}, {}", policy.mechanism, words::scales(&release.noise))),
         (
             "epsilon",
             format!(
@@ -69,21 +69,12 @@ fn header(release: &Release) -> Vec<(&'static str, String)> {
                 counted(policy.contributions, "report"),
             ),
         ),
-        ("threshold", format!("{}; below it a number is suppressed", policy.threshold)),
-        ("charged", charged(&release.charge)),
-    ]
-}
-
-fn charged(charge: &Charged) -> String {
-    let to = format!("{} epsilon to {}", charge.epsilon_per_epoch, short(&charge.budget_source));
-    match &charge.epochs {
-        None => format!("{to} in each epoch of 7 days that the window touches"),
-        Some(epochs) => {
-            let starts: Vec<&str> = epochs.iter().map(|epoch| epoch.start.as_str()).collect();
-            let noun = if starts.len() == 1 { "the epoch" } else { "each of the epochs" };
-            format!("{to} in {noun} that started {}", starts.join(", "))
-        }
-    }
+        ("threshold", words::threshold(release)),
+        ("charged", words::charged(&release.charge)),
+    ];
+    lines.extend(words::spent(&release.charge).map(|spent| ("spent", spent)));
+    lines.push(("signed", words::signed(release)));
+    lines
 }
 
 fn row(bucket: &Bucket, release: &Release, truth: Option<&[u64]>) -> Row {
@@ -95,7 +86,7 @@ fn row(bucket: &Bucket, release: &Release, truth: Option<&[u64]>) -> Row {
     };
     let (estimate, interval) = match &bucket.cell {
         Cell::Suppressed => ("suppressed".to_owned(), String::new()),
-        Cell::Shown(cell) => (cell.estimate.to_string(), format!("{} to {}", cell.low, cell.high)),
+        Cell::Shown(cell) => (words::number(cell), format!("{} to {}", cell.low, cell.high)),
     };
     let exact = truth
         .zip(usize::try_from(bucket.bucket).ok())
@@ -120,7 +111,7 @@ fn write_rows(out: &mut String, rows: &[Row], with_truth: bool) {
 }
 
 /// A name as it is printed, cut to a length.
-fn short(name: &str) -> String {
+pub(super) fn short(name: &str) -> String {
     if name.chars().count() <= NAME_CHARACTERS_MAX {
         return printable(name);
     }

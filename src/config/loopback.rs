@@ -117,9 +117,10 @@ impl Loopback {
         );
         let collector_toml = format!(
             "[collector]\nlisten = \"127.0.0.1:{collector_port}\"\n{}hpke = [{{ id = 3, private_key = \"{}\" }}]\n\
-             admin_token_sha256 = \"{}\"\nleader = {{ endpoint = \"{leader}\", token = \"{}\" }}\n",
+             signing_key = \"{}\"\nadmin_token_sha256 = \"{}\"\nleader = {{ endpoint = \"{leader}\", token = \"{}\" }}\n",
             folders("collector"),
             collector_key.private_key.to_base64().as_str(),
+            secret()?,
             admin_token.hash(),
             collector_token.expose(),
         );

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use arras_protocol::epsilon::{EpsilonError, MicroEpsilon};
 use arras_protocol::messages::TaskId;
+use arras_protocol::signed::{PublicKey, SigningKey};
 use serde::Deserialize;
 
 use super::keys::{HpkeConfig, HpkeKey};
@@ -291,6 +292,12 @@ pub struct Collector {
     pub tasks: PathBuf,
     /// Keys that aggregate shares are sealed to.
     pub hpke: Vec<HpkeKey>,
+    /// Signs releases (Ed25519). An error of its own says how to make one for a configuration from before releases were
+    /// signed.
+    pub signing_key: Option<Secret<32>>,
+    /// Public keys that signed earlier releases, so that those can still be verified.
+    #[serde(default, deserialize_with = "public_keys")]
+    pub former_signing_keys: Vec<PublicKey>,
     /// SHA-256 of the token that an administrator sends.
     pub admin_token_sha256: TokenHash,
     /// Whom to collect from.
@@ -300,6 +307,11 @@ pub struct Collector {
     pub budget_source: Vec<SourceEpochs>,
     /// Without it the server speaks plain HTTP.
     pub tls: Option<Tls>,
+}
+
+fn public_keys<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<PublicKey>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()
 }
 
 /// The operator's interface: metrics and health of the process, whichever roles it plays.
@@ -341,6 +353,11 @@ impl Helper {
 }
 
 impl Collector {
+    /// What signs releases, if the configuration has it.
+    pub fn signer(&self) -> Option<SigningKey> {
+        self.signing_key.as_ref().map(|key| SigningKey::from_bytes(key.expose()))
+    }
+
     pub(super) fn resolve(&mut self, folder: &Path) {
         for path in [&mut self.store, &mut self.watermark, &mut self.tasks] {
             resolve(path, folder);

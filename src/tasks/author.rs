@@ -7,14 +7,18 @@ use arras_protocol::codepoints::{
     BATCH_MODE_TIME_INTERVAL, TASK_EXTENSION_BUDGET_SOURCE, TASK_EXTENSION_PRIVACY_POLICY,
 };
 use arras_protocol::epsilon::MicroEpsilon;
-use arras_protocol::messages::{Extension, Extensions, TaskConfiguration, TimePrecision, Url};
+use arras_protocol::messages::{Extension, Extensions, TaskConfiguration, TaskId, TimePrecision, Url};
 use arras_protocol::policy::{Mechanism, PrivacyPolicy};
 use arras_protocol::task::{Profile, Task, TaskError};
 use arras_protocol::vdaf::{VdafConfig, VdafError};
 use serde::Deserialize;
 
 use crate::privacy::ledger::{BudgetSource, LedgerError};
-use crate::tasks::provisioned::{PlainTerms, ProvisionedFile};
+use crate::tasks::provisioned::{PlainTerms, ProvisionedFile, is_value, optional_id};
+
+/// Longest name of a campaign, in bytes: names of all of 4,096 buckets must fit one signed release, also if each
+/// character is written as an escape of six.
+pub const CAMPAIGN_BYTES_MAX: usize = 128;
 
 /// Why a task file makes no task. Its author is at fault.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +50,19 @@ pub enum TaskFileError {
         /// Buckets of the VDAF.
         length: usize,
     },
+    /// A campaign's name that is too long.
+    #[error("the campaign that starts {0:?} has a name of more than {CAMPAIGN_BYTES_MAX} bytes; shorten it")]
+    LongCampaign(String),
+    /// Values without conversions.
+    #[error(
+        "a task that sums values has to say which task counts its conversions, since a value may be shown only where \
+         enough conversions were counted: make a task of the same buckets and campaigns that counts them \
+         (`vdaf = {{ type = \"histogram\", ... }}`), and write its id here as `conversions = \"TASK ID\"`"
+    )]
+    NoConversions,
+    /// Conversions of a task that counts.
+    #[error("`conversions` is for tasks that sum values (l1-bound-sum with a max_value above 1); remove it")]
+    ConversionsOfCounts,
     /// Two campaigns of one name.
     #[error("campaign {0:?} is listed twice")]
     RepeatedCampaign(String),
@@ -112,6 +129,10 @@ pub struct TaskFile {
     /// Names of campaigns: the first has bucket 1, and so on. Only the collector keeps them.
     #[serde(default)]
     pub campaigns: Vec<String>,
+    /// Of a task that sums values: the id of the task that counts its conversions, with the same buckets and campaigns.
+    /// A value is shown where they are. Only the collector keeps it; it is no part of the task's id.
+    #[serde(default, deserialize_with = "optional_id::deserialize")]
+    pub conversions: Option<TaskId>,
 }
 
 impl TaskFile {
@@ -126,6 +147,15 @@ impl TaskFile {
             VdafChoice::Count {} => Ok(VdafConfig::Count),
             VdafChoice::Histogram { length } => VdafConfig::histogram(length),
             VdafChoice::L1BoundSum { length, max_value } => VdafConfig::l1_bound_sum(length, max_value),
+        }
+    }
+
+    /// Whether the file says what decides which buckets are shown: of values, and of them only, another task.
+    pub fn check_conversions(&self) -> Result<(), TaskFileError> {
+        match (is_value(&self.vdaf_config()?), self.conversions) {
+            (true, None) => Err(TaskFileError::NoConversions),
+            (false, Some(_)) => Err(TaskFileError::ConversionsOfCounts),
+            _ => Ok(()),
         }
     }
 
@@ -157,7 +187,13 @@ impl TaskFile {
             extensions,
         )?)?;
         debug_assert_eq!(task.profile() == Profile::Arras, self.profile == ProfileChoice::Arras);
-        let file = ProvisionedFile::new(&task, self.collector.clone(), plain, self.campaigns.clone());
+        let file = ProvisionedFile::new(
+            &task,
+            self.collector.clone(),
+            plain,
+            self.campaigns.clone(),
+            self.conversions,
+        );
         Ok((task, file))
     }
 
@@ -183,6 +219,9 @@ impl TaskFile {
             return Err(TaskFileError::TooManyCampaigns { campaigns, length });
         }
         for (index, name) in self.campaigns.iter().enumerate() {
+            if name.len() > CAMPAIGN_BYTES_MAX {
+                return Err(TaskFileError::LongCampaign(name.chars().take(20).collect()));
+            }
             if self.campaigns[..index].contains(name) {
                 return Err(TaskFileError::RepeatedCampaign(name.clone()));
             }

@@ -6,12 +6,12 @@ use arras_protocol::task::{Profile, Task};
 
 use crate::privacy::accuracy::{Confidence, Noise};
 use crate::privacy::gate::noise_scale;
-use crate::tasks::provisioned::KnownTask;
+use crate::tasks::provisioned::{KnownTask, is_value};
 use crate::text::{counted, printable};
 
 /// Explains a task, one sentence a line.
 pub fn explain(known: &KnownTask) -> String {
-    let KnownTask { task, policy, budget_source, collector, campaigns } = known;
+    let KnownTask { task, policy, budget_source, collector, campaigns, conversions } = known;
     let configuration = task.configuration();
     let mut out = String::new();
     let mut line = |text: String| {
@@ -46,7 +46,16 @@ pub fn explain(known: &KnownTask) -> String {
             Noise::of_cell(&scale).half_width(Confidence::P95)
         ));
     }
-    line(format!("  threshold    counts below {} are not shown", policy.threshold));
+    line(match (conversions, is_value(task.vdaf().config())) {
+        (Some(counting), true) => {
+            format!("  threshold    values are shown where task {counting} shows their conversions")
+        }
+        (None, true) => {
+            "  threshold    the file names no `conversions`, so that the collector collects nothing"
+                .to_owned()
+        }
+        (_, false) => format!("  threshold    counts below {} are not shown", policy.threshold),
+    });
     let binding = match task.profile() {
         Profile::Arras => {
             "the policy is part of the task: parties that disagree about it cannot open each other's reports"

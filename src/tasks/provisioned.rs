@@ -13,6 +13,7 @@ use arras_protocol::epsilon::MicroEpsilon;
 use arras_protocol::messages::{TaskConfiguration, TaskId};
 use arras_protocol::policy::{Mechanism, PrivacyPolicy};
 use arras_protocol::task::{Profile, Task, TaskError, check_policy};
+use arras_protocol::vdaf::VdafConfig;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -42,7 +43,7 @@ pub enum ProvisionError {
     },
     /// The task is there already, with other values for what is not part of its id.
     #[error(
-        "{} holds this task with another collector, other campaigns or other terms. They are not part of its \
+        "{} holds this task with another collector, other campaigns, conversions or terms. They are not part of its \
          id, and what a role takes part in is not changed behind its back: to change them remove that file, \
          add the task again and restart the role",
         path.display()
@@ -86,6 +87,9 @@ pub struct ProvisionedFile {
     /// Names of campaigns; the first has bucket 1.
     #[serde(default)]
     pub campaigns: Vec<String>,
+    /// Of a task that sums values: the task that counts its conversions.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_id")]
+    pub conversions: Option<TaskId>,
     /// Only for tasks of the plain profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plain: Option<PlainTerms>,
@@ -97,9 +101,10 @@ impl ProvisionedFile {
         collector: String,
         plain: Option<PlainTerms>,
         campaigns: Vec<String>,
+        conversions: Option<TaskId>,
     ) -> Self {
         let configuration = URL_SAFE_NO_PAD.encode(task.configuration().to_bytes());
-        Self { configuration, collector, campaigns, plain }
+        Self { configuration, collector, campaigns, conversions, plain }
     }
 }
 
@@ -116,6 +121,34 @@ pub struct KnownTask {
     pub collector: String,
     /// Names of campaigns; the first has bucket 1.
     pub campaigns: Vec<String>,
+    /// Of a task that sums values: the task that counts its conversions, if its file says so.
+    pub conversions: Option<TaskId>,
+}
+
+/// A task's id as files carry it.
+pub(super) mod optional_id {
+    use arras_protocol::messages::TaskId;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+    #[expect(clippy::ref_option, reason = "serde asks for this signature")]
+    pub(in crate::tasks) fn serialize<S: Serializer>(
+        id: &Option<TaskId>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        id.as_ref().map(ToString::to_string).serialize(serializer)
+    }
+
+    pub(in crate::tasks) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<TaskId>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| text.parse().map_err(de::Error::custom)).transpose()
+    }
+}
+
+/// Whether a VDAF sums values: a threshold, which is a number of conversions, says nothing about its buckets.
+pub fn is_value(vdaf: &VdafConfig) -> bool {
+    matches!(vdaf, VdafConfig::L1BoundSum { max_value, .. } if *max_value > 1)
 }
 
 /// A folder of provisioned tasks.
@@ -238,6 +271,7 @@ impl TaskFolder {
             budget_source,
             collector: file.collector,
             campaigns: file.campaigns,
+            conversions: file.conversions,
         }))
     }
 

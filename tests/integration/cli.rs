@@ -174,6 +174,57 @@ async fn upload(task: &Task, ca: Option<&[u8]>, counts: &[u32], posix_seconds: u
     assert_eq!(uploader.upload(task.id(), &reports).await.unwrap(), []);
 }
 
+/// What somebody does who was handed a release, and has the collector's keys from elsewhere.
+fn verify_offline(dir: &Path, collector: &str, signed: &str, document: &str) {
+    let write = |name: &str, text: &str| {
+        let path = dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (release, keys) = (
+        write("release.jws", signed),
+        write("keys.json", &done(&["release", "keys", "--config", collector])),
+    );
+    let table = done(&["release", "verify", &release, "--keys", &keys, "--explain"]);
+    for text in ["verified: signed by key", "spring", "How these numbers were made", "shop.example"] {
+        assert!(table.contains(text), "{text}: {table}");
+    }
+    assert_eq!(done(&["release", "verify", &release, "--keys", &keys, "--json"]), document);
+    // One byte of the document, and one of the signature.
+    for at in [signed.len() / 2, signed.len() - 10] {
+        let mut changed = signed.as_bytes().to_vec();
+        changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+        let changed = write("changed.jws", std::str::from_utf8(&changed).unwrap());
+        let refused = arras(&["release", "verify", &changed, "--keys", &keys]);
+        assert_eq!((refused.code, refused.out.as_str()), (1, ""), "nothing of it is printed");
+        assert!(
+            refused.error.contains("NOT VERIFIED") && refused.error.contains("changed"),
+            "{}",
+            refused.error
+        );
+    }
+    // Another collector's key.
+    let line = done(&["release", "new-key"]);
+    let text = std::fs::read_to_string(collector).unwrap();
+    let own = text.lines().find(|line| line.starts_with("signing_key = ")).unwrap();
+    let folder = Path::new(collector).parent().unwrap();
+    let other = folder.join("other.toml").to_str().unwrap().to_owned();
+    std::fs::write(&other, text.replace(own, line.trim())).unwrap();
+    let others = write("others.json", &done(&["release", "keys", "--config", &other]));
+    let refused = arras(&["release", "verify", &release, "--keys", &others]);
+    assert!(refused.code == 1 && refused.error.contains("none of those given"), "{}", refused.error);
+    // Without any key it is shown, and said not to be verified.
+    let shown = done(&["release", "show", &release]);
+    assert!(shown.starts_with("NOT verified") && shown.contains("spring"), "{shown}");
+    let shown = done(&["release", "show", &write("release.json", document), "--explain"]);
+    assert!(shown.contains("How these numbers were made"), "{shown}");
+    // A configuration from before releases were signed says what to do.
+    std::fs::write(&other, text.replace(own, "")).unwrap();
+    let checked = arras(&["check", "--config", &other]);
+    assert!(checked.code == 1 && checked.out.contains("arras release new-key"), "{}", checked.out);
+    std::fs::remove_file(&other).unwrap();
+}
+
 #[test]
 fn the_roles_apart_over_tls() {
     let dir = tempfile::tempdir().unwrap();
@@ -235,6 +286,8 @@ fn the_roles_apart_over_tls() {
         assert_eq!(row.split_whitespace().nth(1), Some(estimate), "the same numbers: {row}");
     }
     assert_eq!(collect(&from, &to, &["--json"]).out, out, "asked for again: the same release");
+    let signed = collect(&from, &to, &["--signed"]).out;
+    verify_offline(dir.path(), &configs[2], &signed, &out);
 
     let refused = collect(&to, &later, &[]);
     assert_eq!((refused.code, refused.out.as_str()), (1, ""));
@@ -249,6 +302,11 @@ fn the_roles_apart_over_tls() {
     }
     let served = serve();
     assert_eq!(collect(&from, &to, &["--json"]).out, out, "after a restart of all: the same release");
+    assert_eq!(collect(&from, &to, &["--signed"]).out, signed, "and the same signed bytes");
+    let get = |number: &str, more: &str| arras(&["release", "get", number, more, "--config", &configs[2]]);
+    assert_eq!(get("1", "--signed").out, signed);
+    let none = get("2", "--json");
+    assert!(none.code == 1 && none.error.contains("no release of this number"), "{}", none.error);
     for role in served {
         assert_eq!(role.stop(), Some(0));
     }
@@ -312,10 +370,12 @@ fn the_examples_task_file_makes_a_task() {
 /// The README and the changelog name no subcommand and no option that does not exist.
 #[test]
 fn the_documents_name_what_exists() {
-    let subcommands = ["init", "check", "serve", "task", "collect", "demo", "load"];
+    let subcommands = ["init", "check", "serve", "task", "collect", "release", "demo", "load"];
     let task = ["add", "list", "show"];
+    let release = ["get", "verify", "show", "keys", "new-key"];
     let mut helps: Vec<String> = subcommands.iter().map(|name| done(&[name, "--help"])).collect();
     helps.extend(task.iter().map(|name| done(&["task", name, "--help"])));
+    helps.extend(release.iter().map(|name| done(&["release", name, "--help"])));
     let helps = helps.concat();
     // Options of other programs.
     let others = ["--release", "--workspace", "--bench", "--seeds"];
@@ -509,7 +569,7 @@ fn a_small_demo_prints_a_release_and_keeps_what_it_is_told_to() {
 
     let out = done(&["demo", "--journeys", journeys, "--json", "--epsilon", "0.5"]);
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(json["release"]["noise_scale"], "4/1");
+    assert_eq!(json["release"]["noise"], serde_json::json!({ "leader": "4/1", "helper": "4/1" }));
     let truth: Vec<u64> = serde_json::from_value(json["true_counts"].clone()).unwrap();
     // Last touch by hand: a line's conversions go to the last channel of its path.
     let mut expected = std::collections::BTreeMap::<&str, u64>::new();

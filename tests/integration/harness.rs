@@ -120,6 +120,7 @@ pub fn task_file(options: &Options, name: &str, leader: &str, helper: &str) -> T
         budget_source: BUDGET_SOURCE.to_owned(),
         collector: COLLECTOR.to_owned(),
         campaigns: Vec::new(),
+        conversions: None,
     }
 }
 

@@ -1,8 +1,9 @@
 //! The release gate from outside: what is refused, what stays refused, what is published.
 
-use arras::collector::{Moment, Span};
+use arras::collector::{KeySet, Moment, Release, Span};
 use arras::net::problem::{DapError, ErrorType, OwnError};
 use arras_protocol::messages::ReportError;
+use arras_protocol::signed::{self, DocumentType};
 
 use crate::harness::{Deployment, NOW, Options, PATIENCE, PRECISION, Role, WINDOW, read};
 
@@ -166,6 +167,45 @@ async fn a_budget_is_not_promised_to_two_tasks() {
     std::mem::swap(&mut deployment.task, &mut other);
     let problem = deployment.collect().await.unwrap_err();
     assert_eq!(*problem.kind(), ErrorType::Own(OwnError::BudgetExhausted), "{problem:?}");
+    deployment.stop().await;
+}
+
+/// What was handed out is the release for ever, byte for byte, and verifies with the published key, over HTTP.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_release_stays_byte_for_byte() {
+    let mut deployment = Deployment::start(Options { threshold: 5, ..Options::default() }).await;
+    let reports: Vec<_> = (0..40).map(|n| deployment.report(n % 3)).collect();
+    deployment.upload(&reports).await;
+    let moment = |hours: u64| Moment::from_seconds(hours * PRECISION).unwrap();
+    let window = Span::new(moment(WINDOW), moment(WINDOW + 1)).unwrap();
+    let collector = deployment.collector.as_ref().unwrap().collector().unwrap();
+    let (collected, ()) = tokio::join!(collector.collect(deployment.task.id(), window), deployment.tick());
+    let release = collected.unwrap();
+    let mut first = None;
+    for restart in [false, true] {
+        if restart {
+            deployment.stop_role(Role::Collector).await;
+            deployment.start_role(Role::Collector);
+        }
+        let (endpoint, token) = (&deployment.loopback.collector.endpoint, &deployment.loopback.admin_token);
+        let get = async |path: &str| {
+            let request = deployment.http.get(format!("{endpoint}{path}"));
+            let answer = request.bearer_auth(token.expose()).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{path}");
+            answer.text().await.unwrap()
+        };
+        // The keys are public.
+        let keys = deployment.http.get(format!("{endpoint}keys")).send().await.unwrap().text().await.unwrap();
+        let keys: KeySet = serde_json::from_str(&keys).unwrap();
+        let keys = keys.public_keys().unwrap();
+        let (document, text) = (get("v1/releases/1").await, get("v1/releases/1/signed").await);
+        let verified = signed::verify(&keys, DocumentType::Release, &text).unwrap();
+        assert_eq!(verified.document(), document.as_bytes());
+        assert_eq!(Release::from_json(document.as_bytes()).unwrap(), release);
+        let flipped = text.replacen("ey", "fy", 1);
+        assert!(signed::verify(&keys, DocumentType::Release, &flipped).is_err());
+        assert_eq!(*first.get_or_insert_with(|| (document.clone(), text.clone())), (document, text));
+    }
     deployment.stop().await;
 }
 

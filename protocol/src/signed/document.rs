@@ -145,22 +145,43 @@ pub fn verify(keys: &[PublicKey], kind: DocumentType, text: &str) -> Result<Veri
     Ok(Verified { document, key: key.id() })
 }
 
+/// Takes a signed text apart without verifying it: the document, and whose signature it says it has. For texts of one's
+/// own store, and to show what a file holds to somebody who is told that it was not verified.
+pub fn read_unverified(kind: DocumentType, text: &str) -> Result<(Vec<u8>, KeyId), SignError> {
+    let text = text.trim_ascii();
+    if text.len() > SIGNED_BYTES_MAX {
+        return Err(SignError::TooLarge);
+    }
+    let mut parts = text.split('.');
+    let (Some(head), Some(document), Some(_), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(SignError::Malformed);
+    };
+    let (key, found) = read_header(head).ok_or(SignError::Malformed)?;
+    if found != kind.as_str() {
+        return Err(SignError::Type { expected: kind.as_str(), found });
+    }
+    Ok((URL_SAFE_NO_PAD.decode(document).map_err(|_| SignError::Malformed)?, key))
+}
+
 /// What to say about a header that belongs to no given key. Only words depend on what is read here.
 fn why_no_key(kind: DocumentType, head: &str) -> SignError {
-    let read = || {
-        if head.len() > HEADER_BYTES_MAX {
-            return None;
-        }
-        let header = String::from_utf8(URL_SAFE_NO_PAD.decode(head).ok()?).ok()?;
-        let (kid, typ) = header.strip_prefix(BEFORE_KID)?.split_once(BEFORE_TYP)?;
-        let typ = typ.strip_suffix(AFTER_TYP)?;
-        let plain =
-            typ.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.'));
-        plain.then_some((kid.parse::<KeyId>().ok()?, typ.to_owned()))
-    };
-    match read() {
+    match read_header(head) {
         Some((_, found)) if found != kind.as_str() => SignError::Type { expected: kind.as_str(), found },
         Some((id, _)) => SignError::UnknownKey(id),
         None => SignError::Malformed,
     }
+}
+
+/// The key and the type of a header that has our layout.
+fn read_header(head: &str) -> Option<(KeyId, String)> {
+    if head.len() > HEADER_BYTES_MAX {
+        return None;
+    }
+    let header = String::from_utf8(URL_SAFE_NO_PAD.decode(head).ok()?).ok()?;
+    let (kid, typ) = header.strip_prefix(BEFORE_KID)?.split_once(BEFORE_TYP)?;
+    let typ = typ.strip_suffix(AFTER_TYP)?;
+    let plain = typ.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.'));
+    plain.then_some((kid.parse::<KeyId>().ok()?, typ.to_owned()))
 }

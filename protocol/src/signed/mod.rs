@@ -14,7 +14,9 @@
 mod document;
 mod keys;
 
-pub use document::{DOCUMENT_BYTES_MAX, DocumentType, SIGNED_BYTES_MAX, SignError, Verified, sign, verify};
+pub use document::{
+    DOCUMENT_BYTES_MAX, DocumentType, SIGNED_BYTES_MAX, SignError, Verified, read_unverified, sign, verify,
+};
 pub use keys::{Jwk, KeyError, KeyId, PublicKey, SigningKey};
 
 #[cfg(test)]

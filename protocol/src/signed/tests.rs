@@ -63,7 +63,14 @@ fn a_document_is_verified_by_its_key_and_for_its_type_only() {
     assert_eq!(verify(&both[..1], DocumentType::Release, &text), Err(unknown.clone()));
     assert_eq!(verify(&[], DocumentType::Release, &text), Err(unknown));
     let typed = SignError::Type { expected: "arras-manifest+json", found: "arras-release+json".to_owned() };
-    assert_eq!(verify(&both, DocumentType::Manifest, &text), Err(typed));
+    assert_eq!(verify(&both, DocumentType::Manifest, &text), Err(typed.clone()));
+    // Taking it apart needs no key, and says whose it claims to be.
+    let apart = read_unverified(DocumentType::Release, &text).unwrap();
+    assert_eq!(apart, (b"document".to_vec(), key.public_key().id()));
+    assert_eq!(read_unverified(DocumentType::Manifest, &text), Err(typed));
+    for wrong in ["", "a.b.c", &format!("{text}.x"), text.rsplit_once('.').unwrap().0] {
+        assert_eq!(read_unverified(DocumentType::Release, wrong), Err(SignError::Malformed), "{wrong}");
+    }
 }
 
 #[test]

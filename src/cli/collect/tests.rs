@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +15,8 @@ use ring::rand::SystemRandom;
 
 use super::*;
 use crate::cli::init;
-use crate::net::problem::ProblemDocument;
+use crate::config::{self, Config};
+use crate::net::problem::{OwnError, ProblemDocument};
 use crate::net::{server, tls};
 
 const GOLDEN: &str = include_str!("../../collector/release/golden.json");
@@ -133,7 +135,7 @@ fn refusals_say_what_to_do() {
     place.with_collector(|place| {
         let token_file = ["--token-file", other.to_str().unwrap()];
         let error = place.collect(&[&WEEK[..], &token_file].concat()).unwrap_err();
-        assert!(matches!(error, CollectError::WrongToken(_)), "{error}");
+        assert!(matches!(error, CollectError::Console(ConsoleError::WrongToken(_))), "{error}");
         let unknown = "A".repeat(43);
         let window = ["--task", &unknown, "--from", "0", "--to", "3600"];
         assert_eq!(place.collect(&window).unwrap_err().to_string(), "nothing is left");
@@ -148,10 +150,13 @@ fn without_a_collector_it_says_how_to_start_one() {
     let text = place.collect(&WEEK).unwrap_err().to_string();
     assert!(text.contains("arras serve --config") && text.contains("collector.toml"), "{text}");
     fs::remove_file(place.path("admin/token")).unwrap();
-    assert!(matches!(place.collect(&WEEK), Err(CollectError::NoToken)));
+    assert!(matches!(place.collect(&WEEK), Err(CollectError::Console(ConsoleError::NoToken))));
     let missing = place.path("missing");
     let token_file = ["--token-file", missing.to_str().unwrap()];
-    assert!(matches!(place.collect(&[&WEEK[..], &token_file].concat()), Err(CollectError::File { .. })));
+    assert!(matches!(
+        place.collect(&[&WEEK[..], &token_file].concat()),
+        Err(CollectError::Console(ConsoleError::File { .. }))
+    ));
     let leader = place.path("leader/leader.toml");
     let wrong = ["--config", leader.to_str().unwrap()];
     let args = |extra: &[&str]| {
@@ -171,33 +176,4 @@ fn a_wrong_command_line_is_told_from_a_refusal() {
         let line = ["arras", "collect", "--config", config, "--task", task, "--from", from, "--to", to];
         assert_eq!(crate::cli::run(line), ExitCode::from(crate::cli::USAGE), "{from} {to} {task}");
     }
-}
-
-#[test]
-fn the_variable_goes_before_the_file_of_init() {
-    let place = Place::new();
-    let args = Args {
-        config: place.path("collector/collector.toml"),
-        task: TASK.parse().unwrap(),
-        from: "0".parse().unwrap(),
-        to: "3600".parse().unwrap(),
-        json: false,
-        url: None,
-        ca: None,
-        token_file: None,
-    };
-    let of_init = fs::read_to_string(place.path("admin/token")).unwrap();
-    assert_eq!(token(&args, None).unwrap().expose(), of_init.trim());
-    assert_eq!(token(&args, Some("abc".into())).unwrap().expose(), "abc");
-    let named = Args { token_file: Some(place.path("admin/token")), ..args };
-    assert_eq!(token(&named, Some("abc".into())).unwrap().expose(), of_init.trim());
-}
-
-#[test]
-fn what_listens_everywhere_is_asked_here() {
-    let asked = |listen: &str, tls| endpoint(listen.parse().unwrap(), tls).unwrap().as_str().to_owned();
-    assert_eq!(asked("0.0.0.0:8445", true), "https://127.0.0.1:8445/");
-    assert_eq!(asked("[::]:8445", true), "https://[::1]:8445/");
-    assert_eq!(asked("127.0.0.1:80", false), "http://127.0.0.1:80/");
-    assert!(endpoint("192.0.2.1:80".parse().unwrap(), false).is_err());
 }

@@ -55,5 +55,6 @@ pub(super) fn task_file(
         budget_source: BUDGET_SOURCE.to_owned(),
         collector: COLLECTOR.to_owned(),
         campaigns: channels.to_vec(),
+        conversions: None,
     }
 }

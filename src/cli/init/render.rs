@@ -22,6 +22,7 @@ pub(super) struct Material {
     pub(super) helper: Role,
     pub(super) collector: Role,
     pub(super) verify_secret: Secret<32>,
+    pub(super) signing_key: Secret<32>,
     pub(super) leader_to_helper: BearerToken,
     pub(super) collector_to_leader: BearerToken,
     pub(super) admin: BearerToken,
@@ -177,6 +178,8 @@ impl Material {
              [collector]\n\
              listen = \"{listen}\"\n\
              {PLACES}\
+             # Signs releases; whoever has it can make some up.\n\
+             signing_key = \"{signing_key}\"\n\
              admin_token_sha256 = \"{admin}\"\n\n\
              {hpke}\n\
              {tls}\n\
@@ -192,6 +195,7 @@ impl Material {
             source = quoted(&self.budget_source),
             epoch_start = self.epoch_start,
             listen = role.listen,
+            signing_key = self.signing_key.to_base64().as_str(),
             admin = self.admin.hash(),
             hpke = hpke("collector", &role.hpke).as_str(),
             tls = tls("collector", &role.tls).as_str(),

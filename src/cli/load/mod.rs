@@ -30,7 +30,7 @@ pub use self::options::{Args, NotAVdaf, VdafOption};
 use self::output::{Backlog, Costs, Outcome, Used};
 pub use self::reports::measurement;
 use self::reports::{Request, Wanted};
-use self::servers::Own;
+use self::servers::{MIN_BATCH_SIZE, Own};
 use crate::tasks::author::VdafChoice;
 
 const DAY: u64 = 86_400;
@@ -72,7 +72,7 @@ fn running(args: &Args, file: &Path, now: u64) -> Result<Outcome, LoadError> {
     let named = |path: &PathBuf, error: std::io::Error| format!("--ca {}: {error}", path.display());
     let ca = args.ca.as_ref().map(|path| std::fs::read(path).map_err(|error| named(path, error)));
     let ca = ca.transpose().map_err(LoadError::Usage)?;
-    let requests = make_requests(args, &task, vdaf, (now, 0), ca.as_deref())?;
+    let requests = make_requests(args, args.wanted(), &task, vdaf, (now, 0), ca.as_deref())?;
     let cpu = || [args.leader_pid, args.helper_pid].map(|pid| pid.and_then(process::cpu_time));
     let before = cpu();
     let sent = send(args, &task, &requests, ca.as_deref())?;
@@ -105,7 +105,14 @@ fn own(args: &Args, now: u64) -> Result<Outcome, LoadError> {
     }
     // A day whose windows are over, so that it can be collected.
     let day = (now / DAY - 1) * DAY;
-    let requests = make_requests(args, &own.task, vdaf, (day, DAY), None)?;
+    if let Some((counting, length)) = own.counting.as_ref().filter(|_| args.collect) {
+        // Values wait for their conversions. They are released before anything is measured.
+        let vdaf = VdafChoice::Histogram { length: *length };
+        let requests = make_requests(args, MIN_BATCH_SIZE, counting, vdaf, (day, DAY), None)?;
+        let _sent = send(args, counting, &requests, None)?;
+        let _release = own.collect(counting, day, day + DAY)?;
+    }
+    let requests = make_requests(args, args.wanted(), &own.task, vdaf, (day, DAY), None)?;
     if args.backlog || args.no_helper {
         own.helper.end(Signal::TERM)?;
     }
@@ -155,7 +162,7 @@ fn release(
     sent: &Sent,
 ) -> Result<(Duration, [Used; 2]), Failure> {
     let started = Instant::now();
-    let release = own.collect(day, day + DAY)?;
+    let release = own.collect(&own.task, day, day + DAY)?;
     if release.report_count != sent.accepted {
         let (released, accepted) = (release.report_count, sent.accepted);
         return Err(format!("{accepted} reports were accepted, {released} are in the release").into());
@@ -166,6 +173,7 @@ fn release(
 /// Asks the aggregators for their keys and makes the requests.
 fn make_requests(
     args: &Args,
+    reports: u64,
     task: &Task,
     vdaf: VdafChoice,
     (from, over): (u64, u64),
@@ -174,7 +182,7 @@ fn make_requests(
     let (leader, helper) = hpke_configs(task, ca)?;
     let wanted = Wanted {
         vdaf,
-        reports: usize::try_from(args.wanted())?,
+        reports: usize::try_from(reports)?,
         per_request: args.reports_per_request as usize,
         from,
         over,

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::Failure;
 use super::options::Pins;
 use super::process;
-use crate::cli::collect;
+use crate::cli::{collect, console};
 use crate::collector::{Moment, Release};
 use crate::config::loopback::{BUDGET_SOURCE, COLLECTOR, Loopback, write_config};
 use crate::tasks::author::{ProfileChoice, VdafChoice};
@@ -122,6 +122,8 @@ pub(super) struct Own {
     pub(super) helper: Server,
     pub(super) collector: Server,
     pub(super) task: Task,
+    /// Of a task that sums values: the one that counts its conversions, and its length.
+    pub(super) counting: Option<(Task, u32)>,
     dir: PathBuf,
 }
 
@@ -129,11 +131,25 @@ impl Own {
     /// Writes configurations, keys and a task into a folder.
     pub(super) fn new(dir: &Path, program: &Path, vdaf: VdafChoice, pins: Pins) -> Result<Self, Failure> {
         let loopback = Loopback::new(EPOCH_START, CAP, "")?;
-        let file = task_file(vdaf, &loopback.leader.endpoint, &loopback.helper.endpoint)?;
+        let (leader, helper) = (&loopback.leader.endpoint, &loopback.helper.endpoint);
+        let mut file = task_file(vdaf, leader, helper)?;
+        let mut tasks = Vec::new();
+        let counting = match vdaf {
+            VdafChoice::L1BoundSum { length, max_value } if max_value > 1 => {
+                let (counting, provisioned) =
+                    task_file(VdafChoice::Histogram { length }, leader, helper)?.build()?;
+                file.conversions = Some(counting.id());
+                tasks.push((counting.id(), provisioned));
+                Some((counting, length))
+            }
+            _ => None,
+        };
         let (task, provisioned) = file.build()?;
+        tasks.push((task.id(), provisioned));
         let server = |role: &'static str, toml: &str, cpu| {
             let config = dir.join(format!("{role}.toml"));
-            TaskFolder::new(&dir.join(role).join("tasks")).add(task.id(), &provisioned)?;
+            let folder = TaskFolder::new(&dir.join(role).join("tasks"));
+            tasks.iter().try_for_each(|(id, provisioned)| folder.add(*id, provisioned).map(drop))?;
             write_config(&config, toml)?;
             let program = program.to_owned();
             let (cpu_before, most_before) = (Duration::ZERO, 0);
@@ -144,20 +160,23 @@ impl Own {
         let collector = server("collector", &loopback.collector.toml, pins.helper)?;
         fs::write(dir.join("token"), loopback.admin_token.expose())?;
         // The ports are free again when `loopback` goes.
-        Ok(Self { leader, helper, collector, task, dir: dir.to_owned() })
+        Ok(Self { leader, helper, collector, task, counting, dir: dir.to_owned() })
     }
 
     /// Has the collector collect a window; waits for it.
-    pub(super) fn collect(&self, from: u64, to: u64) -> Result<Release, Failure> {
+    pub(super) fn collect(&self, task: &Task, from: u64, to: u64) -> Result<Release, Failure> {
         let args = collect::Args {
-            config: self.collector.config.clone(),
-            task: self.task.id(),
+            console: console::Args {
+                config: self.collector.config.clone(),
+                url: None,
+                ca: None,
+                token_file: Some(self.dir.join("token")),
+            },
+            task: task.id(),
             from: Moment::from_seconds(from)?,
             to: Moment::from_seconds(to)?,
             json: true,
-            url: None,
-            ca: None,
-            token_file: Some(self.dir.join("token")),
+            signed: false,
         };
         let mut json = Vec::new();
         let _ = collect::run(&args, &mut json)?;
@@ -194,6 +213,7 @@ fn task_file(vdaf: VdafChoice, leader: &str, helper: &str) -> Result<TaskFile, F
         budget_source: BUDGET_SOURCE.to_owned(),
         collector: COLLECTOR.to_owned(),
         campaigns: Vec::new(),
+        conversions: None,
     })
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use arras_protocol::signed::{self, DocumentType};
+
 use super::*;
 use crate::collector::fixture::{ADMIN_TOKEN, Act, CELLS, HOUR, MONDAY, World, week};
 use crate::collector::release::Release;
@@ -62,6 +64,17 @@ async fn collects_and_shows() {
     assert_eq!((release.sequence, release.window), (1, week()));
 
     assert_eq!(console.get("v1/releases/1").await.body, reply.body);
+    // The signed text, and the keys that verify it.
+    let signed_reply = console.get("v1/releases/1/signed").await;
+    assert_eq!(signed_reply.content_type(), Some("application/jose"));
+    let keys = console.get("keys").await;
+    assert_eq!(keys.content_type(), Some("application/jwk-set+json"));
+    let keys: KeySet = serde_json::from_slice(&keys.body).unwrap();
+    let keys = keys.public_keys().unwrap();
+    let text = std::str::from_utf8(&signed_reply.body).unwrap();
+    assert_eq!(signed::verify(&keys, DocumentType::Release, text).unwrap().document(), reply.body);
+    assert_eq!(problem_of(&console.get("v1/releases/2/signed").await).0, 404);
+
     let list = console.get(&format!("v1/tasks/{}/releases", console.task)).await;
     let list: ReleaseList = serde_json::from_slice(&list.body).unwrap();
     assert_eq!(list.releases, [ReleaseEntry { sequence: 1, window: week() }]);
@@ -121,14 +134,20 @@ async fn refusals_are_problem_documents() {
 }
 
 #[tokio::test]
-async fn only_health_needs_no_token() {
+async fn only_health_and_keys_need_no_token() {
     for token in [None, Some("another-token-for-tests-0123456789abcdef")] {
         let console = Console::new(token).await;
         console.world.leader.plan(&[Act::Status(500)]);
         assert_eq!(console.get("healthz").await.body, "ok");
+        assert_eq!(console.get("keys").await.status, StatusCode::OK);
         let reply = console.post(&console.task, r#"{"from":3600,"to":7200}"#).await;
         assert_eq!(problem_of(&reply).0, 401);
-        for path in ["v1/tasks", "v1/releases/1", &format!("v1/tasks/{}/releases", console.task)] {
+        for path in [
+            "v1/tasks",
+            "v1/releases/1",
+            "v1/releases/1/signed",
+            &format!("v1/tasks/{}/releases", console.task),
+        ] {
             assert_eq!(problem_of(&console.get(path).await).0, 401, "{path}");
         }
         assert_eq!(console.world.leader.asked(), []);
@@ -186,7 +205,9 @@ async fn a_leader_out_of_reach_is_told_to_whoever_asks_again() {
     world.leader.plan(&[Act::Ready(CELLS.to_vec())]);
     loop {
         match collector.collect_within(limit, id, window).await {
-            Heard::Ended(outcome) => break assert_eq!(outcome.as_ref().as_ref().unwrap().sequence, 1),
+            Heard::Ended(outcome) => {
+                break assert_eq!(outcome.as_ref().as_ref().unwrap().release().sequence, 1);
+            }
             heard => assert!(heard.is_under_way(), "{heard:?}"),
         }
     }

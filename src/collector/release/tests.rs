@@ -1,12 +1,23 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::collector::fixture::{CELLS, HISTOGRAM, HOUR, MONDAY, draft, known_task, span, week};
+use arras_protocol::signed::{self, DocumentType};
 
-fn release_of(vdaf: &str, cells: &[i128]) -> Release {
+use crate::collector::fixture::{
+    CELLS, HISTOGRAM, HOUR, MONDAY, VALUES, draft, draft_following, known_task, signer, span, week,
+};
+
+/// What the epoch is charged with the release, in micro-epsilon.
+const SPENT: [u64; 1] = [6_000_000];
+
+fn published(vdaf: &str, cells: &[i128]) -> Published {
     let dir = tempfile::tempdir().unwrap();
     let task = known_task(dir.path(), "http://127.0.0.1:8/", vdaf);
-    draft(&task, week(), cells).numbered(7)
+    draft(&task, week(), cells).issue(7, &SPENT).unwrap().published
+}
+
+fn release_of(vdaf: &str, cells: &[i128]) -> Release {
+    published(vdaf, cells).into_release()
 }
 
 #[test]
@@ -16,6 +27,40 @@ fn the_document_is_the_golden_one() {
     assert_eq!(pretty.trim_end(), include_str!("golden.json").trim_end());
     assert_eq!(Release::from_json(&release.to_json()).unwrap(), release);
     assert_eq!(Release::from_json(pretty.as_bytes()).unwrap(), release);
+}
+
+/// The document of the version before, as stores hold it.
+#[test]
+fn a_release_from_before_they_were_signed_is_read() {
+    let release = Release::from_json(include_bytes!("golden_1.json")).unwrap();
+    assert_eq!((release.version, release.keys.as_ref(), release.conversions.as_ref()), (1, None, None));
+    let both = "2/1".to_owned();
+    assert_eq!(release.noise, NoiseScales { leader: both.clone(), helper: both });
+    let today = release_of(HISTOGRAM, &CELLS);
+    assert_eq!(release.buckets, today.buckets);
+    assert_eq!(release.charge.epochs.as_ref().unwrap()[0].spent, None);
+    let table = crate::collector::table(&release, None);
+    assert!(table.contains("from before releases were signed"), "{table}");
+}
+
+#[test]
+fn the_exact_bytes_are_signed_and_every_other_byte_is_refused() {
+    let published = published(HISTOGRAM, &CELLS);
+    let keys = [*signer().public_key()];
+    let text = published.signed().unwrap();
+    let verified = signed::verify(&keys, DocumentType::Release, text).unwrap();
+    assert_eq!(verified.document(), published.document());
+    assert_eq!(published.document(), published.release().to_json());
+    assert_eq!(published.release().keys.as_ref().unwrap().signing, verified.key().to_string());
+    for position in 0..text.len() {
+        let mut changed = text.as_bytes().to_vec();
+        changed[position] ^= 1;
+        let changed = String::from_utf8(changed).unwrap();
+        assert!(signed::verify(&keys, DocumentType::Release, &changed).is_err(), "{position}");
+    }
+    // As a document of another kind it is not accepted.
+    assert!(signed::verify(&keys, DocumentType::Sum, text).is_err());
+    assert_eq!(Published::from_signed(text.to_owned()).unwrap(), published);
 }
 
 #[test]
@@ -58,17 +103,29 @@ fn estimates_are_never_clamped_and_large_ones_are_exact() {
     assert_eq!(Release::from_json(text.as_bytes()).unwrap(), release);
 }
 
+/// Values were held against the threshold itself: with a maximum of 1,000 a single purchase passed one of 40, and many
+/// small ones did not.
 #[test]
-fn a_value_bucket_is_held_against_the_threshold_itself() {
-    let release =
-        release_of("{ type = \"l1-bound-sum\", length = 5, max_value = 1000 }", &[0, 90_000, 39, 40, 0]);
+fn a_value_bucket_shows_exactly_where_its_conversions_do() {
+    let conversions = release_of(HISTOGRAM, &[1024, 8451, 40, 39, -3]);
+    let dir = tempfile::tempdir().unwrap();
+    let task = known_task(dir.path(), "http://127.0.0.1:8/", VALUES);
+    let cells = [-5_000, 90_000, 3, 1_000_000, 900];
+    let draft = draft_following(&task, week(), &cells, Some(&conversions));
+    let release = draft.issue(8, &SPENT).unwrap().published.into_release();
     assert_eq!(release.vdaf, Measured::L1BoundSum { length: 5, max_value: 1000 });
-    assert_eq!(release.noise_scale, "2000/1");
-    let shown: Vec<bool> =
-        release.buckets.iter().map(|bucket| matches!(bucket.cell, Cell::Shown(_))).collect();
-    assert_eq!(shown, [false, true, false, true, false]);
+    assert_eq!(release.noise.leader, "2000/1");
+    let shown: Vec<bool> = (0..5).map(|bucket| release.shows(bucket)).collect();
+    assert_eq!(shown, [true, true, true, false, false]);
+    assert_eq!(release.conversions, Some(Conversions { task: conversions.task, sequence: 7 }));
     // All zero, not bucket 0, is how a value task says "not attributed".
     assert!(release.buckets.iter().all(|bucket| !bucket.not_attributed));
+    // A value that is shown may be negative; as a number it is in the document only.
+    let Cell::Shown(estimate) = &release.buckets[0].cell else { panic!("shown") };
+    assert_eq!((estimate.estimate, estimate.low), (-5_000, 0));
+    let table = crate::collector::table(&release, None);
+    assert!(table.contains("about 0, at most") && !table.contains("-5000"), "{table}");
+    assert!(table.contains("where release 7 shows its conversions"), "{table}");
 }
 
 #[test]
@@ -89,9 +146,11 @@ fn a_bucket_is_shown_or_suppressed_and_never_both() {
 #[test]
 fn another_layout_is_refused_and_new_fields_are_not() {
     let text = String::from_utf8(release_of(HISTOGRAM, &CELLS).to_json()).unwrap();
-    let newer = text.replacen("\"version\":1", "\"version\":2", 1);
-    assert!(matches!(Release::from_json(newer.as_bytes()), Err(ReadError::Version(2))));
-    let richer = text.replacen("\"version\":1", "\"version\":1,\"signature\":\"x\"", 1);
+    for version in [0, 3] {
+        let other = text.replacen("\"version\":2", &format!("\"version\":{version}"), 1);
+        assert!(matches!(Release::from_json(other.as_bytes()), Err(ReadError::Version(_))), "{version}");
+    }
+    let richer = text.replacen("\"version\":2", "\"version\":2,\"more\":\"x\"", 1);
     assert!(Release::from_json(richer.as_bytes()).is_ok());
     assert!(matches!(Release::from_json(b"{}"), Err(ReadError::Json(_))));
 }

@@ -6,12 +6,17 @@
 //! |---|---|
 //! | `w`, task, end of the window | a [`WindowRecord`] under way or released |
 //! | `f`, task, start, end | a [`WindowRecord`] that failed |
-//! | `r`, sequence number | [`INLINE`] and the document, or [`SPOOLED`] and its position |
+//! | `r`, sequence number | [`INLINE`] or [`SIGNED_INLINE`] and the release, or [`SPOOLED`] or [`SIGNED_SPOOLED`] and its position |
 //! | `n` | the last sequence number |
+//! | `b`, SHA-256 of a source's name, start of an epoch | micro-epsilon that releases charged, see [`spent`] |
+//! | `s` | there, if rows under `b` cover every release |
 //!
 //! Windows under `w` of one task never overlap, so the first that ends after a moment is the only
-//! one that can hold it. A document is in the spool before the state names it; a crash in between
+//! one that can hold it. A release is in the spool before the state names it; a crash in between
 //! leaves a record that nothing names, which costs its space and nothing else.
+
+mod record;
+mod spent;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -20,11 +25,12 @@ use arras_protocol::messages::{Duration, Interval, TaskId, Time};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::{
     BeginError, Begun, Collection, CollectorStore, LOCATION_BYTES_MAX, REASON_CHARACTERS_MAX, Stage,
 };
-use crate::collector::release::{Draft, Release};
+use crate::collector::release::{Draft, Issued, Published};
 use crate::metrics::StoreTimes;
 use crate::store::{
     Damage, Disk, Entry, MAX_VALUE_BYTES, Position, Spool, SpoolOptions, State, StateBatch, StoreError, Usage,
@@ -36,8 +42,8 @@ const ROLE: &str = "collector";
 /// sled's cache. The collector reads a handful of small values a release.
 const CACHE_BYTES: u64 = 8 << 20;
 
-/// What the release documents may occupy: a document has at most some 700 kB (4,096 buckets), most have
-/// less than 4 kB and are not in the spool at all.
+/// What the releases may occupy: one of 4,096 buckets has about a megabyte with its signature and cells, most have less
+/// than 10 kB, and those of a few buckets are not in the spool at all.
 const SPOOL_BYTES_MAX: u64 = 4 << 30;
 
 /// The folder of the documents, below the store's.
@@ -46,10 +52,14 @@ const RELEASES: &str = "releases";
 /// Rows read at once when the store is opened: at most a megabyte.
 const PAGE_ROWS: usize = 256;
 
-/// Marks a document that stands in the value itself.
+/// Marks a document that stands in the value itself, from before releases were signed; read and not written.
 const INLINE: u8 = 0;
-/// Marks a document in the spool.
+/// Marks a document in the spool, from before releases were signed; read and not written.
 const SPOOLED: u8 = 1;
+/// Marks a release, see [`record`], that stands in the value itself.
+const SIGNED_INLINE: u8 = 2;
+/// Marks a release in the spool.
+const SIGNED_SPOOLED: u8 = 3;
 
 /// A window as the state keeps it, in JSON.
 #[derive(Serialize, Deserialize)]
@@ -172,7 +182,9 @@ impl CollectorDisk {
             .owner(state.store_id().of_part(RELEASES))
             .holds(last_document(dir, &state)?);
         let spool = Spool::open(&dir.join(RELEASES), options)?;
-        Ok(Self { dir: dir.to_owned(), state, spool, finishing: Mutex::new(()) })
+        let store = Self { dir: dir.to_owned(), state, spool, finishing: Mutex::new(()) };
+        store.make_rows_of_spent()?;
+        Ok(store)
     }
 
     fn malformed(&self) -> StoreError {
@@ -201,34 +213,63 @@ impl CollectorDisk {
     }
 
     /// The release that a window ended in.
-    fn must_read(&self, sequence: u64) -> Result<Release, StoreError> {
+    fn must_read(&self, sequence: u64) -> Result<Published, StoreError> {
         self.release(sequence)?.ok_or_else(|| self.malformed())
     }
 
-    /// The value that stands for a document: itself, or its place in the spool, where it is durable then.
-    fn place(&self, document: &[u8]) -> Result<Vec<u8>, StoreError> {
-        if document.len() < MAX_VALUE_BYTES {
-            return Ok([&[INLINE], document].concat());
+    /// The value that stands for a release: itself, or its place in the spool, where it is durable then.
+    fn place(&self, issued: &Issued) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        let signed = issued.published.signed().unwrap_or_default();
+        let record =
+            record::encode(signed, &issued.cells).ok_or(StoreError::Invalid("a release of gigabytes"))?;
+        if record.len() < MAX_VALUE_BYTES {
+            return Ok(Zeroizing::new([&[SIGNED_INLINE], record.as_slice()].concat()));
         }
-        let positions = self.spool.append_group(&[[document]])?;
+        let positions = self.spool.append_group(&[[record.as_slice()]])?;
         let position = positions.first().ok_or(StoreError::Invalid("a release without a place"))?;
-        Ok([&[SPOOLED][..], &position.to_bytes()].concat())
+        Ok(Zeroizing::new([&[SIGNED_SPOOLED][..], &position.to_bytes()].concat()))
+    }
+
+    /// The bytes of a release, and whether they are a [`record`].
+    fn body(&self, value: &[u8]) -> Result<(Zeroizing<Vec<u8>>, bool), StoreError> {
+        let place = Place::of(value).ok_or_else(|| self.malformed())?;
+        let bytes = match place.body {
+            Body::Inline(bytes) => bytes.to_vec(),
+            Body::Spooled(position) => self.spool.read(position)?,
+        };
+        Ok((Zeroizing::new(bytes), place.signed))
+    }
+
+    fn published(&self, value: &[u8]) -> Result<Published, StoreError> {
+        let (bytes, signed) = self.body(value)?;
+        if !signed {
+            return Published::unsigned(bytes.to_vec()).map_err(StoreError::prepare);
+        }
+        let (signed, _) = record::split(&bytes).ok_or_else(|| self.malformed())?;
+        Published::from_signed(signed.to_owned()).map_err(StoreError::prepare)
     }
 }
 
-/// Where a release's document is.
-enum Document<'a> {
+/// Where a release is.
+struct Place<'a> {
+    body: Body<'a>,
+    signed: bool,
+}
+
+enum Body<'a> {
     Inline(&'a [u8]),
     Spooled(Position),
 }
 
-impl<'a> Document<'a> {
+impl<'a> Place<'a> {
     fn of(value: &'a [u8]) -> Option<Self> {
-        match value.split_first()? {
-            (&INLINE, document) => Some(Self::Inline(document)),
-            (&SPOOLED, position) => position.try_into().ok().map(Position::from_bytes).map(Self::Spooled),
-            _ => None,
-        }
+        let (&tag, bytes) = value.split_first()?;
+        let body = match tag {
+            INLINE | SIGNED_INLINE => Body::Inline(bytes),
+            SPOOLED | SIGNED_SPOOLED => Body::Spooled(Position::from_bytes(bytes.try_into().ok()?)),
+            _ => return None,
+        };
+        Some(Self { body, signed: matches!(tag, SIGNED_INLINE | SIGNED_SPOOLED) })
     }
 }
 
@@ -238,9 +279,9 @@ fn last_document(dir: &Path, state: &State) -> Result<Option<Position>, StoreErr
     loop {
         let page = state.scan_prefix(RELEASE_PREFIX, after.as_deref(), PAGE_ROWS)?;
         for (_, value) in &page {
-            match Document::of(value) {
-                Some(Document::Spooled(position)) => last = last.max(Some(position)),
-                Some(Document::Inline(_)) => {}
+            match Place::of(value).map(|place| place.body) {
+                Some(Body::Spooled(position)) => last = last.max(Some(position)),
+                Some(Body::Inline(_)) => {}
                 None => return Err(malformed(dir)),
             }
         }
@@ -333,15 +374,17 @@ impl CollectorStore for CollectorDisk {
         Ok(())
     }
 
-    fn finish(&self, task: TaskId, interval: Interval, draft: Draft) -> Result<Release, StoreError> {
-        // A panic under it leaves nothing half done: the number is read anew.
+    fn finish(&self, task: TaskId, interval: Interval, draft: Draft) -> Result<Published, StoreError> {
+        // A panic under it leaves nothing half done: number and totals are read anew.
         let _finishing = self.finishing.lock().unwrap_or_else(PoisonError::into_inner);
-        let sequence = self.last_sequence()? + 1;
-        let release = draft.numbered(sequence);
         if let Some(Collection { stage: Stage::Released { sequence }, .. }) = self.exact(task, interval)? {
             return self.must_read(sequence);
         }
-        let value = self.place(&release.to_json())?;
+        let sequence = self.last_sequence()? + 1;
+        let charges = draft.charges();
+        let spent = self.spent_with(&charges)?;
+        let issued = draft.issue(sequence, &spent).map_err(StoreError::prepare)?;
+        let value = self.place(&issued)?;
         let mut guard = self.state.lock();
         let Some(Collection { stage: Stage::UnderWay { .. }, .. }) = self.exact(task, interval)? else {
             return Err(StoreError::Invalid("a release of a window that is not under way"));
@@ -351,9 +394,10 @@ impl CollectorStore for CollectorDisk {
         batch.insert(&window_key(task, interval.end().0), &WindowRecord::encode(&ended)?)?;
         batch.insert(&release_key(sequence), &value)?;
         batch.insert(SEQUENCE_KEY, &sequence.to_be_bytes())?;
-        // Durable from here: this is the release of the window for ever.
+        Self::keep_spent(&mut batch, &charges, &spent)?;
+        // Durable from here: these bytes and their signature are the release of the window for ever.
         let _receipt = guard.commit(batch)?;
-        Ok(release)
+        Ok(issued.published)
     }
 
     fn fail(&self, task: TaskId, interval: Interval, reason: &str) -> Result<(), StoreError> {
@@ -370,14 +414,17 @@ impl CollectorStore for CollectorDisk {
         Ok(())
     }
 
-    fn release(&self, sequence: u64) -> Result<Option<Release>, StoreError> {
+    fn release(&self, sequence: u64) -> Result<Option<Published>, StoreError> {
         let Some(value) = self.state.get(&release_key(sequence))? else { return Ok(None) };
-        let document = match Document::of(&value).ok_or_else(|| self.malformed())? {
-            Document::Inline(document) => document.to_vec(),
-            Document::Spooled(position) => self.spool.read(position)?,
-        };
-        let release = Release::from_json(&document).map_err(StoreError::prepare)?;
-        if release.sequence == sequence { Ok(Some(release)) } else { Err(self.malformed()) }
+        let found = self.published(&value)?;
+        if found.release().sequence == sequence { Ok(Some(found)) } else { Err(self.malformed()) }
+    }
+
+    fn cells(&self, sequence: u64) -> Result<Option<Zeroizing<Vec<i128>>>, StoreError> {
+        let Some(value) = self.state.get(&release_key(sequence))? else { return Ok(None) };
+        let (bytes, true) = self.body(&value)? else { return Ok(None) };
+        let cells = record::split(&bytes).and_then(|(_, cells)| record::cells(cells));
+        cells.map(Some).ok_or_else(|| self.malformed())
     }
 
     fn collections(&self, task: TaskId, after: u64, limit: usize) -> Result<Vec<Collection>, StoreError> {

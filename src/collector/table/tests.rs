@@ -6,7 +6,7 @@ use crate::collector::fixture::{CELLS, HISTOGRAM, draft, known_task, week};
 fn release(vdaf: &str, cells: &[i128]) -> Release {
     let dir = tempfile::tempdir().unwrap();
     let task = known_task(dir.path(), "http://127.0.0.1:8/", vdaf);
-    draft(&task, week(), cells).numbered(7)
+    draft(&task, week(), cells).issue(7, &[6_000_000]).unwrap().published.into_release()
 }
 
 #[test]

@@ -7,7 +7,7 @@ use arras_protocol::task::{NAME_BYTES_MAX, is_name};
 
 use super::Findings;
 use crate::config::keys::HpkeConfig;
-use crate::config::roles::{BudgetSource, HelperCollector, LeaderCollector};
+use crate::config::roles::{BudgetSource, Collector, HelperCollector, LeaderCollector};
 use crate::net::auth::TokenHash;
 
 /// Reports a name that is none: of a budget source it would be refused when the role starts; that of a
@@ -48,6 +48,24 @@ impl<'a> From<&'a HelperCollector> for View<'a> {
             hpke: &collector.hpke_config,
             sources: &collector.budget_source,
         }
+    }
+}
+
+/// The collector's own key for releases.
+pub(super) fn check_signing_key(collector: &Collector, findings: &mut Findings) {
+    const KEY: &str = "collector.signing_key";
+    match &collector.signing_key {
+        None => findings.error(
+            KEY,
+            "is missing; releases are signed, so add the line that `arras release new-key` prints below [collector]",
+        ),
+        Some(key) if key.is_placeholder() => {
+            findings.error(KEY, "is a placeholder; use the line that `arras release new-key` prints");
+        }
+        Some(key) if collector.hpke.iter().any(|hpke| hpke.private_key == *key) => {
+            findings.error(KEY, "is an HPKE key too; use the line that `arras release new-key` prints");
+        }
+        Some(_) => (),
     }
 }
 

@@ -84,6 +84,9 @@ pub(super) fn find(config: &Config, now: SystemTime) -> Vec<Problem> {
     if let Some(helper) = &config.helper {
         collectors::check("helper", helper.collector.iter().map(collectors::View::from), now, &mut findings);
     }
+    if let Some(collector) = &config.collector {
+        collectors::check_signing_key(collector, &mut findings);
+    }
     for source in config.collector.iter().flat_map(|collector| &collector.budget_source) {
         let key = format!("collector.budget_source ({:?})", source.name);
         collectors::check_name(&key, &source.name, &mut findings);

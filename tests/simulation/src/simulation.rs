@@ -460,6 +460,8 @@ impl Simulation {
             tasks: world.folder.clone(),
             leader: self.client_of(party, life),
             keys: vec![(CONFIG_IDS[2], PrivateKey::from_bytes(*world.collector_key.expose_bytes()))],
+            signer: Arc::clone(&world.signer),
+            former_keys: Vec::new(),
             epoch_starts: vec![(crate::world::source().as_str().to_owned(), crate::world::EPOCH_START)],
             admin_token: world.collector_token.hash(),
             clock: Arc::clone(&self.clocks[&party]) as Arc<dyn Clock>,

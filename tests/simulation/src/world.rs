@@ -1,7 +1,7 @@
 //! What is the same in every run: two tasks, all keys, and a stock of reports, made once a process.
 
 use std::num::NonZeroU32;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use arras::aggregator::{Collectors, RegisteredCollector, RegisteredSource};
 use arras::config::secret::SecretString;
@@ -14,6 +14,7 @@ use arras_protocol::codec::Encode as _;
 use arras_protocol::hpke::PrivateKey;
 use arras_protocol::messages::{Duration, HpkeConfig, Interval, ReportId, Time};
 use arras_protocol::report::ReportMaker;
+use arras_protocol::signed::SigningKey;
 use arras_protocol::task::Task;
 use arras_protocol::vdaf::Measurement;
 use rand::SeedableRng as _;
@@ -72,6 +73,7 @@ pub struct World {
     pub leader_key: PrivateKey,
     pub helper_key: PrivateKey,
     pub collector_key: PrivateKey,
+    pub signer: Arc<SigningKey>,
     pub leader_token: BearerToken,
     pub collector_token: BearerToken,
     /// By task, hour and slot.
@@ -110,6 +112,7 @@ impl World {
             leader_key: key(1),
             helper_key: key(2),
             collector_key: key(3),
+            signer: Arc::new(SigningKey::from_bytes(&[4; 32])),
             leader_token: token("the-leaders-token-for-the-helper"),
             collector_token: token("the-collectors-token-for-the-leader"),
             reports: Vec::new(),
@@ -213,5 +216,6 @@ fn task_file(profile: ProfileChoice) -> TaskFile {
         budget_source: SOURCE.to_owned(),
         collector: COLLECTOR.to_owned(),
         campaigns: Vec::new(),
+        conversions: None,
     }
 }

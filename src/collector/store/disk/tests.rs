@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use arras_protocol::signed::{self, DocumentType};
+
 use super::*;
 use crate::collector::fixture::{CELLS, HISTOGRAM, HOUR, MONDAY, draft, known_task, span};
+use crate::collector::release::Cell;
 use crate::collector::span::Span;
 use crate::store::{Damage, Fault, Faults, FileOp};
 use crate::tasks::provisioned::KnownTask;
@@ -78,9 +81,11 @@ fn each_step_is_there_after_reopening() {
     assert_eq!(place.open().begin(id, interval, b"second").unwrap(), under_way(b"first", None));
 
     let release = place.open().finish(id, interval, place.draft(window)).unwrap();
-    assert_eq!(release.sequence, 1);
+    assert_eq!(release.release().sequence, 1);
     let store = place.open();
+    // The same bytes and the same signature, not only the same numbers.
     assert_eq!(store.release(1).unwrap(), Some(release.clone()));
+    assert_eq!(store.cells(1).unwrap().unwrap()[..], CELLS);
     assert_eq!(store.begin(id, interval, b"third").unwrap(), Begun::Released(Box::new(release)));
     assert_eq!(store.release(0).unwrap(), None);
     assert_eq!(store.release(2).unwrap(), None);
@@ -109,7 +114,7 @@ fn windows_never_overlap() {
     let id = place.id();
     let (released, released_interval) = hours(0, 24);
     store.begin(id, released_interval, b"a").unwrap();
-    let sequence = store.finish(id, released_interval, place.draft(released)).unwrap().sequence;
+    let sequence = store.finish(id, released_interval, place.draft(released)).unwrap().release().sequence;
     let (_, open_interval) = hours(48, 72);
     store.begin(id, open_interval, b"b").unwrap();
 
@@ -165,13 +170,13 @@ fn a_failed_window_may_be_asked_for_again_or_overlapped() {
 
     assert_eq!(store.begin(id, interval, b"second").unwrap(), under_way(b"second", None));
     assert_eq!(store.failures(id, 10).unwrap(), []);
-    assert_eq!(store.finish(id, interval, place.draft(window)).unwrap().sequence, 1);
+    assert_eq!(store.finish(id, interval, place.draft(window)).unwrap().release().sequence, 1);
     // A window that failed is no obstacle for one that overlaps it.
     let (longer, longer_interval) = hours(30, 60);
     store.begin(id, hours(24, 48).1, b"x").unwrap();
     store.fail(id, hours(24, 48).1, "too few").unwrap();
     store.begin(id, longer_interval, b"y").unwrap();
-    assert_eq!(store.finish(id, longer_interval, place.draft(longer)).unwrap().sequence, 2);
+    assert_eq!(store.finish(id, longer_interval, place.draft(longer)).unwrap().release().sequence, 2);
 }
 
 #[test]
@@ -182,16 +187,18 @@ fn a_large_document_goes_to_the_spool() {
     store.begin(place.id(), interval, b"request").unwrap();
     let cells: Vec<i128> = (0..4096).map(|i| 41 + i).collect();
     let release = store.finish(place.id(), interval, draft(&place.task, window, &cells)).unwrap();
-    assert!(release.to_json().len() > MAX_VALUE_BYTES);
+    assert!(release.document().len() > MAX_VALUE_BYTES);
     drop(store);
     let store = place.open();
-    assert!(store.spool.bytes() > release.to_json().len() as u64);
+    assert!(store.spool.bytes() > release.document().len() as u64);
     assert_eq!(store.release(1).unwrap(), Some(release));
+    assert_eq!(store.cells(1).unwrap().unwrap()[..], cells);
+    assert_eq!(store.cells(2).unwrap().map(|cells| cells.len()), None);
 }
 
-/// Cells below the threshold are in no file of the store.
+/// Cells below the threshold are in no document, signed or not; the store keeps them beside it, for sums.
 #[test]
-fn no_file_holds_a_suppressed_number() {
+fn no_document_holds_a_suppressed_number() {
     for (vdaf, length) in [(HISTOGRAM, 5), ("{ type = \"histogram\", length = 64 }", 64)] {
         let place = Place::with(vdaf);
         let (window, interval) = hours(0, 24);
@@ -201,28 +208,43 @@ fn no_file_holds_a_suppressed_number() {
         store.begin(place.id(), interval, b"request").unwrap();
         store.finish(place.id(), interval, draft(&place.task, window, &cells)).unwrap();
         drop(store);
-        let (mut files, mut shown) = (Vec::new(), false);
-        read_all(place.dir.path(), &mut files);
-        for bytes in &files {
-            let contains = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
-            assert!(!contains(b"7654321") && !contains(&7_654_321_u64.to_le_bytes()[..4]));
-            assert!(
-                !contains(&(-7_654_321_i128).to_le_bytes()) && !contains(&(-7_654_321_i128).to_be_bytes())
-            );
-            shown |= contains(b"\"5000\"");
-        }
-        assert!(shown, "the search finds what is there");
+        let store = place.open();
+        let published = store.release(1).unwrap().unwrap();
+        let text = String::from_utf8(published.document().to_vec()).unwrap();
+        assert!(!text.contains("7654321") && text.contains("\"5000\""));
+        assert_eq!(Published::from_signed(published.signed().unwrap().to_owned()).unwrap(), published);
+        assert_eq!(store.cells(1).unwrap().unwrap()[3], -7_654_321);
     }
 }
 
-fn read_all(dir: &std::path::Path, files: &mut Vec<Vec<u8>>) {
-    for entry in fs::read_dir(dir).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_dir() {
-            read_all(&entry.path(), files);
-        } else {
-            files.push(fs::read(entry.path()).unwrap());
-        }
+/// A store as the version before left it: documents without signatures and cells, no rows of what was spent.
+#[test]
+fn a_store_from_before_releases_were_signed_goes_on() {
+    let place = Place::new();
+    let (_, interval) = hours(0, 24);
+    let old = include_str!("../../release/golden_1.json").replacen("\"sequence\": 7", "\"sequence\": 1", 1);
+    let store = place.open();
+    let mut batch = StateBatch::default();
+    let ended = Collection { interval, stage: Stage::Released { sequence: 1 } };
+    batch.insert(&window_key(place.id(), interval.end().0), &WindowRecord::encode(&ended).unwrap()).unwrap();
+    batch.insert(&release_key(1), &[&[INLINE], old.as_bytes()].concat()).unwrap();
+    batch.insert(SEQUENCE_KEY, &1_u64.to_be_bytes()).unwrap();
+    let _receipt = store.state.lock().commit(batch).unwrap();
+    drop(store);
+
+    let store = place.open();
+    let published = store.release(1).unwrap().unwrap();
+    assert_eq!((published.document(), published.signed()), (old.as_bytes(), None));
+    assert_eq!(store.begin(place.id(), interval, b"x").unwrap(), Begun::Released(Box::new(published)));
+    assert!(store.cells(1).unwrap().is_none(), "no sum covers it");
+    drop(store);
+    // The next release knows what the first one cost, and so does one after another restart.
+    for (day, spent) in [(1, "4"), (2, "6")] {
+        let store = place.open();
+        let (window, interval) = hours(day * 24, day * 24 + 24);
+        store.begin(place.id(), interval, b"request").unwrap();
+        let release = store.finish(place.id(), interval, place.draft(window)).unwrap().into_release();
+        assert_eq!(release.charge.epochs.unwrap()[0].spent.as_deref(), Some(spent));
     }
 }
 
@@ -268,7 +290,7 @@ fn whatever_fails_what_was_said_holds() {
             let progress = run_with(&place, &faults);
             if fault.left.load(Ordering::SeqCst) > 0 {
                 // There were fewer operations than that: every one had its turn.
-                assert_eq!(progress.released, Some(1));
+                assert_eq!(progress.released.unwrap().release().sequence, 1);
                 break;
             }
             failed += 1;
@@ -282,7 +304,7 @@ fn whatever_fails_what_was_said_holds() {
 struct Progress {
     begun: bool,
     located: bool,
-    released: Option<u64>,
+    released: Option<Published>,
 }
 
 fn run_with(place: &Place, faults: &Arc<dyn Faults>) -> Progress {
@@ -295,7 +317,7 @@ fn run_with(place: &Place, faults: &Arc<dyn Faults>) -> Progress {
     if progress.begun {
         progress.located = store.set_location(place.id(), interval, Some("http://leader/job")).is_ok();
         let finished = store.finish(place.id(), interval, draft(&place.task, window, &cells));
-        progress.released = finished.ok().map(|release| release.sequence);
+        progress.released = finished.ok();
     }
     progress
 }
@@ -311,13 +333,27 @@ fn check_after(place: &Place, progress: &Progress, n: usize) {
             assert!(!progress.begun || request == b"first", "operation {n}: the request is lost");
             assert!(!progress.located || location.is_some(), "operation {n}: the location is lost");
         }
-        Begun::Released(release) => assert_eq!(release.sequence, 1, "operation {n}"),
+        Begun::Released(release) => assert_eq!(release.release().sequence, 1, "operation {n}"),
     }
     let release = store.finish(place.id(), interval, draft(&place.task, window, &cells)).unwrap();
-    assert_eq!(release.sequence, 1, "operation {n}");
+    assert_eq!(release.release().sequence, 1, "operation {n}");
     if let Begun::Released(kept) = begun {
         assert_eq!(release, *kept, "operation {n}: the first release stays");
     }
+    if let Some(said) = &progress.released {
+        assert_eq!(release, *said, "operation {n}: what was handed out has other bytes now");
+    }
+    let keys = [*crate::collector::fixture::signer().public_key()];
+    let text = release.signed().unwrap();
+    assert!(signed::verify(&keys, DocumentType::Release, text).is_ok(), "operation {n}");
+    // Charged once, whether the first attempt came to be or not; its cells are those of the document.
+    assert_eq!(
+        release.release().charge.epochs.as_ref().unwrap()[0].spent.as_deref(),
+        Some("2"),
+        "operation {n}"
+    );
+    let Cell::Shown(estimate) = &release.release().buckets[0].cell else { panic!("shown") };
+    assert_eq!(store.cells(1).unwrap().unwrap()[0], estimate.estimate, "operation {n}");
     assert_eq!(store.release(1).unwrap(), Some(release));
     assert_eq!(store.release(2).unwrap(), None);
 }

@@ -3,7 +3,6 @@
 #![allow(clippy::format_push_string, reason = "a picture is put together line by line")]
 
 use super::*;
-use crate::collector::release::Release;
 use crate::store::damage_tests::{damage_everything, files, in_bounds, scratch};
 use crate::store::power_tests::{Step, cut_power_everywhere};
 
@@ -58,7 +57,7 @@ fn view(store: &CollectorDisk) -> Result<String, StoreError> {
     let mut view = String::new();
     for sequence in 0..9 {
         let release = store.release(sequence)?;
-        view += &format!("{:?}\n", release.as_ref().map(Release::to_json));
+        view += &format!("{:?} {:?}\n", release.as_ref().map(Published::signed), store.cells(sequence)?);
     }
     for place in tasks() {
         let (collections, failures) =

@@ -1,0 +1,181 @@
+//! `arras release`: signed releases, their keys, and sums of releases.
+
+mod files;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use arras_protocol::signed::{SignError, SigningKey};
+use axum::http::StatusCode;
+use ring::rand::SecureRandom;
+
+use super::console::{self, Console, ConsoleError};
+use crate::collector::{KeySet, ReadError, Release, table};
+use crate::config::secret::{NoRandomness, Secret};
+use crate::config::{Config, LoadError};
+
+/// The command line of `arras release`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Print a release that the running collector has.
+    Get {
+        #[command(flatten)]
+        console: console::Args,
+        /// The release's number.
+        sequence: u64,
+        /// Print the JSON document instead of a table.
+        #[arg(long, conflicts_with = "signed")]
+        json: bool,
+        /// Print the signed release, for `arras release verify`.
+        #[arg(long)]
+        signed: bool,
+    },
+    /// Verify a signed release with the keys of its collector, without a network, and print it.
+    Verify {
+        /// The signed release: what `--signed` prints.
+        file: PathBuf,
+        /// The collector's keys: what `arras release keys` prints, or the collector serves at /keys; or a file with one
+        /// key in base64url. Take it from a place that you trust, not from where the release came from.
+        #[arg(long, value_name = "FILE")]
+        keys: PathBuf,
+        /// Print the JSON document instead of a table.
+        #[arg(long)]
+        json: bool,
+        /// Say in words how the numbers were made.
+        #[arg(long, conflicts_with = "json")]
+        explain: bool,
+    },
+    /// Print a release, signed or its JSON document, without verifying it.
+    Show {
+        /// The file.
+        file: PathBuf,
+        /// Say in words how the numbers were made.
+        #[arg(long)]
+        explain: bool,
+    },
+    /// Print the public keys that verify the releases of a collector, as a JWK set.
+    Keys {
+        /// The collector's configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Make a signing key: prints the line for the collector's configuration, which is secret.
+    NewKey,
+}
+
+/// Why nothing was printed, or what is wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReleaseCommandError {
+    /// A file cannot be read.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Larger than any signed document.
+    #[error("{} is larger than any release; name another file", .0.display())]
+    TooLarge(PathBuf),
+    /// The signature is not good.
+    #[error("{}: NOT VERIFIED: {error}", path.display())]
+    NotVerified {
+        /// The release's file.
+        path: PathBuf,
+        /// Why.
+        error: SignError,
+    },
+    /// The keys are none.
+    #[error("{}: {reason}; name a file with the JWK set that `arras release keys` prints, or with one key", path.display())]
+    Keys {
+        /// The keys' file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The document in the file.
+    #[error("{}: {error}", path.display())]
+    Document {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: ReadError,
+    },
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] LoadError),
+    /// The configuration has no key.
+    #[error(
+        "{} has no `signing_key` in a section [collector]; add the line that `arras release new-key` prints, or name the \
+         collector's configuration", .0.display()
+    )]
+    NoKey(PathBuf),
+    /// No randomness.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    /// The collector did not answer, or refused.
+    #[error(transparent)]
+    Console(#[from] ConsoleError),
+    /// What the collector answered is no release.
+    #[error("the collector's answer: {0}")]
+    Answer(#[from] ReadError),
+    /// Printing.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Runs the command.
+pub fn run(
+    args: &Args,
+    random: &dyn SecureRandom,
+    out: &mut dyn Write,
+) -> Result<ExitCode, ReleaseCommandError> {
+    match &args.command {
+        Command::Get { console, sequence, json, signed } => get(console, *sequence, (*json, *signed), out)?,
+        Command::Verify { file, keys, json, explain } => files::verify(file, keys, (*json, *explain), out)?,
+        Command::Show { file, explain } => files::show(file, *explain, out)?,
+        Command::Keys { config: path } => {
+            let config = Config::load(path)?;
+            let no_key = || ReleaseCommandError::NoKey(path.clone());
+            let collector = config.collector.as_ref().ok_or_else(no_key)?;
+            let signer = collector.signer().ok_or_else(no_key)?;
+            let keys = std::iter::once(signer.public_key()).chain(&collector.former_signing_keys);
+            serde_json::to_writer_pretty(&mut *out, &KeySet::of(keys)).map_err(io::Error::from)?;
+            writeln!(out)?;
+        }
+        Command::NewKey => {
+            let secret = Secret::<{ SigningKey::LEN }>::generate(random)?;
+            writeln!(out, "signing_key = \"{}\"", secret.to_base64().as_str())?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn get(
+    args: &console::Args,
+    sequence: u64,
+    (json, signed): (bool, bool),
+    out: &mut dyn Write,
+) -> Result<(), ReleaseCommandError> {
+    let console = Console::new(args)?;
+    let suffix = if signed { "/signed" } else { "" };
+    let reply = Console::block_on(console.get(&format!("v1/releases/{sequence}{suffix}")))??;
+    if reply.status != StatusCode::OK {
+        return Err(console.refusal(&reply).into());
+    }
+    if json || signed {
+        out.write_all(&reply.body)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{}", table(&Release::from_json(&reply.body)?, None))?;
+    }
+    Ok(())
+}

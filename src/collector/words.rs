@@ -1,0 +1,201 @@
+//! The words for numbers: the one place that decides how a noised number, its noise and its cost are put to a reader.
+
+use crate::collector::release::{Charged, Estimate, NoiseScales, Release};
+use crate::collector::table::short;
+use crate::text::{counted, printable};
+
+/// A noised number as a reader sees it. Where it cannot be told from nothing, that is what is said, with what is known:
+/// a negative count, which noise makes of a small one, is never shown as a count.
+///
+/// It cannot be told from nothing if its interval reaches 0 and it is no further from 0 than half of the way to the upper
+/// end (a third of the upper end): an estimate that just touches 0 is still the best guess.
+pub(crate) fn number(cell: &Estimate) -> String {
+    let small =
+        cell.low == 0 && u128::try_from(cell.estimate).is_ok_and(|n| n.saturating_mul(3) <= cell.high);
+    if !small && cell.estimate >= 0 {
+        return cell.estimate.to_string();
+    }
+    match cell.high {
+        0 => "about 0".to_owned(),
+        high => format!("about 0, at most {high}"),
+    }
+}
+
+/// `"2/1"` as `2`.
+fn scale(text: &str) -> &str {
+    text.strip_suffix("/1").unwrap_or(text)
+}
+
+/// What each aggregator added.
+pub(super) fn scales(noise: &NoiseScales) -> String {
+    let (leader, helper) = (scale(&noise.leader), scale(&noise.helper));
+    if leader == helper {
+        format!("scale {leader} from each of the two aggregators")
+    } else {
+        format!("scale {leader} from the leader and {helper} from the helper")
+    }
+}
+
+/// What decides which buckets are shown.
+pub(super) fn threshold(release: &Release) -> String {
+    match &release.conversions {
+        None => format!("{}; below it a number is suppressed", release.policy.threshold),
+        Some(conversions) => {
+            format!("a value is shown where release {} shows its conversions", conversions.sequence)
+        }
+    }
+}
+
+/// What a release cost.
+pub(super) fn charged(charge: &Charged) -> String {
+    let to = format!("{} epsilon to {}", charge.epsilon_per_epoch, short(&charge.budget_source));
+    match &charge.epochs {
+        None => format!("{to} in each epoch of 7 days that the window touches"),
+        Some(epochs) => {
+            let starts: Vec<&str> = epochs.iter().map(|epoch| epoch.start.as_str()).collect();
+            let noun = if starts.len() == 1 { "the epoch" } else { "each of the epochs" };
+            format!("{to} in {noun} that started {}", starts.join(", "))
+        }
+    }
+}
+
+/// What the epochs of a release were charged with it, if that is known.
+pub(super) fn spent(charge: &Charged) -> Option<String> {
+    let epochs = charge.epochs.as_ref()?;
+    let spent: Option<Vec<&str>> = epochs.iter().map(|epoch| epoch.spent.as_deref()).collect();
+    let noun = if epochs.len() == 1 { "that epoch" } else { "those epochs" };
+    Some(format!("{} epsilon in {noun} so far, by this collector's own releases", spent?.join(", ")))
+}
+
+/// Whose signature the release has.
+pub(super) fn signed(release: &Release) -> String {
+    match &release.keys {
+        Some(keys) => format!("by key {}", printable(&keys.signing)),
+        None => "no; it is from before releases were signed".to_owned(),
+    }
+}
+
+/// How the numbers of a release were made, in sentences for whoever reads one for the first time.
+pub fn how_made(release: &Release) -> String {
+    let policy = &release.policy;
+    let percent = release.confidence.trim_start_matches("0.");
+    let k = counted(policy.contributions, "report");
+    let shown = match &release.conversions {
+        None => format!(
+            "A number below {} is suppressed. That is for the reader's sake, since such numbers are mostly noise; privacy \
+             rests on the noise alone.",
+            policy.threshold
+        ),
+        Some(conversions) => format!(
+            "A value is shown where release {} of task {} shows its conversions: the threshold is a number of conversions \
+             and says nothing about values.",
+            conversions.sequence,
+            printable(&conversions.task)
+        ),
+    };
+    let spent = release.charge.epochs.iter().flatten().any(|epoch| epoch.spent.is_some());
+    let view = if spent {
+        " What it says was spent so far is what this collector's own releases cost; the ledgers that refuse are the \
+         aggregators', and know more."
+    } else {
+        ""
+    };
+    let paragraphs = [
+        format!(
+            "{} reports were counted, each split between two aggregators ({} and {}), of which neither saw a report. How \
+             many reports there were is exact and public.",
+            release.report_count,
+            short(&release.leader),
+            short(&release.helper)
+        ),
+        format!(
+            "Each aggregator added {} noise to every bucket of its own share before it gave it away: scale {} at the \
+             leader, {} at the helper, by their own word. So a number is off by the sum of two such noises; the standard \
+             error and the {percent}% interval count both, exactly. Of all numbers of such releases, before any was \
+             suppressed, at least {percent} of 100 have the truth in their interval.",
+            policy.mechanism,
+            scale(&release.noise.leader),
+            scale(&release.noise.helper)
+        ),
+        format!(
+            "The scale is the sensitivity {} divided by epsilon {}: if one report were another, the odds of any outcome \
+             would change by a factor of at most e^{} (one honest aggregator suffices). A device sends at most {k} to \
+             such a window, so the release costs {} epsilon of the budget of {} in every week that its window touches.{view}",
+            policy.sensitivity,
+            policy.epsilon,
+            policy.epsilon,
+            release.charge.epsilon_per_epoch,
+            short(&release.charge.budget_source)
+        ),
+        shown,
+        "The signature shows that this is what the collector published, unchanged. It does not show that the aggregators \
+         counted and added noise as they should."
+            .to_owned(),
+    ];
+    let mut out = String::new();
+    for paragraph in paragraphs {
+        wrap(&mut out, &paragraph);
+        out.push('\n');
+    }
+    out
+}
+
+/// Characters in a line of prose.
+const LINE_CHARACTERS: usize = 100;
+
+fn wrap(out: &mut String, paragraph: &str) {
+    let mut width = 0;
+    for word in paragraph.split(' ') {
+        let length = word.chars().count();
+        if width > 0 && width + 1 + length > LINE_CHARACTERS {
+            out.push('\n');
+            width = 0;
+        }
+        if width > 0 {
+            out.push(' ');
+            width += 1;
+        }
+        out.push_str(word);
+        width += length;
+    }
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn estimate(estimate: i128, low: u128, high: u128) -> Estimate {
+        Estimate { estimate, standard_error: "4.000".to_owned(), low, high }
+    }
+
+    #[test]
+    fn what_cannot_be_told_from_nothing_is_said_to_be_nothing() {
+        for (value, low, high, words) in [
+            (8451, 8443, 8459, "8451"),
+            (9, 1, 17, "9"),
+            // Its interval touches 0, and it is still the best guess.
+            (8, 0, 16, "8"),
+            (5, 0, 13, "5"),
+            (4, 0, 12, "about 0, at most 12"),
+            (0, 0, 8, "about 0, at most 8"),
+            (-3, 0, 5, "about 0, at most 5"),
+            (-8, 0, 0, "about 0"),
+            (i128::MIN, 0, 0, "about 0"),
+            (i128::MAX, 1, u128::MAX, "170141183460469231731687303715884105727"),
+        ] {
+            assert_eq!(number(&estimate(value, low, high)), words, "{value} {low} {high}");
+        }
+        // No interval of ours leaves a negative number without reaching 0; if a document did, it shows no count either.
+        assert_eq!(number(&estimate(-3, 1, 5)), "about 0, at most 5");
+    }
+
+    #[test]
+    fn scales_that_differ_are_both_named() {
+        let noise = |leader: &str, helper: &str| {
+            scales(&NoiseScales { leader: leader.to_owned(), helper: helper.to_owned() })
+        };
+        assert_eq!(noise("2/1", "2/1"), "scale 2 from each of the two aggregators");
+        assert_eq!(noise("20/3", "4/1"), "scale 20/3 from the leader and 4 from the helper");
+    }
+}
