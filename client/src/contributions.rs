@@ -40,8 +40,19 @@ impl Sent {
         if at < self.known_from {
             return Err(Spent::Forgotten);
         }
-        let near = self.times.iter().filter(|time| time.abs_diff(at) < CONTRIBUTION_SECONDS).count();
-        if near < as_count(k) { Ok(()) } else { Err(Spent::Contributions) }
+        if self.near(at) < as_count(k) { Ok(()) } else { Err(Spent::Contributions) }
+    }
+
+    fn near(&self, at: u64) -> usize {
+        self.times.iter().filter(|time| time.abs_diff(at) < CONTRIBUTION_SECONDS).count()
+    }
+
+    /// How many of `k` reports fit at a time.
+    pub(crate) fn left(&self, at: u64, k: u32) -> u32 {
+        if at < self.known_from {
+            return 0;
+        }
+        k.saturating_sub(u32::try_from(self.near(at)).unwrap_or(u32::MAX))
     }
 
     /// As it was saved, without its times yet.

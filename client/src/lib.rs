@@ -7,6 +7,7 @@
 //! [`attribution::FileStore`] and [`files`].
 #![forbid(unsafe_code)]
 
+pub mod app;
 pub mod attribution;
 mod contributions;
 pub mod device;

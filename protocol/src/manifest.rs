@@ -19,7 +19,8 @@ use crate::signed::{DocumentType, PublicKey, SignError, SigningKey, sign, verify
 use crate::task::{Task, TaskError};
 
 pub use check::{
-    CAMPAIGNS_MAX, EVENTS_MAX, MANIFEST_BYTES_MAX, NAME_CHARACTERS_MAX, TASKS_MAX, VALIDITY_SECONDS_MAX,
+    BUCKETS_MAX, CAMPAIGNS_MAX, EVENTS_MAX, MANIFEST_BYTES_MAX, NAME_CHARACTERS_MAX, TASKS_MAX,
+    VALIDITY_SECONDS_MAX,
 };
 
 /// The layout that this version reads and writes.
@@ -180,7 +181,7 @@ pub struct Manifest {
 pub struct Seen {
     /// Its sequence.
     pub sequence: u64,
-    /// [`Manifest::digest`].
+    /// SHA-256 of the signed bytes.
     pub digest: [u8; 32],
 }
 

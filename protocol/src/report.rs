@@ -69,6 +69,20 @@ impl<'t> ReportMaker<'t> {
         measurement: &Measurement,
         privacy_budget: Option<MicroEpsilon>,
     ) -> Result<Report, ReportMakingError> {
+        let report_id = ReportId::random(rng);
+        self.make_as(rng, report_id, posix_seconds, measurement, privacy_budget)
+    }
+
+    /// The same under an id that was drawn before. Only what is the same report may have the same id: the
+    /// aggregators count whichever copy comes first, and no other.
+    pub fn make_as(
+        &self,
+        rng: &mut impl CryptoRng,
+        report_id: ReportId,
+        posix_seconds: u64,
+        measurement: &Measurement,
+        privacy_budget: Option<MicroEpsilon>,
+    ) -> Result<Report, ReportMakingError> {
         let time = self.task.configuration().time_precision.truncate(posix_seconds);
         self.check_time(time)?;
         let public_extensions = match (self.task.profile(), privacy_budget) {
@@ -81,7 +95,7 @@ impl<'t> ReportMaker<'t> {
             (Profile::Arras | Profile::Plain, None) => Extensions::none(),
             _ => return Err(ReportMakingError::PrivacyBudget),
         };
-        let metadata = ReportMetadata { report_id: ReportId::random(rng), time, public_extensions };
+        let metadata = ReportMetadata { report_id, time, public_extensions };
         let sharded = self
             .task
             .vdaf()

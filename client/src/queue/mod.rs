@@ -226,14 +226,29 @@ impl<F: Files> Queue<F> {
         self.waiting.values().map(|waiting| waiting.report_id)
     }
 
-    /// Makes room for a report of `size` bytes by dropping those that no leader would take any more, and says which;
+    /// Those whose leader does not have the key that they were sealed to.
+    pub fn outdated(&self) -> impl Iterator<Item = ReportId> {
+        self.waiting.values().filter(|waiting| waiting.outdated).map(|waiting| waiting.report_id)
+    }
+
+    pub(crate) fn files(&self) -> &F {
+        &self.files
+    }
+
+    pub(crate) fn files_mut(&mut self) -> &mut F {
+        &mut self.files
+    }
+
+    /// Makes room for some reports of `size` bytes together by dropping those that no leader would take any more, and says which;
     /// call it before the budget for a report is spent.
     ///
     /// # Errors
     /// [`QueueError::Full`] if there is none.
-    pub fn make_room(&mut self, size: u64, now: u64) -> Result<Vec<ReportId>, QueueError> {
+    pub fn make_room(&mut self, reports: usize, size: u64, now: u64) -> Result<Vec<ReportId>, QueueError> {
         let mut dropped = Vec::new();
-        while self.waiting.len() >= self.rules.reports_max || self.bytes + size > self.rules.bytes_max {
+        while self.waiting.len() + reports > self.rules.reports_max
+            || self.bytes + size > self.rules.bytes_max
+        {
             let old = self
                 .waiting
                 .iter()
@@ -264,7 +279,7 @@ impl<F: Files> Queue<F> {
         if let Some(expected) = same.map(|waiting| waiting.size).filter(|size| *size != found) {
             return Err(QueueError::Size { expected, found });
         }
-        self.make_room(found, made)?;
+        self.make_room(1, found, made)?;
         let entry = Entry {
             task,
             leader: leader.clone(),

@@ -227,7 +227,7 @@ fn what_waits_is_bounded_and_only_what_is_too_old_gives_way() {
     let full = queue.push(&mut rng(), task(1), &leader(), &report(4), NOW + KEEP_SECONDS);
     assert!(matches!(full, Err(QueueError::Full { reports: 3, .. })));
     let later = NOW + KEEP_SECONDS + 1;
-    assert_eq!(queue.make_room(10, later).unwrap(), [id(1)]);
+    assert_eq!(queue.make_room(1, 10, later).unwrap(), [id(1)]);
     queue.push(&mut rng(), task(1), &leader(), &report(4), later).unwrap();
     assert_eq!(queue.report_ids().collect::<Vec<_>>(), [id(2), id(3), id(4)]);
 

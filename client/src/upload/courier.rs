@@ -23,7 +23,7 @@ const LOOK_SECONDS_MIN: u64 = 1;
 /// Longest time that one request may take: two minutes, for a slow connection.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What holds reports that are to be sent: an app, or a bare [`Queue`].
+/// What holds reports that are to be sent: an [`App`](crate::app::App), or a bare [`Queue`].
 pub trait Outbox: Send {
     /// See [`Queue::next_request`].
     fn next_request(&mut self, now: u64) -> io::Result<Option<UploadRequest>>;

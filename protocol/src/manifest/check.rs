@@ -12,8 +12,11 @@ pub const MANIFEST_BYTES_MAX: usize = 256 << 10;
 /// Most tasks of a manifest. A conversion makes a report for each that counts it.
 pub const TASKS_MAX: usize = 16;
 
-/// Most campaigns of a manifest: a task's histogram has a cell for each.
-pub const CAMPAIGNS_MAX: usize = 1_023;
+/// Buckets are below this, as the largest histogram of a device's engine has so many cells.
+pub const BUCKETS_MAX: u32 = 1_024;
+
+/// Most campaigns of a manifest: each has a bucket, and 0 is taken.
+pub const CAMPAIGNS_MAX: usize = BUCKETS_MAX as usize - 1;
 
 /// Most events of a task.
 pub const EVENTS_MAX: usize = 32;
@@ -67,6 +70,7 @@ fn check_campaigns(document: &ManifestDocument) -> Result<(), ManifestError> {
             format!("two campaigns are named {}", campaign.name)
         })?;
         require(campaign.bucket != 0, || "bucket 0 is for what is not attributed".to_owned())?;
+        require(campaign.bucket < BUCKETS_MAX, || format!("a bucket is not below {BUCKETS_MAX}"))?;
         require(buckets.insert(campaign.bucket), || {
             format!("two campaigns have bucket {}", campaign.bucket)
         })?;
