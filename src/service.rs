@@ -1,6 +1,7 @@
 //! Starting and stopping the roles that a configuration gives to a process.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -197,23 +198,15 @@ impl Service {
         listener: Option<TcpListener>,
     ) -> Result<(), StartError> {
         let metrics = self.operations.metrics();
-        let disk = Arc::new(LeaderDisk::open_timed(
-            &StoreOptions {
-                dir: config.store.clone(),
-                watermark: config.watermark.clone(),
-                max_bytes: config.limits.max_store_bytes,
-                cache_bytes: STATE_CACHE_BYTES,
-            },
-            &metrics.store("leader"),
-        )?);
+        let options = store_options(&config.store, &config.watermark, &config.limits);
+        let disk = Arc::new(LeaderDisk::open_timed(&options, &metrics.store("leader"))?);
         let store: Arc<dyn LeaderStore> = Arc::clone(&disk) as _;
-        let collectors = collectors(config.collector.iter().map(|collector| {
-            (&collector.name, &collector.hpke_config, Some(&collector.token_sha256), &collector.budget_source)
-        }))?;
+        let collectors = collectors_of_leader(config)?;
+        tell_moved_epochs(&collectors, |source| disk.epoch_start(source))?;
         let registry = Registry::new(
             TaskFolder::new(&config.tasks),
             (config.endpoint.as_str().to_owned(), config.helper.endpoint.as_str().to_owned()),
-            collectors,
+            collectors.clone(),
             verify_secrets(&config.verify_secret),
             Arc::clone(&store) as Arc<dyn AggregatorStore>,
         )
@@ -240,7 +233,7 @@ impl Service {
             noise: Arc::clone(&environment.noise),
             metrics: metrics.leader(),
         });
-        watch_leader(&self.operations, &leader, &disk, TaskFolder::new(&config.tasks));
+        watch_leader(&self.operations, &leader, &disk, TaskFolder::new(&config.tasks), collectors);
         let listener = listen("leader", config.listen, listener)?;
         self.serve("leader", leader.router(), listener, tls(config.tls.as_ref())?);
         let driver = leader.clone();
@@ -257,26 +250,15 @@ impl Service {
         listener: Option<TcpListener>,
     ) -> Result<(), StartError> {
         let metrics = self.operations.metrics();
-        let disk = Arc::new(HelperDisk::open_timed(
-            &StoreOptions {
-                dir: config.store.clone(),
-                watermark: config.watermark.clone(),
-                max_bytes: config.limits.max_store_bytes,
-                cache_bytes: STATE_CACHE_BYTES,
-            },
-            &metrics.store("helper"),
-        )?);
+        let options = store_options(&config.store, &config.watermark, &config.limits);
+        let disk = Arc::new(HelperDisk::open_timed(&options, &metrics.store("helper"))?);
         let store: Arc<dyn HelperStore> = Arc::clone(&disk) as _;
-        let collectors = collectors(
-            config
-                .collector
-                .iter()
-                .map(|collector| (&collector.name, &collector.hpke_config, None, &collector.budget_source)),
-        )?;
+        let collectors = collectors_of_helper(config)?;
+        tell_moved_epochs(&collectors, |source| disk.epoch_start(source))?;
         let registry = Registry::new(
             TaskFolder::new(&config.tasks),
             (config.leader_endpoint.as_str().to_owned(), config.endpoint.as_str().to_owned()),
-            collectors,
+            collectors.clone(),
             verify_secrets(&config.verify_secret),
             Arc::clone(&store) as Arc<dyn AggregatorStore>,
         )
@@ -296,7 +278,7 @@ impl Service {
             noise: Arc::clone(&environment.noise),
             metrics: metrics.helper(),
         });
-        watch_helper(&self.operations, &helper, &disk, TaskFolder::new(&config.tasks));
+        watch_helper(&self.operations, &helper, &disk, TaskFolder::new(&config.tasks), collectors);
         let listener = listen("helper", config.listen, listener)?;
         self.serve("helper", helper.router(), listener, tls(config.tls.as_ref())?);
         self.helper_store = Some(store);
@@ -483,6 +465,47 @@ type CollectorEntry<'a> = (
     Option<&'a crate::net::auth::TokenHash>,
     &'a Vec<roles::BudgetSource>,
 );
+
+/// Where an aggregator's store is, and its bounds.
+pub(crate) fn store_options(store: &Path, watermark: &Path, limits: &roles::Limits) -> StoreOptions {
+    StoreOptions {
+        dir: store.to_owned(),
+        watermark: watermark.to_owned(),
+        max_bytes: limits.max_store_bytes,
+        cache_bytes: STATE_CACHE_BYTES,
+    }
+}
+
+/// Releases are refused under epochs that are not those of the first charge; whoever moved them hears it at the start
+/// rather than from a collector.
+fn tell_moved_epochs(
+    collectors: &Collectors,
+    kept: impl Fn(&BudgetSource) -> Result<Option<u64>, StoreError>,
+) -> Result<(), StoreError> {
+    for source in collectors.0.iter().flat_map(|collector| &collector.budget_sources) {
+        let configured = source.rules.epoch_start;
+        if let Some(first) = kept(&source.name)?.filter(|first| *first != configured) {
+            let error = LedgerError::EpochsMoved { configured, first, r#source: source.name.clone() };
+            tracing::error!(%error, "nothing is released of a budget source");
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn collectors_of_leader(config: &roles::Leader) -> Result<Collectors, StartError> {
+    collectors(config.collector.iter().map(|collector| {
+        (&collector.name, &collector.hpke_config, Some(&collector.token_sha256), &collector.budget_source)
+    }))
+}
+
+pub(crate) fn collectors_of_helper(config: &roles::Helper) -> Result<Collectors, StartError> {
+    collectors(
+        config
+            .collector
+            .iter()
+            .map(|collector| (&collector.name, &collector.hpke_config, None, &collector.budget_source)),
+    )
+}
 
 fn collectors<'a>(entries: impl Iterator<Item = CollectorEntry<'a>>) -> Result<Collectors, StartError> {
     entries

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. This is where the standard streams enter, and the clock that the roles are
 //! given.
 
+pub mod budget;
 pub mod check;
 pub mod collect;
 pub mod console;
@@ -69,6 +70,8 @@ enum Command {
     Collect(collect::Args),
     /// Verify, show and add up releases, and make the key that signs them.
     Release(release::Args),
+    /// Say what was spent of each budget source, on what, and what is left.
+    Budget(budget::Args),
     /// See it work: three roles on this machine, real journeys, released counts beside the true ones.
     Demo(demo::Args),
     /// Measure: reports a second, latency, and what a report costs.
@@ -112,6 +115,7 @@ where
         Command::Release(args) => {
             release::run(&args, &ring::rand::SystemRandom::new(), &mut out).map_err(|error| error.to_string())
         }
+        Command::Budget(args) => budget::run(&args, &mut out).map_err(|error| error.to_string()),
         Command::Demo(args) => match demo::run(&args, now, &mut out) {
             Err(demo::DemoError::Usage(error)) => return wrong_usage(&error),
             Err(demo::DemoError::Failed(error)) => Err(error.to_string()),

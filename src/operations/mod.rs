@@ -5,10 +5,12 @@
 //! | `GET /metrics` | every series, in OpenMetrics |
 //! | `GET /healthz` | 200: the process answers |
 //! | `GET /readyz` | 200 if every role can do its work; else 503, and a line for each role that says why not |
+//! | `GET /budget` | what was spent of each budget source, in JSON: see [`budget`] |
 //!
 //! It needs no token, as it is for this machine alone, and what it says holds nothing of anybody's. Another address
 //! than a loopback one is refused.
 
+pub(crate) mod budget;
 mod watch;
 
 use std::collections::BTreeSet;
@@ -27,6 +29,7 @@ use crate::aggregator::work::blocking;
 use crate::metrics::{self, Metrics};
 use crate::net::server::{ServeError, ServerLimits, serve_with};
 
+use self::budget::{BudgetReport, BudgetReports};
 pub(crate) use self::watch::{watch_collector, watch_helper, watch_leader};
 
 /// Connections at once: a scraper, a supervisor, somebody with curl. Each may have the stores asked.
@@ -41,6 +44,9 @@ const STARTING: &str = "the stores are being opened";
 /// Why a role cannot do its work, in words for its operator.
 type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
+/// What a role knows of budgets, or why it cannot tell.
+type Budget = Box<dyn Fn() -> Result<BudgetReport, String> + Send + Sync>;
+
 /// What the interface tells. Cheap to clone; all clones are the same.
 #[derive(Clone, Default)]
 pub(crate) struct Operations(Arc<Inner>);
@@ -51,6 +57,8 @@ struct Inner {
     started: AtomicBool,
     /// Of each role that was started, its name and its check.
     checks: Mutex<Vec<(&'static str, Check)>>,
+    /// Of each role that was started, what tells of its budgets.
+    budgets: Mutex<Vec<(&'static str, Budget)>>,
 }
 
 impl Operations {
@@ -61,6 +69,31 @@ impl Operations {
     /// Adds what decides whether a role is ready; it may block on the disk.
     fn add_check(&self, role: &'static str, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
         self.checks().push((role, Box::new(check)));
+    }
+
+    /// Adds what tells of a role's budgets; it may block on the disk.
+    fn add_budget(
+        &self,
+        role: &'static str,
+        budget: impl Fn() -> Result<BudgetReport, String> + Send + Sync + 'static,
+    ) {
+        self.budgets().push((role, Box::new(budget)));
+    }
+
+    /// What all roles know of budgets. Blocks.
+    fn report_budgets(&self) -> Result<BudgetReports, String> {
+        if !self.0.started.load(Ordering::Acquire) {
+            return Err(STARTING.to_owned());
+        }
+        let budgets = self.budgets();
+        let reports =
+            budgets.iter().map(|(role, budget)| budget().map_err(|reason| format!("{role}: {reason}")));
+        Ok(BudgetReports { roles: reports.collect::<Result<_, _>>()? })
+    }
+
+    // As with the checks.
+    fn budgets(&self) -> MutexGuard<'_, Vec<(&'static str, Budget)>> {
+        self.0.budgets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says that all roles are there.
@@ -109,6 +142,7 @@ impl Operations {
             .route("/metrics", get(metrics))
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(ready))
+            .route("/budget", get(budgets))
             .with_state(self.clone())
     }
 
@@ -130,6 +164,17 @@ async fn metrics(State(operations): State<Operations>) -> Response {
             tracing::error!(%error, "the metrics cannot be written");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
+    }
+}
+
+async fn budgets(State(operations): State<Operations>) -> Response {
+    let reported = blocking(move || {
+        let reports = operations.report_budgets()?;
+        serde_json::to_vec(&reports).map_err(|error| error.to_string())
+    });
+    match reported.await {
+        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n").into_response(),
     }
 }
 

@@ -4,11 +4,12 @@ use std::sync::{Arc, Weak};
 
 use arras_protocol::messages::TaskId;
 
+use crate::aggregator::Collectors;
 use crate::aggregator::helper::Helper;
 use crate::aggregator::leader::Leader;
 use crate::collector::{Collector, CollectorDisk};
 use crate::metrics::{Backlog, Metrics};
-use crate::operations::Operations;
+use crate::operations::{Operations, budget};
 use crate::store::{HelperDisk, LeaderDisk, StoreError, Usage, Waiting};
 use crate::tasks::TaskFolder;
 
@@ -29,7 +30,13 @@ pub(crate) fn watch_leader(
     leader: &Leader,
     disk: &Arc<LeaderDisk>,
     tasks: TaskFolder,
+    collectors: Collectors,
 ) {
+    let (weak_disk, folder) = (Arc::downgrade(disk), tasks.clone());
+    operations.add_budget("leader", move || {
+        let accounts = weak_disk.upgrade().ok_or(STOPPED)?.accounts().map_err(|error| error.to_string())?;
+        Ok(budget::of_aggregator("leader", Some(&accounts), &collectors, &folder))
+    });
     let (weak_leader, weak_disk) = (leader.downgrade(), Arc::downgrade(disk));
     operations.add_check("leader", move || {
         let (leader, disk) = weak_leader.upgrade().zip(weak_disk.upgrade()).ok_or(STOPPED)?;
@@ -64,7 +71,13 @@ pub(crate) fn watch_helper(
     helper: &Helper,
     disk: &Arc<HelperDisk>,
     tasks: TaskFolder,
+    collectors: Collectors,
 ) {
+    let (weak_disk, folder) = (Arc::downgrade(disk), tasks.clone());
+    operations.add_budget("helper", move || {
+        let accounts = weak_disk.upgrade().ok_or(STOPPED)?.accounts().map_err(|error| error.to_string())?;
+        Ok(budget::of_aggregator("helper", Some(&accounts), &collectors, &folder))
+    });
     let weak_disk: Weak<HelperDisk> = Arc::downgrade(disk);
     operations.add_check("helper", move || {
         say(weak_disk.upgrade().ok_or(STOPPED)?.check())?;
@@ -81,6 +94,11 @@ pub(crate) fn watch_helper(
 }
 
 pub(crate) fn watch_collector(operations: &Operations, collector: &Collector, disk: &Arc<CollectorDisk>) {
+    let (weak_collector, weak_disk) = (collector.downgrade(), Arc::downgrade(disk));
+    operations.add_budget("collector", move || {
+        let (collector, disk) = weak_collector.upgrade().zip(weak_disk.upgrade()).ok_or(STOPPED)?;
+        budget::of_collector(&*disk, collector.tasks()).map_err(|error| error.to_string())
+    });
     let (weak_collector, weak_disk) = (collector.downgrade(), Arc::downgrade(disk));
     operations.add_check("collector", move || {
         let (collector, disk) = weak_collector.upgrade().zip(weak_disk.upgrade()).ok_or(STOPPED)?;

@@ -5,6 +5,7 @@
 
 mod backpressure;
 mod bad_input;
+mod budget;
 mod cli;
 mod flows;
 mod forged;

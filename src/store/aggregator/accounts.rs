@@ -149,15 +149,16 @@ impl Accounts {
         Ok(accounts)
     }
 
-    /// The budget sources that something was ever spent of, in no order that means anything.
-    pub fn sources(&self) -> impl Iterator<Item = &SourceAccount> {
-        self.0.values()
+    /// The budget sources that something was ever spent of, in no order that means anything, with their names; one whose
+    /// name no row says has its hash instead.
+    pub fn named(&self) -> impl Iterator<Item = (String, &SourceAccount)> {
+        self.0.iter().map(|(key, account)| (account.name_or(key), account))
     }
 
     /// Everything about which ledger and windows disagree, each with the name of its source.
     pub fn disagreements(&self) -> Vec<(String, Disagreement)> {
         let of = |(key, account): (&SourceKey, &SourceAccount)| {
-            let name = account.name.as_ref().map_or_else(|| hex(key), ToString::to_string);
+            let name = account.name_or(key);
             account.disagreements().into_iter().map(move |what| (name.clone(), what)).collect::<Vec<_>>()
         };
         self.0.iter().flat_map(of).collect()
@@ -173,6 +174,10 @@ impl Accounts {
 }
 
 impl SourceAccount {
+    fn name_or(&self, key: &SourceKey) -> String {
+        self.name.as_ref().map_or_else(|| hex(key), ToString::to_string)
+    }
+
     /// What each epoch has spent if it is added up from the windows, and the windows that no epoch can be found for.
     pub fn recomputed(&self) -> (BTreeMap<Epoch, u64>, Vec<Disagreement>) {
         let (mut spent, mut wrong) = (BTreeMap::<Epoch, u64>::new(), Vec::new());

@@ -127,16 +127,20 @@ impl<M: Memory, P> Core<M, P> {
     fn put_epochs(&self, batch: &mut StateBatch, terms: &Terms) -> Result<(), CollectRefusal> {
         let source = terms.budget_source();
         let configured = terms.rules().epoch_start;
-        let key = keys::epochs(source);
-        let Some(kept) = self.state.get(&key)? else {
-            batch.insert(&key, &configured.to_be_bytes())?;
+        let Some(first) = self.epoch_start(source)? else {
+            batch.insert(&keys::epochs(source), &configured.to_be_bytes())?;
             return Ok(());
         };
-        let first = Fields(&kept).u64().ok_or(StoreError::Invalid("the start of a source's epochs"))?;
         if first == configured {
             return Ok(());
         }
         Err(Refusal::Ledger(LedgerError::EpochsMoved { configured, first, r#source: source.clone() }).into())
+    }
+
+    /// When epoch 0 of a source started at its first charge.
+    pub(super) fn epoch_start(&self, source: &BudgetSource) -> Result<Option<u64>, StoreError> {
+        let kept = self.state.get(&keys::epochs(source))?;
+        kept.map(|kept| Fields(&kept).u64().ok_or_else(|| self.malformed())).transpose()
     }
 
     fn put_charges(&self, batch: &mut StateBatch, charges: &[Charge]) -> Result<(), CollectRefusal> {

@@ -120,6 +120,11 @@ impl LeaderDisk {
         Accounts::read(&self.core.state, &self.core.dir)
     }
 
+    /// When epoch 0 of a budget source started at its first charge, POSIX seconds; none if nothing was charged to it.
+    pub fn epoch_start(&self, source: &BudgetSource) -> Result<Option<u64>, StoreError> {
+        self.core.epoch_start(source)
+    }
+
     pub(super) fn open_on(setup: &Setup<'_>) -> Result<Self, StoreError> {
         let options = setup.options;
         let core = Core::open(setup, "leader")?;

@@ -51,7 +51,7 @@ fn accounts_say_what_was_spent_on_what() {
     let accounts = helper.accounts().unwrap();
     drop(helper);
     assert_eq!(Accounts::of_stopped(&place.options(), "helper").unwrap(), Some(accounts.clone()));
-    let [account] = accounts.sources().collect::<Vec<_>>()[..] else { panic!("{accounts:?}") };
+    let [(_, account)] = &accounts.named().collect::<Vec<_>>()[..] else { panic!("{accounts:?}") };
     assert_eq!((account.name.clone(), account.epoch_start), (Some(source()), Some(START * PRECISION)));
     let spent = BTreeMap::from([(Epoch(0), 2 * COST), (Epoch(1), COST), (Epoch(2), COST)]);
     assert_eq!((&account.spent, account.recomputed()), (&spent, (spent.clone(), Vec::new())));
