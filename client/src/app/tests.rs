@@ -1,9 +1,9 @@
 //! The app's promises: consent, one count for each event, budgets under crashes, one size.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../examples/common/mod.rs"]
-mod common;
 mod crashes;
+#[path = "../../examples/fixture/mod.rs"]
+mod fixture;
 mod opening;
 
 use arras_protocol::messages::{ReportError, UploadRequestRef};
@@ -14,7 +14,7 @@ use super::*;
 use crate::attribution::MemoryStore;
 use crate::files::MemoryFiles;
 use crate::queue::SendFailure;
-use common::{Publisher, SHOP};
+use fixture::{Publisher, SHOP};
 use opening::opened;
 
 const NOW: u64 = 1_800_000_000;
