@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. This is where the standard streams enter, and the clock that the roles are
 //! given.
 
+pub mod attribution;
 pub mod budget;
 pub mod check;
 pub mod collect;
@@ -72,6 +73,8 @@ enum Command {
     Release(release::Args),
     /// Say what was spent of each budget source, on what, and what is left.
     Budget(budget::Args),
+    /// Run a device's attribution on scenario files.
+    Attribution(attribution::Args),
     /// See it work: three roles on this machine, real journeys, released counts beside the true ones.
     Demo(demo::Args),
     /// Measure: reports a second, latency, and what a report costs.
@@ -105,6 +108,7 @@ where
             Err(error) if error.is_usage() => return wrong_usage(&error.to_string()),
             other => other.map(|()| ExitCode::SUCCESS).map_err(|error| error.to_string()),
         },
+        Command::Attribution(args) => attribution::run(&args, &mut out).map_err(|error| error.to_string()),
         Command::Check(args) => check::run(&args, now, &mut out).map_err(|error| error.to_string()),
         Command::Serve(args) => serve::run(&args, now, &mut out).map_err(|error| error.to_string()),
         Command::Task(args) => task::run(&args, &mut out).map_err(|error| error.to_string()),

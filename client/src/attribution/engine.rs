@@ -143,7 +143,7 @@ impl<S: Storage> Engine<S> {
     ) -> Result<(), AttributionError> {
         let validated = options.validate(&self.config)?;
         if !self.state.enabled {
-            return Ok(());
+            return Ok(self.keep(Vec::new())?);
         }
         let impression = Impression {
             match_value: options.match_value,
@@ -176,6 +176,8 @@ impl<S: Storage> Engine<S> {
         let (histogram, outcome) = if self.state.enabled {
             self.attribute(random, inputs, &validated)
         } else {
+            // All the same if it fails: nothing was to be kept.
+            let _ = self.keep(Vec::new());
             (None, Outcome::Disabled)
         };
         // A u32 fits: no platform that runs this has a smaller usize.
@@ -278,11 +280,9 @@ impl<S: Storage> Engine<S> {
         [cleared, self.state.forgotten_before].into_iter().flatten().fold(earliest, EpochIndex::max)
     }
 
-    /// Makes changes durable, then has them happen.
+    /// Makes changes durable, then has them happen. No changes are written and synced, too: a call that had nothing to
+    /// keep would be told from others by its time ("Side Channel Risks in Implementation").
     fn keep(&mut self, changes: Vec<Change>) -> Result<(), StorageError> {
-        if changes.is_empty() {
-            return Ok(());
-        }
         self.storage.append(&changes)?;
         for change in changes {
             self.state.apply(change);

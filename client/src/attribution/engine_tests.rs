@@ -470,6 +470,33 @@ fn what_cannot_be_kept_is_not_disclosed() {
     assert_eq!(measured.histogram(), [0, 1, 0]);
 }
 
+/// A conversion that matched nothing, or came while attribution was disabled, wrote and synced nothing, and was told from
+/// the others by the time of a sync.
+#[test]
+fn every_call_writes_once_whatever_it_found() {
+    let mut engine = Engine::open(config(), Failing { fails: usize::MAX, ..Failing::default() }).unwrap();
+    let (inputs_of_conversion, options) = conversion_of(1, 2);
+    let writes = |engine: &mut Engine<Failing>| {
+        let before = engine.storage.writes;
+        engine.save_impression(&inputs(0, None, 1), &ImpressionOptions::new(1)).unwrap();
+        let saved = engine.storage.writes;
+        let measured = engine.measure_conversion(&mut Fixed(0.5), &inputs_of_conversion, &options).unwrap();
+        (saved - before, engine.storage.writes - saved, format!("{:?}", measured.outcome()))
+    };
+    let attributed = writes(&mut engine);
+    let no_budget = writes(&mut engine);
+    engine.set_enabled(false).unwrap();
+    let disabled = writes(&mut engine);
+    engine.set_enabled(true).unwrap();
+    engine.clear_browsing_history(&BTreeSet::new(), Moment::from_millis(-60 * DAY)).unwrap();
+    let before = engine.storage.writes;
+    let measured = engine.measure_conversion(&mut Fixed(0.5), &inputs_of_conversion, &options).unwrap();
+    let no_match = (1, engine.storage.writes - before, format!("{:?}", measured.outcome()));
+    let expected =
+        ["Attributed", "NoBudget", "Disabled", "NoMatch"].map(|outcome| (1, 1, outcome.to_owned()));
+    assert_eq!([attributed, no_budget, disabled, no_match], expected);
+}
+
 /// The process ends between the conversion and its report: the report is lost, and its budget is spent.
 #[test]
 fn a_budget_is_spent_before_its_histogram_is_handed_out() {

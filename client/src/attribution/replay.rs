@@ -16,6 +16,15 @@ use super::options::{
 use super::site::Site;
 use super::storage::MemoryStore;
 
+/// Reads a [`Scenario`] or a [`ScenarioConfig`]. Of a name that occurs twice in an object the last one counts, as in
+/// JavaScript; one of the published files has two comments.
+///
+/// # Errors
+/// What of it is not of the format.
+pub fn from_json<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, serde_json::Error> {
+    T::deserialize(serde_json::from_slice::<Value>(bytes)?)
+}
+
 /// Most events of a scenario: the published ones have some tens.
 pub const MAX_EVENTS: usize = 100_000;
 

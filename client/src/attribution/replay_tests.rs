@@ -15,6 +15,14 @@ fn config() -> ScenarioConfig {
     serde_json::from_slice(&std::fs::read(folder().join("CONFIG.json")).unwrap()).unwrap()
 }
 
+/// A name that occurs twice was an error, and with it one of the published files when read as a whole.
+#[test]
+fn of_two_comments_the_last_counts() {
+    let text = br#"{ "$comment": "a", "events": [], "$comment": ["b", "c"] }"#;
+    from_json::<Scenario>(text).unwrap();
+    assert!(from_json::<Scenario>(br#"{ "events": [], "$comment": 1, "$comment": 2 }"#).is_err());
+}
+
 fn published() -> BTreeMap<String, Value> {
     let files = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();

@@ -131,3 +131,7 @@ impl<S: Storage> Engine<S> {
         Ok((dap.report(rng, &measured)?, measured))
     }
 }
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

@@ -38,7 +38,7 @@ pub trait Storage {
     /// All changes that were kept, in order; none for a new device. Called once, first.
     fn load(&mut self) -> Result<Vec<Change>, StorageError>;
 
-    /// Keeps more changes.
+    /// Keeps more changes. There may be none; the call then takes as long as with some, so that its time tells nothing.
     fn append(&mut self, changes: &[Change]) -> Result<(), StorageError>;
 
     /// Keeps these changes in place of all earlier ones, of which no trace may be left: this is how a person's history
