@@ -177,6 +177,7 @@ impl Collector {
             | CollectError::NotOver { .. }
             | CollectError::Epochs(_)
             | CollectError::Conversions(_)
+            | CollectError::Sum(_)
             | CollectError::OverlapsUnderWay(_)
             | CollectError::OverlapsReleased { .. } => WindowOutcome::Invalid,
         });

@@ -8,6 +8,7 @@ use arras_protocol::messages::TaskId;
 use crate::collector::conversions::ConversionsError;
 use crate::collector::release::ReleaseError;
 use crate::collector::span::{Moment, Span, SpanError};
+use crate::collector::sums::SumError;
 use crate::net::problem::{DapError, ErrorType, OwnError, ProblemDocument};
 use crate::privacy::ledger::LedgerError;
 use crate::store::StoreError;
@@ -52,6 +53,9 @@ pub enum CollectError {
     /// The conversions that a value task follows are not there.
     #[error("{0}")]
     Conversions(#[from] ConversionsError),
+    /// There is no such sum.
+    #[error("{0}")]
+    Sum(#[from] SumError),
     /// The window shares a time with one that is under way.
     #[error(
         "the window overlaps that from {0}, which is being collected: ask for that one again, or for one \

@@ -7,6 +7,8 @@
 //! | `GET /v1/tasks` | [`TaskList`] |
 //! | `POST /v1/tasks/{task}/releases` with `{"from": "...", "to": "..."}` | collects the window: 200 and the release, 202 if it takes longer (ask again), or a problem document |
 //! | `GET /v1/tasks/{task}/releases?after=SECONDS` | [`ReleaseList`] |
+//! | `GET /v1/tasks/{task}/sums?from=TIME&to=TIME` | [`Sum`](crate::collector::Sum) of the windows in the range; with `&campaign=NAME`, of these campaigns |
+//! | `GET /v1/tasks/{task}/sums/signed?...` | the same, signed |
 //! | `GET /v1/releases/{sequence}` | the release: the exact bytes that were signed |
 //! | `GET /v1/releases/{sequence}/signed` | the signed release, `application/jose`: the same text for ever |
 //!
@@ -14,6 +16,8 @@
 //! A `POST` may be repeated: a window is collected once, and its release is returned from then on. The keys need no token,
 //! because whoever was handed a release should be able to ask for them; they are public. A key that is asked for at the
 //! same place as the release says no more than that place does: a verifier who wants more gets it once by another way.
+
+mod sums;
 
 use arras_protocol::messages::TaskId;
 use arras_protocol::signed::{Jwk, KeyError, PublicKey};
@@ -33,6 +37,7 @@ use crate::collector::errors::CollectError;
 use crate::collector::release::{Measured, Policy, Published, name};
 use crate::collector::span::{Moment, Span};
 use crate::collector::store::Stage;
+use crate::collector::sums::SumError;
 use crate::collector::{Collector, PAGE};
 use crate::net::problem::{DapError, ErrorType, OwnError, ProblemDocument, problems_only};
 use crate::store::StoreError;
@@ -145,6 +150,8 @@ pub fn router(collector: Collector) -> Router {
     let guarded = Router::new()
         .route("/v1/tasks", get(tasks))
         .route("/v1/tasks/{task}/releases", post(collect).get(releases))
+        .route("/v1/tasks/{task}/sums", get(sums::sum))
+        .route("/v1/tasks/{task}/sums/signed", get(sums::signed_sum))
         .route("/v1/releases/{sequence}", get(release))
         .route("/v1/releases/{sequence}/signed", get(signed))
         .method_not_allowed_fallback(async || ProblemDocument::own(OwnError::MethodNotAllowed))
@@ -372,6 +379,8 @@ fn problem(error: &CollectError, task: TaskId) -> Failure {
     let document = match error {
         CollectError::Store(error) => return store_problem(error).with_task(task).into(),
         CollectError::UnknownTask(_) => ProblemDocument::dap(DapError::UnrecognizedTask),
+        CollectError::Sum(SumError::Nothing { .. }) => ProblemDocument::own(OwnError::NotFound),
+        CollectError::Sum(_) => ProblemDocument::dap(DapError::InvalidMessage),
         CollectError::OtherLeader { .. } | CollectError::Conversions(_) => {
             ProblemDocument::own(OwnError::Conflict)
         }

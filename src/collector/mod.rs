@@ -14,6 +14,7 @@ mod release;
 mod span;
 mod start;
 mod store;
+mod sums;
 mod table;
 mod words;
 
@@ -43,8 +44,11 @@ pub use store::{
     BeginError, Begun, Collection, CollectorDisk, CollectorStore, LOCATION_BYTES_MAX, REASON_CHARACTERS_MAX,
     Stage,
 };
-pub use table::table;
-pub use words::how_made;
+pub use sums::{
+    Covered, Gap, NoiseShare, SUM_CAMPAIGNS_MAX, SUM_VERSION, SUM_WINDOWS_MAX, Sum, SumError, SumKeys, SumRow,
+};
+pub use table::{sum_table, table};
+pub use words::{how_made, how_summed};
 
 use crate::aggregator::Clock;
 use crate::collector::attempts::Attempts;

@@ -13,10 +13,11 @@ use arras_protocol::signed::SignError;
 use arras_protocol::vdaf::VdafConfig;
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::draft::{CONFIDENCE, EpochCharge, Issued, Opened};
 pub use self::draft::{Draft, Published, ReleaseError};
-pub(super) use self::draft::{EpochCharge, Issued, Opened};
 use crate::collector::span::{Moment, Span};
 use crate::privacy::ledger::{self, BudgetSource, EPOCH_SECONDS, LedgerError, SourceRules};
+use crate::privacy::noise::{NoiseError, Scale};
 use crate::tasks::provisioned::KnownTask;
 
 /// The version of the document's layout.
@@ -108,6 +109,14 @@ pub enum Measured {
 }
 
 impl Measured {
+    /// By how much one report can raise the sum of any of its buckets.
+    pub(super) fn max_of_report(self) -> u64 {
+        match self {
+            Self::Count {} | Self::Histogram { .. } => 1,
+            Self::L1BoundSum { max_value, .. } => max_value,
+        }
+    }
+
     /// What a VDAF's configuration says, without what is a matter of speed.
     /// `None` for a VDAF that has no name in the document yet.
     pub fn of(vdaf: &VdafConfig) -> Option<Self> {
@@ -193,6 +202,11 @@ impl Policy {
             contributions: policy.contributions,
             threshold: policy.threshold,
         }
+    }
+
+    /// The scale that it asks of each aggregator.
+    pub(super) fn scale(&self) -> Result<Scale, NoiseError> {
+        Scale::new(self.sensitivity, self.epsilon)
     }
 
     /// What one release charges each epoch that it touches, in micro-epsilon. Cannot overflow: a u32 times a u32.
@@ -310,19 +324,43 @@ struct BucketJson {
     campaign: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     not_attributed: bool,
+    #[serde(flatten)]
+    cell: CellJson,
+}
+
+/// A cell as members of a JSON object: `"shown": {...}` or `"suppressed": true`.
+#[derive(Serialize, Deserialize)]
+pub(super) struct CellJson {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     shown: Option<Estimate>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     suppressed: bool,
 }
 
+impl From<Cell> for CellJson {
+    fn from(cell: Cell) -> Self {
+        match cell {
+            Cell::Shown(estimate) => Self { shown: Some(estimate), suppressed: false },
+            Cell::Suppressed => Self { shown: None, suppressed: true },
+        }
+    }
+}
+
+impl TryFrom<CellJson> for Cell {
+    type Error = String;
+
+    fn try_from(json: CellJson) -> Result<Self, String> {
+        match (json.shown, json.suppressed) {
+            (Some(estimate), false) => Ok(Self::Shown(estimate)),
+            (None, true) => Ok(Self::Suppressed),
+            _ => Err("a number must be either shown or suppressed".to_owned()),
+        }
+    }
+}
+
 impl From<Bucket> for BucketJson {
     fn from(Bucket { bucket, campaign, not_attributed, cell }: Bucket) -> Self {
-        let (shown, suppressed) = match cell {
-            Cell::Shown(estimate) => (Some(estimate), false),
-            Cell::Suppressed => (None, true),
-        };
-        Self { bucket, campaign, not_attributed, shown, suppressed }
+        Self { bucket, campaign, not_attributed, cell: cell.into() }
     }
 }
 
@@ -330,12 +368,8 @@ impl TryFrom<BucketJson> for Bucket {
     type Error = String;
 
     fn try_from(json: BucketJson) -> Result<Self, String> {
-        let BucketJson { bucket, campaign, not_attributed, shown, suppressed } = json;
-        let cell = match (shown, suppressed) {
-            (Some(estimate), false) => Cell::Shown(estimate),
-            (None, true) => Cell::Suppressed,
-            _ => return Err(format!("bucket {bucket} must be either shown or suppressed")),
-        };
+        let BucketJson { bucket, campaign, not_attributed, cell } = json;
+        let cell = cell.try_into().map_err(|error: String| format!("bucket {bucket}: {error}"))?;
         Ok(Self { bucket, campaign, not_attributed, cell })
     }
 }

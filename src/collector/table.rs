@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::collector::release::{Bucket, Cell, Measured, Release};
+use crate::collector::sums::Sum;
 use crate::collector::words;
 use crate::text::{counted, printable};
 
@@ -48,15 +49,83 @@ pub fn table(release: &Release, truth: Option<&[u64]>) -> String {
     out
 }
 
+/// The table of a sum. What the sum does not cover is named first.
+pub fn sum_table(sum: &Sum) -> String {
+    let mut out = String::new();
+    for (label, text) in sum_header(sum) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "{label:<11}{text}");
+    }
+    for gap in &sum.gaps {
+        let _ = writeln!(out, "{:<11}{}: {}", "not in it", gap.span, printable(&gap.why));
+    }
+    out.push('\n');
+    let has_campaigns = sum.rows.iter().any(|row| row.campaign.is_some());
+    let (rows, left_out): (Vec<_>, Vec<_>) = sum.rows.iter().partition(|row| {
+        !has_campaigns
+            || row.campaign.is_some()
+            || row.not_attributed
+            || row.buckets.len() > 1
+            || matches!(row.cell, Cell::Shown(_))
+    });
+    let mut lines = vec![Row {
+        name: if has_campaigns { "campaign" } else { "bucket" }.to_owned(),
+        estimate: "estimate".to_owned(),
+        interval: format!("{}% interval", sum.confidence.trim_start_matches("0.")),
+        truth: String::new(),
+    }];
+    lines.extend(rows.into_iter().map(|row| {
+        let name = match (&row.campaign, row.not_attributed, &row.buckets[..], sum.vdaf) {
+            (Some(campaign), ..) => short(campaign),
+            (None, true, ..) => "(not attributed)".to_owned(),
+            (None, false, [_], Measured::Count {}) => "(all)".to_owned(),
+            (None, false, [bucket], _) => format!("(bucket {bucket})"),
+            (None, false, buckets, _) => format!("(these {} together)", buckets.len()),
+        };
+        let (estimate, interval) = cell(&row.cell);
+        Row { name, estimate, interval, truth: String::new() }
+    }));
+    write_rows(&mut out, &lines, false);
+    if !left_out.is_empty() {
+        let _ = writeln!(out, "({} without a campaign, suppressed)", counted(left_out.len(), "bucket"));
+    }
+    out
+}
+
+fn sum_header(sum: &Sum) -> Vec<(&'static str, String)> {
+    let threshold = |buckets: fn(usize) -> bool| {
+        sum.rows.iter().find(|row| buckets(row.buckets.len())).map(|row| row.threshold.to_string())
+    };
+    let unit = if sum.conversions.is_some() { " of their conversions" } else { "" };
+    let thresholds = match (threshold(|buckets| buckets == 1), threshold(|buckets| buckets > 1)) {
+        (Some(one), Some(together)) => format!("{one}{unit}, {together} for all together"),
+        (one, together) => format!("{}{unit}", one.or(together).unwrap_or_default()),
+    };
+    let noise: Vec<String> = sum.noise.iter().map(words::noise_share).collect();
+    vec![
+        ("sum of", counted(sum.windows.len(), "window")),
+        ("task", task(sum.name.as_deref(), &sum.task)),
+        ("range", sum.range.to_string()),
+        ("reports", sum.report_count.to_string()),
+        ("noise", format!("{}, from each of the two aggregators", noise.join("; "))),
+        ("threshold", format!("{thresholds}; below it a number is suppressed")),
+        ("charged", "nothing: it is made of numbers that were released".to_owned()),
+        ("signed", format!("by key {}", printable(&sum.keys.signing))),
+    ]
+}
+
+fn task(name: Option<&str>, id: &str) -> String {
+    match name.map(short) {
+        Some(name) if !name.is_empty() => format!("{name} ({})", printable(id)),
+        _ => printable(id),
+    }
+}
+
 fn header(release: &Release) -> Vec<(&'static str, String)> {
     let policy = &release.policy;
-    let task = match release.name.as_deref().map(short) {
-        Some(name) if !name.is_empty() => format!("{name} ({})", release.task),
-        _ => release.task.clone(),
-    };
     let mut lines = vec![
         ("release", release.sequence.to_string()),
-        ("task", task),
+        ("task", task(release.name.as_deref(), &release.task)),
         ("window", release.window.to_string()),
         ("reports", format!("{}, from {}", release.report_count, release.reports)),
         ("noise", format!("{}, {}", policy.mechanism, words::scales(&release.noise))),
@@ -84,15 +153,20 @@ fn row(bucket: &Bucket, release: &Release, truth: Option<&[u64]>) -> Row {
         (None, false, Measured::Count {}) => "(all)".to_owned(),
         (None, false, _) => format!("(bucket {})", bucket.bucket),
     };
-    let (estimate, interval) = match &bucket.cell {
-        Cell::Suppressed => ("suppressed".to_owned(), String::new()),
-        Cell::Shown(cell) => (words::number(cell), format!("{} to {}", cell.low, cell.high)),
-    };
+    let (estimate, interval) = cell(&bucket.cell);
     let exact = truth
         .zip(usize::try_from(bucket.bucket).ok())
         .and_then(|(truth, index)| truth.get(index))
         .map_or_else(String::new, u64::to_string);
     Row { name, estimate, interval, truth: exact }
+}
+
+/// A number and its interval.
+fn cell(cell: &Cell) -> (String, String) {
+    match cell {
+        Cell::Suppressed => ("suppressed".to_owned(), String::new()),
+        Cell::Shown(cell) => (words::number(cell), format!("{} to {}", cell.low, cell.high)),
+    }
 }
 
 fn write_rows(out: &mut String, rows: &[Row], with_truth: bool) {

@@ -1,6 +1,7 @@
 //! The words for numbers: the one place that decides how a noised number, its noise and its cost are put to a reader.
 
 use crate::collector::release::{Charged, Estimate, NoiseScales, Release};
+use crate::collector::sums::{NoiseShare, Sum};
 use crate::collector::table::short;
 use crate::text::{counted, printable};
 
@@ -34,6 +35,11 @@ pub(super) fn scales(noise: &NoiseScales) -> String {
     } else {
         format!("scale {leader} from the leader and {helper} from the helper")
     }
+}
+
+/// The noise of so many windows.
+pub(super) fn noise_share(share: &NoiseShare) -> String {
+    format!("scale {} in {}", scale(&share.scale), counted(share.windows, "window"))
 }
 
 /// What decides which buckets are shown.
@@ -130,6 +136,50 @@ pub fn how_made(release: &Release) -> String {
         shown,
         "The signature shows that this is what the collector published, unchanged. It does not show that the aggregators \
          counted and added noise as they should."
+            .to_owned(),
+    ];
+    let mut out = String::new();
+    for paragraph in paragraphs {
+        wrap(&mut out, &paragraph);
+        out.push('\n');
+    }
+    out
+}
+
+/// How the numbers of a sum were made.
+pub fn how_summed(sum: &Sum) -> String {
+    let percent = sum.confidence.trim_start_matches("0.");
+    let follows = match &sum.conversions {
+        None => String::new(),
+        Some(task) => format!(
+            " A value is shown where the sum of the conversions of the same windows, which task {} counts, reaches its \
+             threshold.",
+            printable(task)
+        ),
+    };
+    let gaps = if sum.gaps.is_empty() {
+        "The range is covered from end to end."
+    } else {
+        "Parts of the range are not in it; they are named, with the reason, and are not 0."
+    };
+    let paragraphs = [
+        format!(
+            "Every noised number of {} was added up, also those that their releases suppress, and nothing was cut at 0 or \
+             at a threshold before: a sum of the shown numbers alone would be too large. {gaps}",
+            counted(sum.windows.len(), "window")
+        ),
+        format!(
+            "Each of these numbers has the noise of two aggregators in it. The {percent}% interval is that of the sum of all \
+             this noise, exactly; it is narrower than the intervals of the numbers added up. Noise grows with the root of \
+             how many numbers are added, so one release of the whole range would have had less."
+        ),
+        format!(
+            "A sum is suppressed below the largest threshold of its releases, or below what would show an empty number once \
+             in a thousand such documents, if that is more.{follows} The threshold is for the reader's sake: two sums that \
+             differ in one number can be subtracted, which gives that number with its noise. Privacy rests on the noise."
+        ),
+        "It cost no budget: whatever is computed from numbers that are noised already reveals no more than they do. The \
+         signature shows that the collector published it, unchanged; not that the numbers are right."
             .to_owned(),
     ];
     let mut out = String::new();

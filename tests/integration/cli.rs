@@ -305,6 +305,24 @@ fn the_roles_apart_over_tls() {
     assert_eq!(collect(&from, &to, &["--signed"]).out, signed, "and the same signed bytes");
     let get = |number: &str, more: &str| arras(&["release", "get", number, more, "--config", &configs[2]]);
     assert_eq!(get("1", "--signed").out, signed);
+    let sum = |more: &[&str]| {
+        let usual =
+            ["release", "sum", "--config", &configs[2], "--task", &ids[0], "--from", &from, "--to", &later];
+        arras(&[&usual, more].concat())
+    };
+    let explained = sum(&["--explain"]);
+    // The hour after had too few reports; it is named, and not taken for 0.
+    for text in ["sum of     1 window", "not in it", "was not collected", "autumn", "Every noised number"] {
+        assert!(explained.out.contains(text), "{text}: {} {}", explained.out, explained.error);
+    }
+    let (file, keys) = (dir.path().join("sum.jws"), dir.path().join("keys.json"));
+    std::fs::write(&file, sum(&["--signed", "--campaign", "spring", "--campaign", "autumn"]).out).unwrap();
+    let (file, keys) = (file.to_str().unwrap(), keys.to_str().unwrap());
+    let verified = done(&["release", "verify", file, "--keys", keys]);
+    assert!(
+        verified.contains("verified: signed by key") && verified.contains("(these 2 together)"),
+        "{verified}"
+    );
     let none = get("2", "--json");
     assert!(none.code == 1 && none.error.contains("no release of this number"), "{}", none.error);
     for role in served {
@@ -372,7 +390,7 @@ fn the_examples_task_file_makes_a_task() {
 fn the_documents_name_what_exists() {
     let subcommands = ["init", "check", "serve", "task", "collect", "release", "demo", "load"];
     let task = ["add", "list", "show"];
-    let release = ["get", "verify", "show", "keys", "new-key"];
+    let release = ["get", "verify", "show", "sum", "keys", "new-key"];
     let mut helps: Vec<String> = subcommands.iter().map(|name| done(&[name, "--help"])).collect();
     helps.extend(task.iter().map(|name| done(&["task", name, "--help"])));
     helps.extend(release.iter().map(|name| done(&["release", name, "--help"])));

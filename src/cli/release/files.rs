@@ -7,7 +7,7 @@ use std::path::Path;
 use arras_protocol::signed::{self, DocumentType, PublicKey, SIGNED_BYTES_MAX, SignError};
 
 use super::ReleaseCommandError;
-use crate::collector::{KeySet, Release, how_made, table};
+use crate::collector::{KeySet, ReadError, Release, Sum, how_made, how_summed, sum_table, table};
 
 /// A set of a hundred keys has 20 kB; more is another file.
 const KEYS_BYTES_MAX: usize = 64 << 10;
@@ -22,47 +22,75 @@ pub(super) fn verify(
     let text = read(file, SIGNED_BYTES_MAX + 2)?;
     let not_verified = |error| ReleaseCommandError::NotVerified { path: file.to_owned(), error };
     let text = std::str::from_utf8(&text).map_err(|_| not_verified(SignError::Malformed))?;
-    let verified = signed::verify(&known, DocumentType::Release, text).map_err(not_verified)?;
-    let release = parse(file, verified.document())?;
+    let (kind, verified) = match signed::verify(&known, DocumentType::Release, text) {
+        // What it is is part of what is signed; only its own kind is tried next.
+        Err(SignError::Type { found, .. }) if found == DocumentType::Sum.as_str() => {
+            (DocumentType::Sum, signed::verify(&known, DocumentType::Sum, text).map_err(not_verified)?)
+        }
+        other => (DocumentType::Release, other.map_err(not_verified)?),
+    };
+    let document = Document::read(file, kind, verified.document())?;
     if json {
         out.write_all(verified.document())?;
         writeln!(out)?;
         return Ok(());
     }
     writeln!(out, "verified: signed by key {}", verified.key())?;
-    print(&release, explain, out)
+    document.print(explain, out)
 }
 
 pub(super) fn show(file: &Path, explain: bool, out: &mut dyn Write) -> Result<(), ReleaseCommandError> {
     let bytes = read(file, SIGNED_BYTES_MAX + 2)?;
     let signed_text = std::str::from_utf8(&bytes).ok().filter(|text| !text.trim_start().starts_with('{'));
-    let release = match signed_text {
+    let unreadable = |error: ReadError| ReleaseCommandError::Document { path: file.to_owned(), error };
+    let document = match signed_text {
         Some(text) => {
-            let apart = signed::read_unverified(DocumentType::Release, text);
-            let (document, _) = apart.map_err(|error| ReleaseCommandError::Document {
-                path: file.to_owned(),
-                error: error.into(),
-            })?;
-            parse(file, &document)?
+            let (kind, apart) = match signed::read_unverified(DocumentType::Release, text) {
+                Err(SignError::Type { found, .. }) if found == DocumentType::Sum.as_str() => {
+                    (DocumentType::Sum, signed::read_unverified(DocumentType::Sum, text))
+                }
+                other => (DocumentType::Release, other),
+            };
+            Document::read(file, kind, &apart.map_err(|error| unreadable(error.into()))?.0)?
         }
-        None => parse(file, &bytes)?,
+        // A JSON document does not say what it is: a release has a number.
+        None => match Document::read(file, DocumentType::Release, &bytes) {
+            Err(error) => Document::read(file, DocumentType::Sum, &bytes).map_err(|_| error)?,
+            release => release?,
+        },
     };
     writeln!(out, "NOT verified: `arras release verify` does that, with the collector's keys")?;
-    print(&release, explain, out)
+    document.print(explain, out)
 }
 
-fn print(release: &Release, explain: bool, out: &mut dyn Write) -> Result<(), ReleaseCommandError> {
-    write!(out, "{}", table(release, None))?;
-    if explain {
-        writeln!(out, "\nHow these numbers were made\n")?;
-        write!(out, "{}", how_made(release))?;
+/// What a file holds.
+enum Document {
+    Release(Box<Release>),
+    Sum(Box<Sum>),
+}
+
+impl Document {
+    fn read(file: &Path, kind: DocumentType, json: &[u8]) -> Result<Self, ReleaseCommandError> {
+        let document = if kind == DocumentType::Sum {
+            Sum::from_json(json).map(|sum| Self::Sum(Box::new(sum)))
+        } else {
+            Release::from_json(json).map(|release| Self::Release(Box::new(release)))
+        };
+        document.map_err(|error| ReleaseCommandError::Document { path: file.to_owned(), error })
     }
-    Ok(())
-}
 
-fn parse(file: &Path, document: &[u8]) -> Result<Release, ReleaseCommandError> {
-    Release::from_json(document)
-        .map_err(|error| ReleaseCommandError::Document { path: file.to_owned(), error })
+    fn print(&self, explain: bool, out: &mut dyn Write) -> Result<(), ReleaseCommandError> {
+        let (table, words) = match self {
+            Self::Release(release) => (table(release, None), how_made(release)),
+            Self::Sum(sum) => (sum_table(sum), how_summed(sum)),
+        };
+        write!(out, "{table}")?;
+        if explain {
+            writeln!(out, "\nHow these numbers were made\n")?;
+            write!(out, "{words}")?;
+        }
+        Ok(())
+    }
 }
 
 fn read(path: &Path, most: usize) -> Result<Vec<u8>, ReleaseCommandError> {

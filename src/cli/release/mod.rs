@@ -1,17 +1,19 @@
 //! `arras release`: signed releases, their keys, and sums of releases.
 
 mod files;
+mod sum;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use arras_protocol::messages::TaskId;
 use arras_protocol::signed::{SignError, SigningKey};
 use axum::http::StatusCode;
 use ring::rand::SecureRandom;
 
 use super::console::{self, Console, ConsoleError};
-use crate::collector::{KeySet, ReadError, Release, table};
+use crate::collector::{KeySet, Moment, ReadError, Release, SpanError, table};
 use crate::config::secret::{NoRandomness, Secret};
 use crate::config::{Config, LoadError};
 
@@ -37,7 +39,7 @@ enum Command {
         #[arg(long)]
         signed: bool,
     },
-    /// Verify a signed release with the keys of its collector, without a network, and print it.
+    /// Verify a signed release, or sum of releases, with the keys of its collector, without a network, and print it.
     Verify {
         /// The signed release: what `--signed` prints.
         file: PathBuf,
@@ -56,6 +58,32 @@ enum Command {
     Show {
         /// The file.
         file: PathBuf,
+        /// Say in words how the numbers were made.
+        #[arg(long)]
+        explain: bool,
+    },
+    /// Add up the releases of a task over windows, and over campaigns, as the running collector has them.
+    Sum {
+        #[command(flatten)]
+        console: console::Args,
+        /// The task's id, see `arras task list`.
+        #[arg(long, value_name = "ID")]
+        task: TaskId,
+        /// Where the first window starts, such as 2026-11-02T00:00:00Z, or POSIX seconds.
+        #[arg(long, value_name = "TIME")]
+        from: Moment,
+        /// Where the last window ends, itself not included.
+        #[arg(long, value_name = "TIME")]
+        to: Moment,
+        /// Only this campaign, and with others the sum of these; otherwise all buckets.
+        #[arg(long, value_name = "NAME")]
+        campaign: Vec<String>,
+        /// Print the JSON document instead of a table.
+        #[arg(long, conflicts_with_all = ["signed", "explain"])]
+        json: bool,
+        /// Print the signed sum, for `arras release verify`.
+        #[arg(long, conflicts_with = "explain")]
+        signed: bool,
         /// Say in words how the numbers were made.
         #[arg(long)]
         explain: bool,
@@ -127,6 +155,9 @@ pub enum ReleaseCommandError {
     /// What the collector answered is no release.
     #[error("the collector's answer: {0}")]
     Answer(#[from] ReadError),
+    /// The command line makes no sense.
+    #[error("--from, --to: {0}")]
+    Range(#[from] SpanError),
     /// Printing.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -142,6 +173,10 @@ pub fn run(
         Command::Get { console, sequence, json, signed } => get(console, *sequence, (*json, *signed), out)?,
         Command::Verify { file, keys, json, explain } => files::verify(file, keys, (*json, *explain), out)?,
         Command::Show { file, explain } => files::show(file, *explain, out)?,
+        Command::Sum { console, task, from, to, campaign, json, signed, explain } => {
+            let form = sum::Form { json: *json, signed: *signed, explain: *explain };
+            sum::run(console, *task, (*from, *to), campaign, form, out)?;
+        }
         Command::Keys { config: path } => {
             let config = Config::load(path)?;
             let no_key = || ReleaseCommandError::NoKey(path.clone());

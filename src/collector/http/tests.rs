@@ -7,6 +7,7 @@ use arras_protocol::signed::{self, DocumentType};
 use super::*;
 use crate::collector::fixture::{ADMIN_TOKEN, Act, CELLS, HOUR, MONDAY, World, week};
 use crate::collector::release::Release;
+use crate::collector::sums::Sum;
 use crate::config::SecretString;
 use crate::net::auth::BearerToken;
 use crate::net::client::{PeerClient, Reply};
@@ -89,6 +90,48 @@ async fn collects_and_shows() {
     assert_eq!((task.task.as_str(), task.name.as_deref()), (console.task.as_str(), Some("conversions")));
     assert_eq!(task.campaigns, ["alpha", "beta", "gamma"]);
     assert_eq!((task.time_precision, task.min_batch_size), (HOUR, 100));
+}
+
+#[tokio::test]
+async fn sums_are_computed_signed_and_refused_with_what_to_do() {
+    let console = Console::admin().await;
+    console.world.leader.plan(&[Act::Ready(CELLS.to_vec())]);
+    let asked = format!(r#"{{"from":{MONDAY},"to":{}}}"#, MONDAY + 7 * 24 * HOUR);
+    assert_eq!(console.post(&console.task, asked).await.status, StatusCode::OK);
+    let base = format!("v1/tasks/{}/sums", console.task);
+    let range = "from=2026-11-02T00:00:00Z&to=2026-11-10T00:00:00Z";
+    let reply = console.get(&format!("{base}?{range}&campaign=%61lpha&campaign=gamma")).await;
+    assert_eq!((reply.status, reply.content_type()), (StatusCode::OK, Some("application/json")));
+    let sum = Sum::from_json(&reply.body).unwrap();
+    assert_eq!((sum.windows.len(), sum.gaps.len(), sum.rows.len()), (1, 1, 3));
+    // The same question has the same answer, byte for byte, signed or not.
+    let text = console.get(&format!("{base}/signed?{range}&campaign=alpha&campaign=gamma")).await;
+    assert_eq!(text.content_type(), Some("application/jose"));
+    let keys: KeySet = serde_json::from_slice(&console.get("keys").await.body).unwrap();
+    let verified = std::str::from_utf8(&text.body).unwrap();
+    let verified = signed::verify(&keys.public_keys().unwrap(), DocumentType::Sum, verified).unwrap();
+    assert_eq!(verified.document(), reply.body);
+    let again = console.get(&format!("{base}/signed?{range}&campaign=alpha&campaign=gamma")).await;
+    assert_eq!(again.body, text.body);
+
+    for (query, status, about) in [
+        ("", 400, "the parameters are"),
+        ("?from=0", 400, "the parameters are"),
+        ("?from=x&to=3600", 400, "from: expected a moment"),
+        ("?from=0&to=3600&from=0", 400, "the parameters are"),
+        ("?from=0&to=3600&bucket=1", 400, "the parameters are"),
+        ("?from=3600&to=3600", 400, "is empty"),
+        ("?from=0&to=3600", 404, "was not collected"),
+        ("?from=2026-11-03T00:00:00Z&to=2026-11-10T00:00:00Z", 400, "cuts the window"),
+        ("?from=2026-11-02T00:00:00Z&to=2026-11-10T00:00:00Z&campaign=delta", 400, "alpha, beta, gamma"),
+    ] {
+        let (found, _, detail) = problem_of(&console.get(&format!("{base}{query}")).await);
+        assert!(found == status && detail.contains(about), "{query}: {found} {detail}");
+    }
+    let unknown = format!("v1/tasks/{}/sums?{range}", TaskId::new([9; 32]));
+    assert_eq!(problem_of(&console.get(&unknown).await).1, "urn:ietf:params:ppm:dap:error:unrecognizedTask");
+    let nobody = Console::new(None).await;
+    assert_eq!(problem_of(&nobody.get(&format!("{base}?{range}")).await).0, 401);
 }
 
 #[tokio::test]

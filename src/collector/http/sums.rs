@@ -1,0 +1,65 @@
+//! Sums in the collector's interface.
+
+use arras_protocol::messages::TaskId;
+use arras_protocol::signed::{self, DocumentType};
+use axum::extract::{Path, RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::{Failure, invalid, json, problem, task_id, typed};
+use crate::aggregator::work::blocking;
+use crate::collector::Collector;
+use crate::collector::errors::CollectError;
+use crate::collector::span::{Moment, Span};
+use crate::collector::sums::{SUM_CAMPAIGNS_MAX, Wanted};
+use crate::store::StoreError;
+
+/// `GET /v1/tasks/{task}/sums`.
+pub(super) async fn sum(
+    State(collector): State<Collector>,
+    Path(task): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failure> {
+    let (id, wanted) = (task_id(&task)?, wanted(query.as_deref(), &task)?);
+    let sum = blocking(move || collector.sum(id, &wanted)).await.map_err(|error| problem(&error, id))?;
+    Ok(json(StatusCode::OK, sum.to_json()))
+}
+
+/// `GET /v1/tasks/{task}/sums/signed`.
+pub(super) async fn signed_sum(
+    State(collector): State<Collector>,
+    Path(task): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failure> {
+    let (id, wanted) = (task_id(&task)?, wanted(query.as_deref(), &task)?);
+    let text = blocking(move || signed_text(&collector, id, &wanted)).await;
+    Ok(typed("application/jose", text.map_err(|error| problem(&error, id))?.into_bytes()))
+}
+
+fn signed_text(collector: &Collector, id: TaskId, wanted: &Wanted) -> Result<String, CollectError> {
+    let sum = collector.sum(id, wanted)?;
+    let text = signed::sign(collector.signer(), DocumentType::Sum, &sum.to_json());
+    text.map_err(|error| StoreError::prepare(error).into())
+}
+
+/// Reads `from=TIME&to=TIME&campaign=NAME&campaign=NAME`, percent-encoded.
+fn wanted(query: Option<&str>, task: &str) -> Result<Wanted, Failure> {
+    let expected = "the parameters are from=TIME, to=TIME and, as often as wanted, campaign=NAME";
+    // Of a whole URL, since that is what the parser takes; the host is not looked at.
+    let url = reqwest::Url::parse(&format!("http://localhost/?{}", query.unwrap_or_default()))
+        .map_err(|_| invalid(expected))?;
+    let (mut from, mut to, mut campaigns) = (None, None, Vec::new());
+    for (key, value) in url.query_pairs() {
+        let moment = || value.parse::<Moment>().map_err(|error| invalid(&format!("{key}: {error}")));
+        match &*key {
+            "from" if from.is_none() => from = Some(moment()?),
+            "to" if to.is_none() => to = Some(moment()?),
+            "campaign" if campaigns.len() < SUM_CAMPAIGNS_MAX => campaigns.push(value.into_owned()),
+            _ => return Err(invalid(expected)),
+        }
+    }
+    let (Some(from), Some(to)) = (from, to) else { return Err(invalid(expected)) };
+    let id = task_id(task)?;
+    let range = Span::new(from, to).map_err(|error| problem(&error.into(), id))?;
+    Ok(Wanted { range, campaigns })
+}

@@ -1,0 +1,273 @@
+//! Which windows and buckets a sum covers, read from the store.
+
+use std::collections::HashMap;
+
+use arras_protocol::messages::{Interval, TaskId, TimePrecision};
+
+use super::total::{Judged, Total};
+use super::{Covered, Gap, SUM_VERSION, SUM_WINDOWS_MAX, Sum, SumError, SumKeys, SumRow};
+use crate::collector::errors::CollectError;
+use crate::collector::release::{CONFIDENCE, Cell, Measured, Release, name};
+use crate::collector::span::{Moment, Span};
+use crate::collector::store::{Collection, Stage};
+use crate::collector::{Collector, PAGE};
+use crate::tasks::provisioned::{KnownTask, is_value};
+
+/// What a sum is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::collector) struct Wanted {
+    /// Over which windows.
+    pub(in crate::collector) range: Span,
+    /// Over which campaigns; none: each bucket by itself, and all campaigns together.
+    pub(in crate::collector) campaigns: Vec<String>,
+}
+
+/// What was read on the way through the range.
+#[derive(Default)]
+struct Gathered {
+    windows: Vec<Covered>,
+    gaps: Vec<Gap>,
+    report_count: u64,
+    total: Total,
+    /// Of values: the conversions of the same windows.
+    conversions: Option<Total>,
+    buckets: usize,
+    campaigns: Vec<Option<String>>,
+    not_attributed: bool,
+}
+
+/// What of a release goes into a sum.
+enum Found {
+    Cells { release: Box<Release>, cells: Cells, conversions: Option<(Box<Release>, Cells)> },
+    Missing(String),
+}
+
+type Cells = zeroize::Zeroizing<Vec<i128>>;
+
+impl Collector {
+    /// Sums releases of a task. Reads; asks nobody and spends nothing.
+    pub(in crate::collector) fn sum(&self, id: TaskId, wanted: &Wanted) -> Result<Sum, CollectError> {
+        let task = self.known_task(id)?;
+        let gathered = self.gather(&task, wanted.range)?;
+        let selections = select(&gathered, wanted)?;
+        let vdaf = Measured::of(task.task.vdaf().config())
+            .ok_or(CollectError::Release(crate::collector::ReleaseError::Vdaf))?;
+        let most = u128::from(gathered.report_count).saturating_mul(u128::from(vdaf.max_of_report()));
+        let rows = rows(&gathered, selections, most);
+        Ok(Sum {
+            version: SUM_VERSION,
+            task: id.to_string(),
+            name: name(&task),
+            vdaf,
+            conversions: gathered.conversions.as_ref().and(task.conversions).map(|id| id.to_string()),
+            range: wanted.range,
+            noise: gathered.total.shares(),
+            windows: gathered.windows,
+            gaps: gathered.gaps,
+            report_count: gathered.report_count,
+            confidence: CONFIDENCE.1.to_owned(),
+            keys: SumKeys { signing: self.signer().public_key().id().to_string() },
+            rows,
+        })
+    }
+
+    fn gather(&self, task: &KnownTask, range: Span) -> Result<Gathered, CollectError> {
+        let id = task.task.id();
+        let precision = task.task.configuration().time_precision;
+        let mut gathered = Gathered::default();
+        if is_value(task.task.vdaf().config()) {
+            gathered.conversions = Some(Total::default());
+        }
+        let mut at = range.from();
+        for (collection, window) in self.overlapping(id, precision, range)? {
+            self.uncovered(id, precision, (at, window.from()), &mut gathered)?;
+            at = window.to().min(range.to()).max(at);
+            match collection.stage {
+                Stage::Released { sequence } if window.from() < range.from() || window.to() > range.to() => {
+                    return Err(SumError::CutsWindow { window, sequence }.into());
+                }
+                Stage::Released { sequence } => match self.found(task, sequence)? {
+                    Found::Missing(why) => gathered.gaps.push(Gap { span: window, why }),
+                    Found::Cells { release, cells, conversions } => {
+                        gathered.add(&release, &cells, window)?;
+                        if let (Some(total), Some((release, cells))) =
+                            (&mut gathered.conversions, conversions)
+                        {
+                            total.add(&release, &cells)?;
+                        }
+                    }
+                },
+                Stage::UnderWay { .. } | Stage::Failed { .. } => {
+                    let part = Span::new(window.from().max(range.from()), at)?;
+                    gathered.gaps.push(Gap { span: part, why: "is being collected".to_owned() });
+                }
+            }
+        }
+        self.uncovered(id, precision, (at, range.to()), &mut gathered)?;
+        if gathered.windows.is_empty() {
+            let why = match &gathered.gaps[..] {
+                [gap] => gap.why.clone(),
+                gaps => {
+                    gaps.first().map(|gap| format!("first, {} {}", gap.span, gap.why)).unwrap_or_default()
+                }
+            };
+            return Err(SumError::Nothing { range, why }.into());
+        }
+        Ok(gathered)
+    }
+
+    /// The windows that share a time with a range, in its order.
+    fn overlapping(
+        &self,
+        id: TaskId,
+        precision: TimePrecision,
+        range: Span,
+    ) -> Result<Vec<(Collection, Span)>, CollectError> {
+        let mut found = Vec::new();
+        let mut after = precision.truncate(range.from().seconds()).0;
+        loop {
+            let page = self.store().collections(id, after, PAGE)?;
+            let Some(last) = page.last() else { return Ok(found) };
+            after = last.interval.end().0;
+            for collection in page {
+                // What is kept was a span before.
+                let Some(window) = Span::of(collection.interval, precision) else { continue };
+                if window.from() >= range.to() {
+                    return Ok(found);
+                }
+                if window.to() <= range.from() {
+                    continue;
+                }
+                if found.len() >= SUM_WINDOWS_MAX {
+                    return Err(SumError::TooMany.into());
+                }
+                found.push((collection, window));
+            }
+        }
+    }
+
+    /// Notes a part of the range that no window covers, if there is one.
+    fn uncovered(
+        &self,
+        id: TaskId,
+        precision: TimePrecision,
+        (from, to): (Moment, Moment),
+        gathered: &mut Gathered,
+    ) -> Result<(), CollectError> {
+        let Ok(span) = Span::new(from, to) else { return Ok(()) };
+        let overlaps = |interval: Interval| {
+            Span::of(interval, precision).is_some_and(|other| other.from() < to && from < other.to())
+        };
+        let failures = self.store().failures(id, PAGE)?;
+        let failed = failures.into_iter().find(|failure| overlaps(failure.interval));
+        let why = match failed.map(|failure| failure.stage) {
+            Some(Stage::Failed { reason }) => format!("was not collected: {reason}"),
+            _ => "was not collected".to_owned(),
+        };
+        gathered.gaps.push(Gap { span, why });
+        Ok(())
+    }
+
+    /// The cells of a release, and of the conversions that it follows.
+    fn found(&self, task: &KnownTask, sequence: u64) -> Result<Found, CollectError> {
+        let kept = |sequence| -> Result<Option<(Box<Release>, Cells)>, CollectError> {
+            let (release, cells) = (self.store().release(sequence)?, self.store().cells(sequence)?);
+            Ok(release.zip(cells).map(|(release, cells)| (Box::new(release.into_release()), cells)))
+        };
+        let missing = |sequence: u64| {
+            Found::Missing(format!("was released before numbers were kept for sums (release {sequence})"))
+        };
+        let Some((release, cells)) = kept(sequence)? else { return Ok(missing(sequence)) };
+        if !is_value(task.task.vdaf().config()) {
+            return Ok(Found::Cells { release, cells, conversions: None });
+        }
+        let Some(followed) = release.conversions.as_ref().map(|conversions| conversions.sequence) else {
+            return Ok(Found::Missing(format!("has no release of its conversions (release {sequence})")));
+        };
+        let Some(conversions) = kept(followed)? else { return Ok(missing(followed)) };
+        Ok(Found::Cells { release, cells, conversions: Some(conversions) })
+    }
+}
+
+impl Gathered {
+    fn add(&mut self, release: &Release, cells: &[i128], window: Span) -> Result<(), SumError> {
+        self.total.add(release, cells)?;
+        self.buckets = cells.len();
+        self.campaigns.resize(cells.len(), None);
+        for (known, bucket) in self.campaigns.iter_mut().zip(&release.buckets) {
+            match (&*known, &bucket.campaign) {
+                (Some(one), Some(other)) if one != other => {
+                    let (one, other) = (one.clone(), other.clone());
+                    return Err(SumError::OtherCampaign { bucket: bucket.bucket, one, other, window });
+                }
+                // A campaign may be given a bucket later: until then nobody used it.
+                (None, Some(_)) => known.clone_from(&bucket.campaign),
+                _ => {}
+            }
+            self.not_attributed |= bucket.not_attributed;
+        }
+        self.report_count = self.report_count.saturating_add(release.report_count);
+        self.windows.push(Covered { sequence: release.sequence, window });
+        Ok(())
+    }
+}
+
+/// A number that is wanted: which campaign, and its buckets.
+type Selection = (Option<String>, Vec<u32>);
+
+fn select(gathered: &Gathered, wanted: &Wanted) -> Result<Vec<Selection>, SumError> {
+    let all: Vec<Selection> =
+        (0..).zip(&gathered.campaigns).map(|(n, name)| (name.clone(), vec![n])).collect();
+    let is_campaign = |(name, _): &&Selection| name.is_some();
+    let mut chosen = Vec::new();
+    for (index, campaign) in wanted.campaigns.iter().enumerate() {
+        if wanted.campaigns[..index].contains(campaign) {
+            return Err(SumError::Repeated(campaign.clone()));
+        }
+        let found = all.iter().find(|(name, _)| name.as_ref() == Some(campaign));
+        let Some(found) = found else {
+            let names: Vec<&str> = all.iter().filter_map(|(name, _)| name.as_deref()).collect();
+            let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            return Err(SumError::UnknownCampaign { range: wanted.range, campaign: campaign.clone(), known });
+        };
+        chosen.push(found.clone());
+    }
+    let (mut rows, together) = if wanted.campaigns.is_empty() {
+        let named: Vec<_> = all.iter().filter(is_campaign).cloned().collect();
+        (all, named)
+    } else {
+        (chosen.clone(), chosen)
+    };
+    if together.len() > 1 {
+        rows.push((None, together.into_iter().flat_map(|(_, buckets)| buckets).collect()));
+    }
+    Ok(rows)
+}
+
+fn rows(gathered: &Gathered, selections: Vec<Selection>, most: u128) -> Vec<SumRow> {
+    let count = selections.len();
+    // All buckets have the same noise, so there are few different ones to compute.
+    let mut judged: HashMap<usize, (Judged, Option<Judged>)> = HashMap::new();
+    let deciding = gathered.conversions.as_ref();
+    selections
+        .into_iter()
+        .map(|(campaign, buckets)| {
+            let (own, conversions) = judged.entry(buckets.len()).or_insert_with(|| {
+                let of = |total: &Total| total.judged(buckets.len(), count);
+                (of(&gathered.total), deciding.map(of))
+            });
+            let value = gathered.total.of(&buckets);
+            // Values follow the sum of their conversions, as buckets follow theirs.
+            let decides = conversions.as_ref().unwrap_or(own);
+            let held = deciding.map_or(value, |total| total.of(&buckets));
+            let cell = if decides.shows(held) { own.estimate(value, most) } else { Cell::Suppressed };
+            SumRow {
+                campaign,
+                not_attributed: gathered.not_attributed && buckets == [0],
+                threshold: decides.threshold,
+                buckets,
+                cell,
+            }
+        })
+        .collect()
+}
