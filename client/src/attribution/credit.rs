@@ -70,13 +70,21 @@ pub(crate) fn last_n_touch(
 ) -> Vec<u32> {
     // Of two with the same priority and the same millisecond the one that was saved later is the later touch. The
     // standard leaves that open.
-    let mut sorted: Vec<_> = matched.iter().rev().collect();
-    sorted.sort_by_key(|impression| std::cmp::Reverse((impression.priority, impression.timestamp)));
+    let mut sorted: Vec<_> = matched.iter().enumerate().collect();
+    let rank = |(saved, impression): &(usize, &&Impression)| {
+        std::cmp::Reverse((impression.priority, impression.timestamp, *saved))
+    };
+    // Few get credit, and many may match: only those few are put in order.
     let credit = &credit[..credit.len().min(sorted.len())];
+    if credit.len() < sorted.len() {
+        sorted.select_nth_unstable_by_key(credit.len(), rank);
+        sorted.truncate(credit.len());
+    }
+    sorted.sort_unstable_by_key(rank);
     let shares = fairly_allocate(credit, value, random);
     // A u32 fits: no platform that runs this has a smaller usize.
     let mut histogram = vec![0_u32; histogram_size as usize];
-    for (impression, share) in sorted.iter().zip(shares) {
+    for ((_, impression), share) in sorted.into_iter().zip(shares) {
         if let Some(cell) = histogram.get_mut(impression.histogram_index as usize) {
             // No overflow: shares add up to the value, a u32.
             *cell = cell.saturating_add(share);

@@ -215,7 +215,6 @@ pub(crate) struct ValidatedConversion {
     pub(crate) credit: Vec<f64>,
     pub(crate) value: u32,
     pub(crate) max_value: u32,
-    pub(crate) vdaf: VdafConfig,
 }
 
 fn require(condition: bool, refusal: impl FnOnce() -> String) -> Result<(), AttributionError> {
@@ -293,6 +292,9 @@ impl ConversionOptions {
         let (of_sites, of_callers) = (config.max_impression_sites, config.max_impression_callers);
         let impression_sites = sites("impressionSites", &self.impression_sites, of_sites)?;
         let impression_callers = sites("impressionCallers", &self.impression_callers, of_callers)?;
+        if service.dap.is_some() {
+            self.check_report(service.protocol)?;
+        }
         Ok(ValidatedConversion {
             epsilon: self.epsilon,
             histogram_size: self.histogram_size,
@@ -303,22 +305,20 @@ impl ConversionOptions {
             credit,
             value: self.value,
             max_value: self.max_value,
-            vdaf: self.vdaf(service.protocol)?,
         })
     }
 
-    /// The VDAF of the report. What it cannot hold is beyond the service's limit, and is refused before any budget is
-    /// spent on it.
-    fn vdaf(&self, protocol: Protocol) -> Result<VdafConfig, AttributionError> {
+    /// Whether a report can hold it. What it cannot hold is beyond the service's limit, and is refused before any budget
+    /// is spent on it.
+    fn check_report(&self, protocol: Protocol) -> Result<(), AttributionError> {
         match protocol {
             Protocol::Dap18Histogram => {
-                VdafConfig::attribution_histogram(self.histogram_size, self.max_value.into()).map_err(
-                    |error| {
-                        AttributionError::Range(format!(
-                            "no report holds this histogramSize and maxValue together: {error}"
-                        ))
-                    },
-                )
+                let vdaf = VdafConfig::attribution_histogram(self.histogram_size, self.max_value.into());
+                vdaf.map(drop).map_err(|error| {
+                    AttributionError::Range(format!(
+                        "no report holds this histogramSize and maxValue together: {error}"
+                    ))
+                })
             }
         }
     }

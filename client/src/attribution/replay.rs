@@ -28,6 +28,12 @@ pub fn from_json<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, serde_
 /// Most events of a scenario: the published ones have some tens.
 pub const MAX_EVENTS: usize = 100_000;
 
+/// Longest lookback of a configuration, in days: ten years. Each of its epochs gets a row when a site is cleared.
+const MAX_LOOKBACK_DAYS: u32 = 3_660;
+
+/// Most cells of a configuration's histograms: more than any VDAF has, and four megabytes.
+const MAX_CELLS: u32 = 1 << 20;
+
 /// A configuration file: the values that the standard leaves open, and the draws, which are the same each time.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -87,6 +93,16 @@ fn fraction<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error>
 }
 
 impl ScenarioConfig {
+    /// What of it is beyond any use, if something is: files come from anywhere.
+    fn excess(&self) -> Option<String> {
+        let values = [
+            ("maxLookbackDays", self.max_lookback_days, MAX_LOOKBACK_DAYS),
+            ("maxHistogramSize", self.max_histogram_size, MAX_CELLS),
+        ];
+        let excess = values.into_iter().find(|(_, value, most)| value > most);
+        excess.map(|(name, _, most)| format!("the configuration's {name} is above {most}"))
+    }
+
     fn to_engine(&self) -> Config {
         let service = |(url, name): (&String, &ProtocolName)| {
             let protocol = match name {
@@ -291,6 +307,11 @@ pub struct Replayed {
 pub fn replay(config: &ScenarioConfig, scenario: &Scenario, expectations: bool) -> Replayed {
     let config = scenario.config.as_ref().unwrap_or(config);
     let mut replayed = Replayed::default();
+    let too_many = (scenario.events.len() > MAX_EVENTS).then(|| format!("more than {MAX_EVENTS} events"));
+    if let Some(excess) = config.excess().or(too_many) {
+        replayed.difference = Some(excess);
+        return replayed;
+    }
     let mut engine = match Engine::open(config.to_engine(), MemoryStore::default()) {
         Ok(engine) => engine,
         Err(error) => {
@@ -298,10 +319,6 @@ pub fn replay(config: &ScenarioConfig, scenario: &Scenario, expectations: bool) 
             return replayed;
         }
     };
-    if scenario.events.len() > MAX_EVENTS {
-        replayed.difference = Some(format!("more than {MAX_EVENTS} events"));
-        return replayed;
-    }
     let mut last = 0;
     for (number, event) in (1..).zip(&scenario.events) {
         let place = format!("event {number} ({} at {} s)", event.kind.name(), event.seconds);

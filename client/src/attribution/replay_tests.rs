@@ -122,6 +122,17 @@ fn a_scenario_may_carry_its_own_configuration() {
     assert!(run(&json!({ "events": events })).difference.is_some());
 }
 
+/// Such files asked for billions of cells, or of rows.
+#[test]
+fn a_configuration_beyond_any_use_is_refused() {
+    let whole: Value = serde_json::from_slice(&std::fs::read(folder().join("CONFIG.json")).unwrap()).unwrap();
+    for name in ["maxLookbackDays", "maxHistogramSize"] {
+        let mut config = whole.clone();
+        config[name] = json!(u32::MAX);
+        assert!(run(&json!({ "config": config, "events": [] })).difference.unwrap().contains(name));
+    }
+}
+
 #[test]
 fn what_is_no_scenario_is_said() {
     let difference = |events: Value| run(&json!({ "events": events })).difference.unwrap();

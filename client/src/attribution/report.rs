@@ -10,7 +10,7 @@ use arras_protocol::messages::{
 };
 use arras_protocol::report::{ReportMaker, ReportMakingError};
 use arras_protocol::task::{ATTRIBUTION_MIN_BATCH_SIZE, ATTRIBUTION_TIME_PRECISION, Task, TaskError};
-use arras_protocol::vdaf::Measurement;
+use arras_protocol::vdaf::{Measurement, VdafConfig};
 use rand::CryptoRng;
 
 use super::engine::Measured;
@@ -76,6 +76,9 @@ impl DapService {
             extension(TASK_EXTENSION_COLLECTOR_IDENTITY, inputs.caller().as_str()),
             extension(TASK_EXTENSION_BUDGET_SOURCE, inputs.top_level_site.as_str()),
         ])?;
+        let options = &measured.options;
+        let vdaf = VdafConfig::attribution_histogram(options.histogram_size, options.max_value.into())
+            .map_err(TaskError::Vdaf)?;
         let configuration = TaskConfiguration::new(
             b"",
             self.leader.clone(),
@@ -83,7 +86,7 @@ impl DapService {
             TimePrecision::from_seconds(ATTRIBUTION_TIME_PRECISION)?,
             ATTRIBUTION_MIN_BATCH_SIZE,
             BATCH_MODE_COLLECTOR_SELECTED,
-            &measured.options.vdaf,
+            &vdaf,
             extensions,
         )?;
         Ok(Task::new(configuration)?)

@@ -189,6 +189,22 @@ fn a_service_without_aggregators_spends_nothing() {
     assert!(matches!(refused, ReportError::Attribution(AttributionError::UnknownService(_))));
 }
 
+/// A report that no VDAF holds was refused after its budget was spent.
+#[test]
+fn a_report_that_cannot_be_made_costs_nothing() {
+    let aggregators = Aggregators::new();
+    let config = Config { max_histogram_size: u32::MAX, ..aggregators.config() };
+    let mut engine = Engine::open(config, MemoryStore::default()).unwrap();
+    engine.save_impression(&inputs("news.example", None), &ImpressionOptions::new(2)).unwrap();
+    let shop = inputs("shop.example", None);
+    for (histogram_size, max_value) in [(4_097, 9), (4_096, u32::MAX)] {
+        let options = ConversionOptions { histogram_size, max_value, ..options() };
+        let refused = engine.measure_conversion(&mut Uniform(rand::rng()), &shop, &options).unwrap_err();
+        assert!(refused.to_string().contains("histogramSize"), "{refused}");
+    }
+    assert_eq!(engine.budgets(&shop.top_level_site, shop.timestamp), []);
+}
+
 #[test]
 fn the_budget_in_a_report_is_rounded_up() {
     for (epsilon, micro) in
