@@ -85,7 +85,7 @@ impl Material {
              name = {}\n\
              # Epochs of 7 days count from here; never change it once something was spent.\n\
              epoch_start = \"{}\"\n\
-             # Epsilon that may be spent in each epoch.\n\
+             # Epsilon that may be spent in each epoch. Beside it, task_cap = \"...\" limits each single task of the source.\n\
              cap = \"{}\"\n",
             quoted(&self.budget_source),
             self.epoch_start,

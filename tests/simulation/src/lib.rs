@@ -20,7 +20,8 @@
 //! * A bucket that is in two releases, or changes after it was collected.
 //! * Two answers to one collection, or to one request for an aggregate share, that differ in a byte; a release without the
 //!   noise of both aggregators, each drawn as one vector (the noise says who drew it, and when).
-//! * A ledger that falls, a leader that has spent more than its helper, and at the end anything but the cost of the releases.
+//! * A ledger that falls, or that disagrees with the collected windows when its store is opened again; a leader that has
+//!   spent more than its helper; at the end anything but the cost of the releases, in the ledgers or in the windows.
 //! * A collector's release that is not what the leader answered; a collection that ends in an error that says that somebody is
 //!   wrong.
 //! * A store that does not open after whatever happened to its disk; anything that does not come to an end within half an

@@ -12,7 +12,7 @@ use arras::net::problem::{DapError, ErrorType, OwnError};
 use arras::privacy::ledger::Epoch;
 use arras_protocol::codec::{Decode as _, Encode as _};
 use arras_protocol::messages::{
-    AggregationJobInitReq, CollectionJobReq, MediaType, ReportError, UploadErrors,
+    AggregationJobInitReq, CollectionJobReq, MediaType, ReportError, Time, UploadErrors,
 };
 use axum::http::{Method, Request, header};
 use bytes::Bytes;
@@ -480,7 +480,7 @@ async fn ask_again(simulation: &Arc<Simulation>) {
     }
 }
 
-/// What both aggregators have spent is what the releases cost.
+/// What both aggregators have spent is what the releases cost, as the ledger has it and as the tasks' windows add up.
 fn compare_ledgers(simulation: &Simulation) -> Result<(), Wrong> {
     let charges = simulation.model().charges();
     for party in [Party::Leader, Party::Helper] {
@@ -488,6 +488,12 @@ fn compare_ledgers(simulation: &Simulation) -> Result<(), Wrong> {
         let spent = store.spent(&source(), Epoch(0)).map_err(|error| error.to_string())?;
         if spent != charges * COST {
             return Err(format!("{charges} releases were charged; the {party:?} has spent {spent}").into());
+        }
+        let ever = || Time(0)..Time(u64::MAX);
+        let of_tasks = world().tasks.iter().map(|task| store.spent_by_task(task.id(), ever()));
+        let of_tasks = of_tasks.sum::<Result<u64, _>>().map_err(|error| error.to_string())?;
+        if of_tasks != spent {
+            return Err(format!("the {party:?} has spent {spent}, its windows cost {of_tasks}").into());
         }
     }
     Ok(())
