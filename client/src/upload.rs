@@ -16,6 +16,9 @@ pub const MAX_RESPONSE_BYTES: usize = 1 << 20;
 /// The one status with which an aggregator says that all is well.
 const OK: u16 = 200;
 
+/// What was asked for is what the client has.
+const NOT_MODIFIED: u16 = 304;
+
 /// Why an upload or a fetch failed as a whole. Trying again is safe: reports that arrived are known by
 /// their ids.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +76,39 @@ pub async fn fetch_hpke_configs(
     let response = http.get(resource(aggregator, "hpke_config")).send().await?;
     let body = read(response).await?.message(MediaType::HpkeConfigList)?;
     Ok(HpkeConfigList::from_bytes(&body)?)
+}
+
+/// A manifest as it was served; `App::update_manifest` checks it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedManifest {
+    /// The signed text.
+    pub text: String,
+    /// To ask with the next time, so that the same manifest is not sent again.
+    pub etag: Option<String>,
+}
+
+/// Fetches the manifest of an advertiser from a collector, or from whatever serves the same; `None` if it is still the one
+/// of `etag`. The request says nothing of the device but that it asks.
+pub async fn fetch_manifest(
+    http: &reqwest::Client,
+    collector: &Url,
+    advertiser: &str,
+    etag: Option<&str>,
+) -> Result<Option<FetchedManifest>, UploadError> {
+    let mut request = http.get(resource(collector, &format!("manifests/{advertiser}")));
+    if let Some(etag) = etag {
+        request = request.header("if-none-match", etag);
+    }
+    let response = request.send().await?;
+    if response.status().as_u16() == NOT_MODIFIED {
+        return Ok(None);
+    }
+    let etag = response.headers().get("etag").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let answer = read(response).await?;
+    match String::from_utf8(answer.body) {
+        Ok(text) if answer.status == OK => Ok(Some(FetchedManifest { text, etag })),
+        _ => Err(UploadError::NotAnAggregator { status: answer.status, content_type: answer.content_type }),
+    }
 }
 
 impl Uploader {

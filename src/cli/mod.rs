@@ -9,6 +9,7 @@ pub mod console;
 pub mod demo;
 pub mod init;
 pub mod load;
+pub mod manifest;
 pub mod release;
 pub mod serve;
 pub mod task;
@@ -67,6 +68,8 @@ enum Command {
     Serve(serve::Args),
     /// Take part in tasks, list and explain them.
     Task(task::Args),
+    /// Tell devices of an advertiser's tasks: sign a manifest that the collector serves.
+    Manifest(manifest::Args),
     /// Have the running collector collect a window, and print the release.
     Collect(collect::Args),
     /// Verify, show and add up releases, and make the key that signs them.
@@ -112,6 +115,7 @@ where
         Command::Check(args) => check::run(&args, now, &mut out).map_err(|error| error.to_string()),
         Command::Serve(args) => serve::run(&args, now, &mut out).map_err(|error| error.to_string()),
         Command::Task(args) => task::run(&args, &mut out).map_err(|error| error.to_string()),
+        Command::Manifest(args) => manifest::run(&args, now, &mut out).map_err(|error| error.to_string()),
         Command::Collect(args) => match collect::run(&args, &mut out) {
             Err(error @ collect::CollectError::Usage(_)) => return wrong_usage(&error.to_string()),
             other => other.map_err(|error| error.to_string()),

@@ -350,6 +350,7 @@ impl World {
         Collector::new(CollectorParts {
             store,
             tasks: TaskFolder::new(&self.dir.path().join("tasks")),
+            manifests: Some(self.dir.path().join("manifests")),
             leader: PeerClient::new(leader.parse().unwrap(), Some(token), None).unwrap(),
             keys: vec![(KEY_ID, PrivateKey::from_bytes(self.key))],
             signer: signer(),

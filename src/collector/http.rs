@@ -3,6 +3,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /healthz` | 200 and `ok`; needs no token |
+//! | `GET /manifests/{advertiser}` | the signed manifest that devices learn an advertiser's tasks from; needs no token, may be cached |
 //! | `GET /keys` | the public keys that sign releases, as a JWK set (RFC 7517), today's first; needs no token |
 //! | `GET /v1/tasks` | [`TaskList`] |
 //! | `POST /v1/tasks/{task}/releases` with `{"from": "...", "to": "..."}` | collects the window: 200 and the release, 202 if it takes longer (ask again), or a problem document |
@@ -38,7 +39,7 @@ use crate::collector::release::{Measured, Policy, Published, name};
 use crate::collector::span::{Moment, Span};
 use crate::collector::store::Stage;
 use crate::collector::sums::SumError;
-use crate::collector::{Collector, PAGE};
+use crate::collector::{Collector, PAGE, manifests};
 use crate::net::problem::{DapError, ErrorType, OwnError, ProblemDocument, problems_only};
 use crate::store::StoreError;
 
@@ -159,6 +160,7 @@ pub fn router(collector: Collector) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok"))
         .route("/keys", get(keys))
+        .route("/manifests/{advertiser}", get(manifests::manifest))
         .merge(guarded)
         .fallback(async || not_found("nothing is served at this path; see /v1/tasks"))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -331,7 +333,7 @@ fn task_id(text: &str) -> Result<TaskId, Failure> {
 }
 
 /// A problem document as an error; boxed for its size.
-struct Failure(Box<ProblemDocument>);
+pub(super) struct Failure(Box<ProblemDocument>);
 
 impl From<ProblemDocument> for Failure {
     fn from(document: ProblemDocument) -> Self {
@@ -349,7 +351,7 @@ fn invalid(detail: &str) -> Failure {
     ProblemDocument::dap(DapError::InvalidMessage).with_detail(detail).into()
 }
 
-fn not_found(detail: &str) -> Failure {
+pub(super) fn not_found(detail: &str) -> Failure {
     ProblemDocument::own(OwnError::NotFound).with_detail(detail).into()
 }
 
@@ -367,7 +369,7 @@ fn to_json(value: &impl Serialize) -> Result<Response, CollectError> {
     Ok(json(StatusCode::OK, body))
 }
 
-fn store_problem(error: &StoreError) -> ProblemDocument {
+pub(super) fn store_problem(error: &StoreError) -> ProblemDocument {
     tracing::error!(%error, "the collector's store failed");
     let kind = if error.is_full() { OwnError::Overloaded } else { OwnError::Internal };
     // The administrator is the one who can mend it.

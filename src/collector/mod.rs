@@ -10,6 +10,7 @@ mod errors;
 #[cfg(test)]
 mod fixture;
 mod http;
+mod manifests;
 mod release;
 mod span;
 mod start;
@@ -67,6 +68,8 @@ pub struct CollectorParts {
     pub store: Arc<dyn CollectorStore>,
     /// The folder of tasks; looked into anew at each request, so that tasks can be added.
     pub tasks: TaskFolder,
+    /// The folder of manifests for devices, if they are served here.
+    pub manifests: Option<std::path::PathBuf>,
     /// The leader, with this collector's token for it.
     pub leader: PeerClient,
     /// HPKE configuration ids and keys that shares may be sealed to.

@@ -53,6 +53,7 @@ impl Collector {
         Ok(Self::new(CollectorParts {
             store,
             tasks: TaskFolder::new(&config.tasks),
+            manifests: config.manifests.clone(),
             leader,
             keys: config.hpke.iter().map(key).collect(),
             signer: Arc::new(signer),

@@ -290,6 +290,8 @@ pub struct Collector {
     pub watermark: PathBuf,
     /// The folder of provisioned tasks.
     pub tasks: PathBuf,
+    /// The folder of signed manifests that are served to devices; without it there are none.
+    pub manifests: Option<PathBuf>,
     /// Keys that aggregate shares are sealed to.
     pub hpke: Vec<HpkeKey>,
     /// Signs releases (Ed25519). An error of its own says how to make one for a configuration from before releases were
@@ -362,6 +364,7 @@ impl Collector {
         for path in [&mut self.store, &mut self.watermark, &mut self.tasks] {
             resolve(path, folder);
         }
+        self.manifests.iter_mut().for_each(|path| resolve(path, folder));
         resolve_tls(&mut self.tls, folder);
         resolve_peer(&mut self.leader, folder);
     }

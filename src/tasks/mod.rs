@@ -2,7 +2,8 @@
 
 pub mod author;
 pub mod explain;
+pub mod manifests;
 pub mod provisioned;
 
 pub use author::{TaskFile, TaskFileError};
-pub use provisioned::{ProvisionedFile, TaskFolder};
+pub use provisioned::{KnownTask, ProvisionedFile, TaskFolder};

@@ -7,6 +7,7 @@ mod backpressure;
 mod bad_input;
 mod budget;
 mod cli;
+mod devices;
 mod flows;
 mod forged;
 mod harness;

@@ -130,8 +130,8 @@ impl<T: Transport> Courier<T> {
     pub async fn deliver_due<O: Outbox>(
         &self,
         outbox: &Mutex<O>,
-        rng: &mut (impl CryptoRng + Send),
-        clock: &(impl Fn() -> u64 + Sync),
+        rng: &mut impl CryptoRng,
+        clock: &impl Fn() -> u64,
     ) -> io::Result<usize> {
         let mut requests = 0;
         loop {
@@ -146,13 +146,14 @@ impl<T: Transport> Courier<T> {
         }
     }
 
-    /// Runs until the future is dropped; spawn it on the app's runtime. A disk that fails ends it with its error: reports
+    /// Runs until the future is dropped; spawn it on the app's runtime, with a generator that may change threads, such as
+    /// a `StdRng` of its own. A disk that fails ends it with its error: reports
     /// that were kept are sent by the next run.
     pub async fn run<O: Outbox>(
         &self,
         outbox: &Mutex<O>,
-        rng: &mut (impl CryptoRng + Send),
-        clock: &(impl Fn() -> u64 + Sync),
+        rng: &mut impl CryptoRng,
+        clock: &impl Fn() -> u64,
     ) -> io::Result<std::convert::Infallible> {
         loop {
             self.deliver_due(outbox, rng, clock).await?;

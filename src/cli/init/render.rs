@@ -178,7 +178,9 @@ impl Material {
              [collector]\n\
              listen = \"{listen}\"\n\
              {PLACES}\
-             # Signs releases; whoever has it can make some up.\n\
+             # Signed by `arras manifest`, served to devices.\n\
+             manifests = \"manifests\"\n\
+             # Signs releases and manifests; whoever has it can make some up.\n\
              signing_key = \"{signing_key}\"\n\
              admin_token_sha256 = \"{admin}\"\n\n\
              {hpke}\n\

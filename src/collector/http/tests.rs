@@ -255,3 +255,46 @@ async fn a_leader_out_of_reach_is_told_to_whoever_asks_again() {
         }
     }
 }
+
+#[tokio::test]
+async fn manifests_are_for_everybody_and_cacheable() {
+    use tower_service::Service as _;
+    const SHOP: &str = "/manifests/shop.example";
+    let world = World::new().await;
+    let collector = world.collector();
+    let folder = world.dir.path().join("manifests");
+    let ask = async |path: &str, tag: Option<&str>| {
+        let mut request = axum::http::Request::get(path);
+        if let Some(tag) = tag {
+            request = request.header("if-none-match", tag);
+        }
+        let request = request.body(axum::body::Body::empty()).unwrap();
+        router(collector.clone()).call(request).await.unwrap()
+    };
+    assert_eq!(ask(SHOP, None).await.status(), 404);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("shop.example.jws"), "signed").unwrap();
+    std::fs::write(world.dir.path().join("secret.jws"), "secret").unwrap();
+    for path in ["/manifests/..%2Fsecret", "/manifests/.", "/manifests/SHOP.example", "/manifests/a%00b"] {
+        assert_eq!(ask(path, None).await.status(), 404, "{path}");
+    }
+
+    let first = ask(SHOP, None).await;
+    assert_eq!(
+        (first.status(), &first.headers()["content-type"]),
+        (StatusCode::OK, &"application/jose".parse().unwrap())
+    );
+    assert_eq!(first.headers()["cache-control"], "public, max-age=3600");
+    let tag = first.headers()["etag"].to_str().unwrap().to_owned();
+    assert_eq!(axum::body::to_bytes(first.into_body(), 100).await.unwrap().as_ref(), b"signed");
+    for known in [tag.clone(), format!("W/{tag}"), format!("\"x\", {tag}"), "*".to_owned()] {
+        let again = ask(SHOP, Some(&known)).await;
+        assert_eq!(
+            (again.status(), again.headers()["etag"].to_str().unwrap()),
+            (StatusCode::NOT_MODIFIED, &*tag)
+        );
+    }
+    assert_eq!(ask(SHOP, Some("\"x\"")).await.status(), StatusCode::OK);
+    std::fs::write(folder.join("shop.example.jws"), "signed again").unwrap();
+    assert_eq!(ask(SHOP, Some(&tag)).await.status(), StatusCode::OK);
+}

@@ -458,6 +458,7 @@ impl Simulation {
         let collector = Collector::new(CollectorParts {
             store: Arc::new(store),
             tasks: world.folder.clone(),
+            manifests: None,
             leader: self.client_of(party, life),
             keys: vec![(CONFIG_IDS[2], PrivateKey::from_bytes(*world.collector_key.expose_bytes()))],
             signer: Arc::clone(&world.signer),

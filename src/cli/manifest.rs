@@ -1,0 +1,114 @@
+//! `arras manifest`: tells devices of an advertiser's tasks.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arras_client::upload::fetch_hpke_configs;
+use arras_protocol::messages::{HpkeConfigList, Url};
+
+use crate::config::Config;
+use crate::tasks::TaskFolder;
+use crate::tasks::manifests::{ManifestFile, next_sequence, publish};
+
+/// Arguments of `arras manifest`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The description: advertiser, tasks, events.
+    file: PathBuf,
+    /// The collector's configuration, which has the signing key and the folder of manifests.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Certificates of the authorities that the aggregators' certificates come from, in PEM, if they are no public ones.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+/// Runs the command.
+pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+    make(&args.file, &args.config, args.ca.as_deref(), now, out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the manifest that a file describes: asks both aggregators of each task for their HPKE configurations, signs, and writes the file that the
+/// collector serves.
+pub fn make(
+    file: &Path,
+    config_path: &Path,
+    ca: Option<&Path>,
+    now: SystemTime,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let named = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let text = std::fs::read_to_string(file).map_err(|error| named(file, &error))?;
+    let description = ManifestFile::parse(&text).map_err(|error| named(file, &error))?;
+    let now = now.duration_since(UNIX_EPOCH)?.as_secs();
+    let config = Config::load(config_path)?;
+    let collector = config.collector.as_ref().ok_or_else(|| {
+        named(config_path, &"has no section [collector]; manifests are signed and served by the collector")
+    })?;
+    let folder = collector.manifests.as_ref().ok_or_else(|| {
+        named(
+            config_path,
+            &"add the folder that manifests are served from: manifests = \"manifests\" below [collector]",
+        )
+    })?;
+    let key = collector.signer().ok_or("collector.signing_key is missing; see `arras release new-key`")?;
+    let tasks = TaskFolder::new(&collector.tasks);
+    let mut known = Vec::new();
+    for id in description.ids()? {
+        known.push(tasks.load(id)?.ok_or_else(|| {
+            format!("the collector takes no part in task {id}; add it with `arras task add`")
+        })?);
+    }
+    let hpke = fetch(ca, &known)?;
+    let gathered: Vec<_> = description
+        .task
+        .iter()
+        .zip(&known)
+        .zip(hpke)
+        .map(|((entry, known), lists)| (entry, known, lists))
+        .collect();
+    let sequence = next_sequence(folder, &description.advertiser, now)?;
+    let document = description.document(&gathered, sequence, now)?;
+    publish(folder, &key, &document)?;
+    let expires = u64::saturating_sub(document.expires, now) / (24 * 3_600);
+    writeln!(
+        out,
+        "manifest {sequence} of {} with {} tasks and {} campaigns holds for {expires} days; signed by key {}",
+        document.advertiser,
+        document.tasks.len(),
+        document.campaigns.len(),
+        key.public_key()
+    )?;
+    Ok(())
+}
+
+/// The HPKE configurations of the aggregators of each task.
+fn fetch(
+    ca: Option<&Path>,
+    tasks: &[crate::tasks::KnownTask],
+) -> Result<Vec<(HpkeConfigList, HpkeConfigList)>, Failure> {
+    let ca = ca.map(std::fs::read).transpose().map_err(|error| format!("--ca: {error}"))?;
+    let http = reqwest::Client::builder()
+        .tls_backend_preconfigured(crate::net::tls::client_config(ca.as_deref())?)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let list = async |endpoint: &Url| {
+        let fetched = fetch_hpke_configs(&http, endpoint).await;
+        fetched.map_err(|error| format!("the HPKE configurations of {endpoint}: {error}"))
+    };
+    runtime.block_on(async {
+        let mut lists = Vec::new();
+        for known in tasks {
+            let configuration = known.task.configuration();
+            lists.push((list(&configuration.leader).await?, list(&configuration.helper).await?));
+        }
+        Ok(lists)
+    })
+}

@@ -1,0 +1,185 @@
+//! Manifests as an advertiser describes them: which tasks, which events, for how long.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use arras_protocol::manifest::{
+    Campaign, EventDocument, MANIFEST_VERSION, ManifestDocument, ManifestError, Measures, TaskDocument,
+};
+use arras_protocol::messages::{HpkeConfigList, TaskId};
+use arras_protocol::signed::{DocumentType, SigningKey, read_unverified};
+use serde::Deserialize;
+
+use super::KnownTask;
+use crate::store::sync_parent;
+
+/// How long before now a manifest begins, in seconds: a day, for devices whose clocks are behind.
+const BEGINS_BEFORE_SECONDS: u64 = 24 * 3_600;
+
+/// For how many days a manifest holds if its description does not say.
+const VALID_DAYS: u64 = 14;
+
+/// A description of a manifest, in TOML.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestFile {
+    /// The advertiser's site; the budget source of its tasks.
+    pub advertiser: String,
+    /// For how many days it holds; at most 30.
+    #[serde(default = "valid_days")]
+    pub valid_days: u64,
+    /// What devices report to.
+    pub task: Vec<TaskEntry>,
+}
+
+fn valid_days() -> u64 {
+    VALID_DAYS
+}
+
+/// A task of a description.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskEntry {
+    /// One that the collector takes part in.
+    pub id: String,
+    /// What it adds up.
+    pub measures: Measures,
+    /// How much of a currency's minor unit is 1 in a sum of values.
+    #[serde(default = "unit")]
+    pub unit: u64,
+    /// The events that it counts.
+    pub events: Vec<EventEntry>,
+}
+
+fn unit() -> u64 {
+    1
+}
+
+/// An event of a description.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventEntry {
+    /// As apps name it.
+    pub name: String,
+    /// Added to the bucket of the campaign.
+    #[serde(default)]
+    pub offset: u32,
+}
+
+/// Why there is no manifest.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The description.
+    #[error("the description of the manifest: {0}")]
+    Description(String),
+    /// No device would follow it.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The file.
+    #[error("{path}: {error}")]
+    Io {
+        /// Where.
+        path: String,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+/// A task with what is known of it and of its aggregators.
+pub type Gathered<'a> = (&'a TaskEntry, &'a KnownTask, (HpkeConfigList, HpkeConfigList));
+
+/// The file of an advertiser's manifest; `None` for what is not the name of a host in lower case.
+pub fn file_name(advertiser: &str) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
+    let is_host = (1..=arras_protocol::task::NAME_BYTES_MAX).contains(&advertiser.len())
+        && advertiser.bytes().all(plain)
+        && !advertiser.starts_with('.');
+    is_host.then(|| format!("{advertiser}.jws"))
+}
+
+impl ManifestFile {
+    /// Reads a description.
+    pub fn parse(text: &str) -> Result<Self, PublishError> {
+        toml::from_str(text).map_err(|error| PublishError::Description(error.to_string()))
+    }
+
+    /// The ids of its tasks.
+    pub fn ids(&self) -> Result<Vec<TaskId>, PublishError> {
+        let parse = |entry: &TaskEntry| {
+            let id = entry.id.parse();
+            id.map_err(|_| PublishError::Description(format!("{:?} is no task id", entry.id)))
+        };
+        self.task.iter().map(parse).collect()
+    }
+
+    /// The manifest. Its campaigns are those of its tasks, which have to be the same, since a device remembers the
+    /// bucket of a campaign and not which task it was for.
+    pub fn document(
+        &self,
+        tasks: &[Gathered<'_>],
+        sequence: u64,
+        now: u64,
+    ) -> Result<ManifestDocument, PublishError> {
+        let campaigns = tasks.first().map_or(&[][..], |(_, known, _)| &known.campaigns);
+        if tasks.iter().any(|(_, known, _)| known.campaigns != campaigns) {
+            let reason = "its tasks have different campaigns; add tasks with one list to all roles";
+            return Err(PublishError::Description(reason.to_owned()));
+        }
+        let event = |event: &EventEntry| EventDocument { name: event.name.clone(), offset: event.offset };
+        let task = |(entry, known, (leader, helper)): &Gathered<'_>| {
+            let events = entry.events.iter().map(event).collect();
+            let configuration = known.task.configuration();
+            TaskDocument::new(configuration, entry.measures, entry.unit, events, leader, helper)
+        };
+        let not_before = now.saturating_sub(BEGINS_BEFORE_SECONDS);
+        Ok(ManifestDocument {
+            version: MANIFEST_VERSION,
+            advertiser: self.advertiser.clone(),
+            sequence,
+            not_before,
+            expires: now.saturating_add(self.valid_days.saturating_mul(24 * 3_600)),
+            campaigns: (1..)
+                .zip(campaigns)
+                .map(|(bucket, name)| Campaign { name: name.clone(), bucket })
+                .collect(),
+            tasks: tasks.iter().map(task).collect(),
+        })
+    }
+}
+
+/// The sequence of the next manifest: above that of the one in the folder, and not below the POSIX second, so that a folder
+/// that was lost does not bring old sequences back, which devices would refuse.
+pub fn next_sequence(folder: &Path, advertiser: &str, now: u64) -> Result<u64, PublishError> {
+    let Some(name) = file_name(advertiser) else {
+        let reason = format!("{advertiser:?} is not the name of a host in lower case");
+        return Err(PublishError::Description(reason));
+    };
+    let path = folder.join(name);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(now),
+        Err(error) => return Err(PublishError::Io { path: path.display().to_string(), error }),
+    };
+    let document = read_unverified(DocumentType::Manifest, &text).map_err(ManifestError::from)?.0;
+    let last: ManifestDocument = serde_json::from_slice(&document).map_err(ManifestError::from)?;
+    Ok(last.sequence.saturating_add(1).max(now))
+}
+
+/// Signs a manifest and puts it into the folder, durably and at once: a reader sees the whole file or the one before.
+pub fn publish(folder: &Path, key: &SigningKey, document: &ManifestDocument) -> Result<(), PublishError> {
+    let text = document.sign(key)?;
+    let name = file_name(&document.advertiser)
+        .ok_or_else(|| PublishError::Description("its advertiser is not the name of a host".to_owned()))?;
+    let path = folder.join(name);
+    let write = || {
+        fs::create_dir_all(folder)?;
+        let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+        temporary.write_all(text.as_bytes())?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(&path).map_err(|error| error.error)?;
+        sync_parent(&path)
+    };
+    write().map_err(|error| PublishError::Io { path: path.display().to_string(), error })
+}
