@@ -349,6 +349,35 @@ fn collectors_and_sources() {
     });
 }
 
+/// A configuration of the version before has no key: it says how to make one, instead of which field is missing.
+#[test]
+fn releases_need_a_signing_key() {
+    let fixture = Fixture::new();
+    let key = "collector.signing_key";
+    fixture.one("collector", &format!("error: {key}"), "arras release new-key", |collector| {
+        collector.remove("signing_key");
+    });
+    fixture.one("collector", &format!("error: {key}"), "placeholder", |collector| {
+        set(collector, "signing_key", ZEROS);
+    });
+    fixture.one("collector", &format!("error: {key}"), "HPKE key", |collector| {
+        let hpke = entry(collector, "hpke")["private_key"].clone();
+        set(collector, "signing_key", hpke);
+    });
+    // Keys of before are public ones; a text that is none is named, with its line.
+    let mut table = fixture.table("collector");
+    let former = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+    let mut list = |text: &str| {
+        let collector = table["collector"].as_table_mut().unwrap();
+        set(collector, "former_signing_keys", vec![toml::Value::from(text)]);
+        Config::parse(&table.to_string(), &fixture.path("collector"))
+    };
+    let collector = list(former).unwrap().collector.unwrap();
+    assert_eq!(collector.former_signing_keys[0].to_string(), former);
+    let error = list("AAAA").unwrap_err().to_string();
+    assert!(error.contains("Ed25519 public key"), "{error}");
+}
+
 #[test]
 fn tokens_are_for_one_receiver() {
     let fixture = Fixture::new();

@@ -360,6 +360,21 @@ fn a_role_takes_no_task_that_it_cannot_play_its_part_in() {
         ),
         ("leader", "epsilon = \"1\"", "epsilon = \"11\"", "most allowed is 10"),
         ("leader", "contributions = 1", "contribution = 1", "contribution"),
+        // Values say which task counts their conversions; counts say no such thing.
+        (
+            "leader",
+            "type = \"histogram\", length = 16",
+            "type = \"l1-bound-sum\", length = 16, max_value = 100",
+            "conversions = \"TASK ID\"",
+        ),
+        (
+            "collector",
+            "contributions = 1",
+            "contributions = 1\nconversions = \"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"",
+            "for tasks that sum values",
+        ),
+        ("collector", "contributions = 1", "contributions = 1\nconversions = \"short\"", "TaskId"),
+        ("leader", "\"spring\"", &format!("\"{}\"", "s".repeat(129)), "more than 128 bytes"),
     ] {
         let refused = add(role, from, to);
         assert_eq!(refused.code, 1, "{}", refused.out);

@@ -20,3 +20,4 @@ mod restarts;
 mod runbook;
 mod tidy;
 mod uploads;
+mod values;
