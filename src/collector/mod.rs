@@ -177,7 +177,7 @@ impl Collector {
         WeakCollector(Arc::downgrade(&self.0))
     }
 
-    fn epoch_start(&self, source: &str) -> Option<u64> {
+    pub(crate) fn epoch_start(&self, source: &str) -> Option<u64> {
         self.0.parts.epoch_starts.iter().find(|(name, _)| name == source).map(|(_, start)| *start)
     }
 

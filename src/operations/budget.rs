@@ -140,9 +140,11 @@ pub(crate) fn of_aggregator(
 }
 
 /// What a collector's releases cost, which is what it can know: a window whose answer it never got is charged, too.
+/// `epoch_start` is when epoch 0 of a source starts as far as the collector's configuration says so (POSIX seconds).
 pub(crate) fn of_collector(
     store: &dyn CollectorStore,
     tasks: &TaskFolder,
+    epoch_start: impl Fn(&str) -> Option<u64>,
 ) -> Result<BudgetReport, StoreError> {
     let mut names = Names::new(tasks);
     let mut accounts: BTreeMap<String, SourceAccount> = BTreeMap::new();
@@ -153,6 +155,8 @@ pub(crate) fn of_collector(
         add_release(account, release);
     }
     let sources = accounts.iter_mut().map(|(name, account)| {
+        // A release knows it if the collector did when it made it.
+        account.epoch_start = account.epoch_start.or_else(|| epoch_start(name));
         account.spent = account.recomputed().0;
         of_source(name, None, Some(account), &mut names)
     });
@@ -296,6 +300,35 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    /// What the configuration says now and what was charged under it before need not agree, and both are shown.
+    #[test]
+    fn sources_that_were_moved_or_removed_are_told() {
+        let folder = TaskFolder::new(std::path::Path::new("/nowhere"));
+        let (task, start) = (TaskId::new([1; TaskId::LEN]), 1_800_000_000);
+        let window = ChargedWindow { task, start, end: start + 1, micro_epsilon: 3_000_000, answered: false };
+        let spent = BTreeMap::from([(Epoch(0), 3_000_000)]);
+        let account = SourceAccount { epoch_start: Some(start), windows: vec![window], spent, name: None };
+        let source = |epoch_start| RegisteredSource {
+            name: "shop.example".parse().unwrap(),
+            rules: SourceRules { epoch_start, cap: 2_000_000 },
+            task_caps: TaskCaps { each: Some(9_000_000), of: BTreeMap::from([(task, 3_500_000)]) },
+        };
+        let report = |registered: Option<&RegisteredSource>| {
+            let registered = registered.map(|source| ("advertiser", source));
+            of_source("shop.example", registered, Some(&account), &mut Names::new(&folder))
+        };
+        let same = report(Some(&source(start)));
+        assert_eq!((same.moved_to, same.epoch_start), (None, Some(utc(start))));
+        // The cap was lowered below what is spent: nothing is left.
+        assert_eq!((same.cap.as_deref(), same.epochs[0].left.as_deref()), (Some("2"), Some("0")));
+        let of_task = &same.epochs[0].tasks[0];
+        assert_eq!((of_task.cap.as_deref(), of_task.left.as_deref()), (Some("3.5"), Some("0.5")));
+        let moved = report(Some(&source(start + 86_400)));
+        assert_eq!((moved.moved_to, moved.epoch_start), (Some(utc(start + 86_400)), Some(utc(start))));
+        let removed = report(None);
+        assert_eq!((removed.collector, removed.cap, removed.epochs.len()), (None, None, 1));
+    }
 
     #[test]
     fn the_latest_windows_are_listed_and_all_are_counted() {

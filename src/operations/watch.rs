@@ -97,7 +97,8 @@ pub(crate) fn watch_collector(operations: &Operations, collector: &Collector, di
     let (weak_collector, weak_disk) = (collector.downgrade(), Arc::downgrade(disk));
     operations.add_budget("collector", move || {
         let (collector, disk) = weak_collector.upgrade().zip(weak_disk.upgrade()).ok_or(STOPPED)?;
-        budget::of_collector(&*disk, collector.tasks()).map_err(|error| error.to_string())
+        let epoch_start = |source: &str| collector.epoch_start(source);
+        budget::of_collector(&*disk, collector.tasks(), epoch_start).map_err(|error| error.to_string())
     });
     let (weak_collector, weak_disk) = (collector.downgrade(), Arc::downgrade(disk));
     operations.add_check("collector", move || {

@@ -107,6 +107,18 @@ async fn budgets_are_told_by_roles_that_run_and_read_from_stores_at_rest() {
     let windows = source["windows"].as_array().unwrap();
     assert_eq!((windows.len(), text(&windows[0]["epsilon_per_epoch"])), (1, "1"));
     assert_eq!(text(&windows[0]["from"]), "2027-01-15T08:00:00Z");
+    // Once it is told, it does.
+    let told = format!(
+        "{}\n[[collector.budget_source]]\nname = \"shop.example\"\nepoch_start = \"2027-01-04\"\n",
+        fs::read_to_string(deployment.config_path("collector")).unwrap()
+    );
+    fs::write(deployment.config_path("collector-told"), told).unwrap();
+    let collector = json(&config(&deployment, "collector-told"));
+    let epoch = &collector["roles"][0]["sources"][0]["epochs"][0];
+    assert_eq!(
+        (epoch["epoch"].as_u64(), text(&epoch["spent"]), &epoch["left"]),
+        (Some(1), "1", &Value::Null)
+    );
     deployment.stop().await;
 }
 

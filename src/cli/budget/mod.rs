@@ -142,7 +142,11 @@ fn read(config: &Config) -> Result<BudgetReports, Failure> {
         roles.push(if collector.store.join("state").exists() {
             let disk = CollectorDisk::open(&collector.store, &collector.watermark)
                 .map_err(|error| held("collector", error))?;
-            budget::of_collector(&disk, &tasks)?
+            let epoch_start = |name: &str| {
+                let source = collector.budget_source.iter().find(|source| source.name == name);
+                source.map(|source| source.epoch_start.unix_seconds())
+            };
+            budget::of_collector(&disk, &tasks, epoch_start)?
         } else {
             let role = "collector".to_owned();
             BudgetReport { role, sources: Vec::new(), disagreements: Vec::new() }
