@@ -121,7 +121,6 @@ async fn who_refuses_says_so_and_by_which_cap() {
     }
 }
 
-/// The collector's view: the threshold hides what is below it, and the release says what it cost.
 /// A query that the budget can never allow closed its whole window to uploads until it was refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_beyond_the_budget_closes_no_window() {
@@ -209,6 +208,38 @@ async fn a_signed_release_stays_byte_for_byte() {
     deployment.stop().await;
 }
 
+/// What is promised counts against the cap of a task as it does against that of its source: of two windows of one task, the
+/// cap has enough for one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_is_not_promised_more_than_its_cap() {
+    let options = Options { cap: "10\", task_cap = \"1.5", ..Options::default() };
+    let mut deployment = Deployment::start(options).await;
+    for hour in 0..2 {
+        let reports: Vec<_> =
+            (0..20).map(|bucket| deployment.report_at(bucket, (WINDOW + hour) * PRECISION)).collect();
+        deployment.upload(&reports).await;
+    }
+    deployment.settled(40).await;
+    // Nothing is answered by the helper, so a collection stands where the leader has asked it.
+    deployment.stop_role(Role::Helper).await;
+    let started = std::time::Instant::now();
+    let problem = 'refused: loop {
+        assert!(started.elapsed() < PATIENCE, "the task's cap was promised to both windows");
+        for hour in 0..2 {
+            let answer = deployment.create_collection(&Deployment::query(WINDOW + hour, 1)).await;
+            if let Err(problem) = read(answer).await {
+                break 'refused problem;
+            }
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    };
+    assert_eq!(*problem.kind(), ErrorType::Own(OwnError::BudgetExhausted), "{problem:?}");
+    let detail = problem.detail().unwrap();
+    assert!(detail.contains("`task_cap`") && detail.contains("only 0.5 is left"), "{detail}");
+    deployment.stop().await;
+}
+
+/// The collector's view: the threshold hides what is below it, and the release says what it cost.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_collector_publishes_and_suppresses() {
     let deployment = Deployment::start(Options { threshold: 5, ..Options::default() }).await;
