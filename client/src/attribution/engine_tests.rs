@@ -524,6 +524,46 @@ fn a_budget_is_spent_before_its_histogram_is_handed_out() {
     assert!(matches!(measured.outcome(), Outcome::NoBudget));
 }
 
+/// Whatever is called, and at whatever byte a crash cuts what a call writes: the state is that of before the call or of
+/// after it.
+#[test]
+fn a_crash_in_any_call_leaves_it_done_or_not_begun() {
+    use proptest::strategy::ValueTree as _;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let folder = tempfile::tempdir().unwrap();
+    let (path, crashed) = (folder.path().join("state"), folder.path().join("crashed"));
+    let mut engine = Engine::open(tight(), FileStore::open(&path).unwrap()).unwrap();
+    let mut cuts = 0;
+    for at in 0..60 {
+        let (before, whole) = (engine.state.changes(), std::fs::read(&path).unwrap());
+        let call = call().new_tree(&mut runner).unwrap().current();
+        match call {
+            Call::Save { site, caller, options, .. } => {
+                engine.save_impression(&inputs(site, caller, at), &options).unwrap();
+            }
+            Call::Measure { site, caller, options, .. } => {
+                let now = &inputs(site, caller, at);
+                drop(engine.measure_conversion(&mut Fixed(0.5), now, &options).unwrap());
+            }
+            Call::ClearSiteState { sites, .. } => {
+                let sites = sites.into_iter().map(site).collect();
+                engine.clear_site_state(&mut Fixed(0.5), &sites, Moment::from_millis(at)).unwrap();
+            }
+            _ => continue,
+        }
+        let (after, written) = (engine.state.changes(), std::fs::read(&path).unwrap());
+        assert!(written.starts_with(&whole), "a call appends");
+        for cut in (whole.len()..=written.len()).step_by(7).chain([written.len()]) {
+            std::fs::write(&crashed, &written[..cut]).unwrap();
+            let opened = Engine::open(tight(), FileStore::open(&crashed).unwrap()).unwrap();
+            let expected = if cut == written.len() { &after } else { &before };
+            assert_eq!(opened.state.changes(), *expected, "{cut}");
+            cuts += 1;
+        }
+    }
+    assert!(cuts > 300, "{cuts}");
+}
+
 /// The text fills the histogram twice in a single epoch and charges for the first. With one impression beyond the
 /// histogram the first could be empty and free, and the second hold the value.
 #[test]

@@ -22,7 +22,27 @@ use super::storage::MemoryStore;
 /// # Errors
 /// What of it is not of the format.
 pub fn from_json<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, serde_json::Error> {
-    T::deserialize(serde_json::from_slice::<Value>(bytes)?)
+    T::deserialize(whole_numbers(serde_json::from_slice(bytes)?))
+}
+
+/// A schema's integer may be written as `1.0`.
+fn whole_numbers(value: Value) -> Value {
+    /// Up to here each whole number is a double of its own.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) => {
+            let whole = number
+                .as_f64()
+                .filter(|double| number.is_f64() && double.fract() == 0.0 && double.abs() <= EXACT);
+            #[expect(clippy::cast_possible_truncation, reason = "whole, and exact as a double")]
+            whole.map_or(Value::Number(number), |double| Value::from(double as i64))
+        }
+        Value::Array(values) => values.into_iter().map(whole_numbers).collect(),
+        Value::Object(fields) => {
+            fields.into_iter().map(|(name, value)| (name, whole_numbers(value))).collect()
+        }
+        other => other,
+    }
 }
 
 /// Most events of a scenario: the published ones have some tens.
@@ -180,17 +200,11 @@ enum Outcome {
     Histogram(Vec<u32>),
     Error(String),
     DomException {
-        error: DomException,
+        error: String,
         name: String,
     },
     /// Nothing to be seen: `null`.
     Nothing,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-enum DomException {
-    #[serde(rename = "DOMException")]
-    Name,
 }
 
 impl fmt::Display for Outcome {
@@ -202,7 +216,9 @@ impl fmt::Display for Outcome {
 impl Outcome {
     fn of_error(error: &AttributionError) -> Self {
         match error.script_name() {
-            Some((name, true)) => Self::DomException { error: DomException::Name, name: name.to_owned() },
+            Some((name, true)) => {
+                Self::DomException { error: "DOMException".to_owned(), name: name.to_owned() }
+            }
             Some((name, false)) => Self::Error(name.to_owned()),
             None => Self::Error(error.to_string()),
         }

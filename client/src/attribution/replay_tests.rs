@@ -23,6 +23,18 @@ fn of_two_comments_the_last_counts() {
     assert!(from_json::<Scenario>(br#"{ "events": [], "$comment": 1, "$comment": 2 }"#).is_err());
 }
 
+#[test]
+fn an_integer_may_be_written_with_a_fraction_of_zero() {
+    let text = br#"{ "events": [
+        { "seconds": 1.0, "event": "saveImpression", "site": "a.example", "options": { "histogramIndex": 1.0 } },
+        { "seconds": 2e0, "event": "measureConversion", "site": "b.example", "expected": [0.0, 1.0], "options": {
+            "aggregationService": "https://agg-service.example", "histogramSize": 2.0, "epsilon": 1.0 } }
+    ] }"#;
+    assert_eq!(replay(&config(), &from_json(text).unwrap(), true).difference, None);
+    assert!(from_json::<Scenario>(br#"{ "events": [{ "seconds": 1.5, "event": "enableAPI" }] }"#).is_err());
+    assert!(from_json::<Scenario>(br#"{ "events": [{ "seconds": 1e300, "event": "enableAPI" }] }"#).is_err());
+}
+
 fn published() -> BTreeMap<String, Value> {
     let files = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
