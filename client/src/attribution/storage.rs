@@ -51,7 +51,7 @@ pub trait Storage {
     }
 }
 
-/// Keeps the state in memory, for tests and for sessions that leave no trace. Clones share one state, so that a test can
+/// Keeps the state in memory, for tests and for private windows that leave no trace. Clones share one state, so that a test can
 /// open it a second time.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
