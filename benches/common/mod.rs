@@ -45,7 +45,7 @@ pub fn task_file(name: &str, vdaf: VdafChoice, leader: &str, helper: &str) -> Ta
         min_batch_size: 100,
         epsilon: "1".parse().expect("an epsilon"),
         contributions: NonZeroU32::MIN,
-        threshold: 40,
+        threshold: Some(40),
         budget_source: "shop.example".to_owned(),
         collector: "advertiser".to_owned(),
         campaigns: Vec::new(),

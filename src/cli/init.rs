@@ -298,8 +298,9 @@ pub fn example_task_toml(leader: &Endpoint, helper: &Endpoint, budget_source: &s
          epsilon = \"1\"\n\
          # Reports that one device may send in one window.\n\
          contributions = 1\n\
-         # The smallest noised count that is shown.\n\
-         threshold = 40\n\
+         # The smallest noised count that is shown. Left out, it is the one with which at most one release in a\n\
+         # thousand shows any bucket that nobody is in: 23 for this noise and 16 buckets.\n\
+         # threshold = 23\n\
          budget_source = {}\n\
          # As the aggregators' configurations name it.\n\
          collector = {}\n\

@@ -27,9 +27,6 @@ pub const SUM_WINDOWS_MAX: usize = 10_000;
 /// Campaigns that may be named in one request: more than a histogram has buckets are none.
 pub const SUM_CAMPAIGNS_MAX: usize = 4_096;
 
-/// The chance that any number of a sum's document is shown although nothing is in it.
-const EMPTY_SHOWN_CHANCE: f64 = 1e-3;
-
 /// Why there is no sum.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

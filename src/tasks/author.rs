@@ -13,7 +13,9 @@ use arras_protocol::task::{Profile, Task, TaskError};
 use arras_protocol::vdaf::{VdafConfig, VdafError};
 use serde::Deserialize;
 
+use crate::privacy::accuracy::Noise;
 use crate::privacy::ledger::{BudgetSource, LedgerError};
+use crate::privacy::noise::{NoiseError, Scale};
 use crate::tasks::provisioned::{PlainTerms, ProvisionedFile, is_value, optional_id};
 
 /// Longest name of a campaign, in bytes: names of all of 4,096 buckets must fit one signed release, also if each
@@ -39,6 +41,18 @@ pub enum TaskFileError {
     /// The budget source has no name that a ledger takes.
     #[error("budget_source: {0}")]
     BudgetSource(LedgerError),
+    /// The policy's noise cannot be drawn.
+    #[error("epsilon: {0}")]
+    Noise(#[from] NoiseError),
+    /// No threshold was given, and that of the noise is none that a policy can carry.
+    #[error(
+        "the noise of epsilon {epsilon} is so wide that no threshold below 2^64 keeps empty buckets from being \
+         shown: raise epsilon, or give the `threshold` that you want"
+    )]
+    NoThreshold {
+        /// The task's.
+        epsilon: MicroEpsilon,
+    },
     /// More campaigns than the histogram has room for.
     #[error(
         "{campaigns} campaigns do not fit {length} buckets: bucket 0 is \"not attributed\", each campaign \
@@ -120,8 +134,9 @@ pub struct TaskFile {
     pub epsilon: MicroEpsilon,
     /// Reports that one device may send in one window.
     pub contributions: NonZeroU32,
-    /// The smallest noised count that is shown.
-    pub threshold: u64,
+    /// The smallest noised count that is shown. Left out, it is the smallest with which at most one release in a
+    /// thousand shows any bucket that nobody is in. In a task that sums values it decides nothing: its conversions' does.
+    pub threshold: Option<u64>,
     /// Whose budget is spent.
     pub budget_source: String,
     /// The name of the collector in the aggregators' configurations.
@@ -169,12 +184,12 @@ impl TaskFile {
             epsilon: self.epsilon,
             sensitivity: vdaf.l1_sensitivity(),
             contributions: self.contributions,
-            threshold: self.threshold,
+            threshold: self.threshold_for(&vdaf)?,
         };
         arras_protocol::task::check_policy(&policy, &vdaf)?;
         let (extensions, plain) = match self.profile {
             ProfileChoice::Arras => (self.arras_extensions(&policy)?, None),
-            ProfileChoice::Plain => (Extensions::none(), Some(self.plain_terms())),
+            ProfileChoice::Plain => (Extensions::none(), Some(self.plain_terms(policy.threshold))),
         };
         let task = Task::new(TaskConfiguration::new(
             self.name.as_bytes(),
@@ -204,11 +219,22 @@ impl TaskFile {
         ])
     }
 
-    fn plain_terms(&self) -> PlainTerms {
+    /// The threshold of the file, or the default for this noise and as many buckets as the task has.
+    fn threshold_for(&self, vdaf: &VdafConfig) -> Result<u64, TaskFileError> {
+        if let Some(threshold) = self.threshold {
+            return Ok(threshold);
+        }
+        let noise = Noise::of_cell(&Scale::new(vdaf.l1_sensitivity(), self.epsilon)?);
+        let buckets = u64::try_from(vdaf.output_len()).unwrap_or(u64::MAX);
+        let threshold = noise.default_threshold(buckets);
+        u64::try_from(threshold).map_err(|_| TaskFileError::NoThreshold { epsilon: self.epsilon })
+    }
+
+    fn plain_terms(&self, threshold: u64) -> PlainTerms {
         PlainTerms {
             epsilon: self.epsilon,
             contributions: self.contributions,
-            threshold: self.threshold,
+            threshold,
             budget_source: self.budget_source.clone(),
         }
     }

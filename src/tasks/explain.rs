@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use arras_protocol::policy::PrivacyPolicy;
 use arras_protocol::task::{Profile, Task};
 
-use crate::privacy::accuracy::{Confidence, Noise};
+use crate::privacy::accuracy::{Confidence, EMPTY_SHOWN_CHANCE, Noise};
 use crate::privacy::gate::noise_scale;
 use crate::tasks::provisioned::{KnownTask, is_value};
 use crate::text::{counted, printable};
@@ -46,16 +47,16 @@ pub fn explain(known: &KnownTask) -> String {
             Noise::of_cell(&scale).half_width(Confidence::P95)
         ));
     }
-    line(match (conversions, is_value(task.vdaf().config())) {
+    match (conversions, is_value(task.vdaf().config())) {
         (Some(counting), true) => {
-            format!("  threshold    values are shown where task {counting} shows their conversions")
+            line(format!("  threshold    values are shown where task {counting} shows their conversions"));
         }
-        (None, true) => {
+        (None, true) => line(
             "  threshold    the file names no `conversions`, so that the collector collects nothing"
-                .to_owned()
-        }
-        (_, false) => format!("  threshold    counts below {} are not shown", policy.threshold),
-    });
+                .to_owned(),
+        ),
+        (_, false) => line(format!("  threshold    {}", threshold(task, policy))),
+    }
     let binding = match task.profile() {
         Profile::Arras => {
             "the policy is part of the task: parties that disagree about it cannot open each other's reports"
@@ -67,6 +68,49 @@ pub fn explain(known: &KnownTask) -> String {
     line(format!("  binding      {binding}"));
     out
 }
+
+/// What a threshold does for buckets that nobody is in.
+fn threshold(task: &Task, policy: &PrivacyPolicy) -> String {
+    let threshold = policy.threshold;
+    let Ok(scale) = noise_scale(policy) else {
+        return format!("counts below {threshold} are not shown");
+    };
+    let buckets = u64::try_from(task.vdaf().config().output_len()).unwrap_or(u64::MAX);
+    in_words(threshold, &Noise::of_cell(&scale), buckets)
+}
+
+/// A threshold and the chance that a release of this many empty buckets shows any of them.
+fn in_words(threshold: u64, noise: &Noise, buckets: u64) -> String {
+    let chance = noise.empty_shown_chance(threshold.into(), buckets);
+    let what = format!("counts below {threshold} are not shown");
+    if chance <= EMPTY_SHOWN_CHANCE {
+        return format!(
+            "{what}; a release shows any bucket that nobody is in with a chance of {}",
+            odds(chance)
+        );
+    }
+    format!(
+        "{what}; that is low for this noise: a release shows at least one bucket that nobody is in with a chance of {}, \
+         and a threshold of {} would make that {}",
+        odds(chance),
+        noise.default_threshold(buckets),
+        odds(EMPTY_SHOWN_CHANCE)
+    )
+}
+
+/// A chance as people say it, rounded up and never down.
+fn odds(chance: f64) -> String {
+    if chance > 0.1 {
+        format!("{:.0} in 100", (chance * 100.0).ceil())
+    } else if chance >= LEAST_CHANCE {
+        format!("1 in {:.0}", chance.recip().floor())
+    } else {
+        format!("less than 1 in {:.0}", LEAST_CHANCE.recip())
+    }
+}
+
+/// Smaller chances are not told apart: once in a million releases is never.
+const LEAST_CHANCE: f64 = 1e-6;
 
 /// A task's name, or its bytes where it is not text.
 pub fn name(task: &Task) -> String {
@@ -85,3 +129,6 @@ pub fn seconds(seconds: u64) -> String {
     }
     counted(seconds, "second")
 }
+
+#[cfg(test)]
+mod tests;

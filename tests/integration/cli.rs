@@ -397,7 +397,9 @@ fn the_examples_task_file_makes_a_task() {
         .unwrap();
     let (task, _) = TaskFile::parse(&text).unwrap().build().unwrap();
     assert_eq!(task.vdaf().config().output_len(), 16);
-    assert_eq!(task.policy().unwrap().threshold, 40);
+    // The file leaves it out and says what it gets.
+    assert_eq!(task.policy().unwrap().threshold, 23);
+    assert!(text.contains("that nobody is in: 23 for this noise and 16 buckets"));
 }
 
 /// The README and the changelog name no subcommand and no option that does not exist.

@@ -130,7 +130,7 @@ async fn a_share_of_another_configuration_does_not_open() {
     let deployment = Deployment::start(Options::default()).await;
     let endpoints = (&deployment.loopback.leader.endpoint, &deployment.loopback.helper.endpoint);
     let mut file = task_file(&Options::default(), "test", endpoints.0, endpoints.1);
-    file.threshold = 1_000;
+    file.threshold = Some(1_000);
     let (other, _) = file.build().unwrap();
     // Nothing but the configuration differs: the id in the associated data and in the VDAF's context is the task's.
     assert_ne!(other.configuration(), deployment.task.configuration());

@@ -116,7 +116,7 @@ pub fn task_file(options: &Options, name: &str, leader: &str, helper: &str) -> T
         min_batch_size: options.min_batch_size,
         epsilon: "1".parse().unwrap(),
         contributions: NonZeroU32::MIN,
-        threshold: options.threshold,
+        threshold: Some(options.threshold),
         budget_source: BUDGET_SOURCE.to_owned(),
         collector: COLLECTOR.to_owned(),
         campaigns: Vec::new(),

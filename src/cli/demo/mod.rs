@@ -59,9 +59,10 @@ pub struct Args {
     /// What the release spends; smaller is more private and noisier.
     #[arg(long, value_name = "E", default_value = "1", allow_negative_numbers = true)]
     epsilon: MicroEpsilon,
-    /// The smallest noised count that is shown.
-    #[arg(long, value_name = "T", default_value_t = 40, allow_negative_numbers = true)]
-    threshold: u64,
+    /// The smallest noised count that is shown; left out it is 40, or what keeps empty buckets hidden at a small
+    /// epsilon.
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    threshold: Option<u64>,
     /// Keep stores, keys and configuration in this folder, which must be empty or not exist.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,

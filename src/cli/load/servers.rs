@@ -209,7 +209,7 @@ fn task_file(vdaf: VdafChoice, leader: &str, helper: &str) -> Result<TaskFile, F
         min_batch_size: MIN_BATCH_SIZE,
         epsilon,
         contributions: std::num::NonZeroU32::MIN,
-        threshold: 40,
+        threshold: Some(40),
         budget_source: BUDGET_SOURCE.to_owned(),
         collector: COLLECTOR.to_owned(),
         campaigns: Vec::new(),

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{EMPTY_SHOWN_CHANCE, NoiseShare, SumError};
+use super::{NoiseShare, SumError};
 use crate::collector::release::{CONFIDENCE, Cell, Estimate, Release};
 use crate::privacy::accuracy::{Interval, Noise};
 use crate::privacy::noise::Scale;
@@ -72,9 +72,7 @@ impl Total {
         Judged {
             half_width: noise.half_width(CONFIDENCE.0),
             standard_error: format!("{:.3}", noise.standard_error()),
-            threshold: noise
-                .smallest_threshold(rows as u64, EMPTY_SHOWN_CHANCE)
-                .max(u128::from(self.threshold)),
+            threshold: noise.default_threshold(rows as u64).max(u128::from(self.threshold)),
         }
     }
 }

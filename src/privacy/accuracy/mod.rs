@@ -30,6 +30,8 @@ use sum::Group;
 
 /// The family-wise chance that a default threshold leaves to empty buckets: at most one release in a thousand
 /// shows any bucket that nobody is in. One in a hundred would be seen within two years of weekly releases.
+/// A task file without a threshold gets the one that follows from this, and the threshold is part of the task's id:
+/// another number here would give the same file another id.
 pub const EMPTY_SHOWN_CHANCE: f64 = 1e-3;
 
 /// How many different scales are told apart within one sum. Sums of more (thousands of tasks, each with an epsilon of
@@ -142,6 +144,12 @@ impl Noise {
     pub fn smallest_threshold(&self, buckets: u64, chance: f64) -> u128 {
         let distribution = self.distribution();
         self.smallest(|t| any_of(distribution.tail_counted(t), buckets), chance)
+    }
+
+    /// The threshold that a release of `buckets` buckets has if nobody chooses one: the smallest that keeps the
+    /// chance of showing any empty bucket at or below [`EMPTY_SHOWN_CHANCE`].
+    pub fn default_threshold(&self, buckets: u64) -> u128 {
+        self.smallest_threshold(buckets, EMPTY_SHOWN_CHANCE)
     }
 
     /// min { n >= 0 : `falling`(n) <= `most` }, for a function that falls with n to 0 over some standard errors.

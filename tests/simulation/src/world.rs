@@ -212,7 +212,7 @@ fn task_file(profile: ProfileChoice) -> TaskFile {
         min_batch_size: MIN_BATCH,
         epsilon: "0.0001".parse().unwrap(),
         contributions: NonZeroU32::MIN,
-        threshold: 0,
+        threshold: Some(0),
         budget_source: SOURCE.to_owned(),
         collector: COLLECTOR.to_owned(),
         campaigns: Vec::new(),

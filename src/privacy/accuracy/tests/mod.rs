@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::privacy::noise::{MAX_SCALE, MicroEpsilon};
 
+mod documents;
 mod sums;
 
 const CONFIDENCES: [Confidence; 3] = [Confidence(900), Confidence::P95, Confidence(990)];
