@@ -1,6 +1,7 @@
 //! Two aggregators and a collector over real HTTP. One binary: it links once.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test that panics has failed")]
+#![allow(clippy::duplicate_mod, reason = "the client's examples share a file")]
 #![allow(unreachable_pub, missing_docs, reason = "one binary, nothing is exported")]
 
 mod backpressure;
@@ -21,3 +22,4 @@ mod runbook;
 mod tidy;
 mod uploads;
 mod values;
+mod what_leaves;

@@ -1,11 +1,15 @@
 //! The devices of the demo: each conversion is made by a device of its own.
 
-use arras_client::device::{Conversion, Device};
+use arras_client::attribution::{
+    AggregationService, Config, ConversionOptions, Engine, ImplicitInputs, ImpressionOptions, MemoryStore,
+    Moment, NOT_ATTRIBUTED, Protocol, Uniform,
+};
 use arras_client::upload::{Uploader, fetch_hpke_configs};
 use arras_protocol::codec::Encode as _;
 use arras_protocol::messages::{HpkeConfig, TaskId};
 use arras_protocol::report::ReportMaker;
 use arras_protocol::task::Task;
+use arras_protocol::vdaf::Measurement;
 use indicatif::ProgressBar;
 use rayon::prelude::*;
 use tokio::task::JoinSet;
@@ -56,12 +60,13 @@ impl Clients {
         bar: &ProgressBar,
     ) -> Result<Vec<Vec<u8>>, Failure> {
         let maker = ReportMaker::new(task, &self.leader, &self.helper)?;
+        let config = engine_config();
         conversions
             .par_chunks(REPORTS_PER_REQUEST)
             .map(|conversions| {
                 let mut body = Vec::new();
                 for conversion in conversions {
-                    convert(task, &maker, conversion, &mut body)?;
+                    convert(task, &maker, &config, conversion, &mut body)?;
                 }
                 bar.inc(conversions.len() as u64);
                 Ok(body)
@@ -100,28 +105,65 @@ pub(super) fn over_the_day(journeys: &Journeys, day: u64) -> Vec<Dated<'_>> {
     (0..).zip(each).map(|(at, journey)| Dated { journey, posix_seconds: day + at * DAY / total }).collect()
 }
 
-/// One person: sees the ads of the journey, converts, and the device reports it.
+/// Where the people of the demo see ads, and where they convert.
+const SITES: (&str, &str) = ("chat.example", crate::config::loopback::BUDGET_SOURCE);
+
+/// How the devices' engine names the aggregators of the demo.
+const SERVICE: &str = "arras:demo";
+
+/// Each device converts once, so its budget is not what the demo shows: it has room for any epsilon.
+fn engine_config() -> Config {
+    let service =
+        AggregationService { protocol: Protocol::Dap18Histogram, max_histogram_size: None, dap: None };
+    Config {
+        services: [(SERVICE.to_owned(), service)].into(),
+        site_budget: u32::MAX,
+        global_budget: u32::MAX,
+        impression_site_quota: u32::MAX,
+        ..Config::default()
+    }
+}
+
+/// One person: sees the ads of the journey in order, converts; the device's engine attributes, and a report is made.
 fn convert(
     task: &Task,
     maker: &ReportMaker<'_>,
-    &Dated { journey, posix_seconds }: &Dated<'_>,
+    config: &Config,
+    dated: &Dated<'_>,
     body: &mut Vec<u8>,
 ) -> Result<(), Failure> {
-    let mut device = Device::default();
-    let touches = journey.touches.len() as u64;
-    for (index, channel) in journey.touches.iter().enumerate() {
-        // Bucket 0 is "not attributed".
-        let bucket = u32::try_from(channel + 1)?;
-        device.impressions.remember(bucket, posix_seconds - touches + index as u64);
-    }
-    let conversion = Conversion { posix_seconds, consent: true };
-    let report = device.convert(&mut rand::rng(), task, maker, None, conversion)?;
+    let cells = u32::try_from(task.vdaf().config().output_len())?;
+    let measurement = Measurement::Bucket(attribute(config, cells, dated)?);
+    let report = maker.make(&mut rand::rng(), dated.posix_seconds, &measurement, None)?;
     report.encode(body);
     Ok(())
 }
 
+/// The bucket of the ad that the engine of a new device gives the conversion to.
+fn attribute(
+    config: &Config,
+    cells: u32,
+    &Dated { journey, posix_seconds }: &Dated<'_>,
+) -> Result<u32, Failure> {
+    let mut engine = Engine::open(config.clone(), MemoryStore::default())?;
+    let at = |site, seconds| ImplicitInputs::from_hosts(site, None, Moment::from_posix_seconds(seconds));
+    let touches = journey.touches.len() as u64;
+    for (index, channel) in journey.touches.iter().enumerate() {
+        // Bucket 0 is "not attributed".
+        let options = ImpressionOptions::new(u32::try_from(channel + 1)?);
+        engine.save_impression(&at(SITES.0, posix_seconds - touches + index as u64)?, &options)?;
+    }
+    let options = ConversionOptions::new(SERVICE, cells);
+    let inputs = at(SITES.1, posix_seconds)?;
+    let measured = engine.measure_conversion(&mut Uniform(rand::rng()), &inputs, &options)?;
+    // The whole credit goes to the last touch.
+    let bucket = measured.histogram().iter().position(|cell| *cell > 0).map(u32::try_from).transpose()?;
+    Ok(bucket.unwrap_or(NOT_ATTRIBUTED))
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -137,5 +179,18 @@ mod tests {
             .collect();
         assert_eq!(dated, [(0, 0), (1, DAY / 4), (1, DAY / 2), (1, DAY / 4 * 3)]);
         assert!(REPORTS_AT_ONCE.is_multiple_of(REPORTS_PER_REQUEST));
+    }
+
+    /// What the demo prints as true is last touch by the file; what is released is last touch by the engine.
+    #[test]
+    fn the_engine_gives_each_conversion_to_its_last_touch() {
+        let journeys = Journeys::parse(super::super::JOURNEYS).unwrap();
+        let config = engine_config();
+        // Every 20th: each with an engine of its own, whose weeks begin at another moment.
+        for journey in journeys.journeys.iter().step_by(20) {
+            let dated = Dated { journey, posix_seconds: 20_000 * DAY };
+            let last = journey.touches.last().unwrap();
+            assert_eq!(attribute(&config, 16, &dated).unwrap() as usize, last + 1);
+        }
     }
 }

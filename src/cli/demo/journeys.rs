@@ -12,7 +12,7 @@ const MAX_CHANNELS: usize = 255;
 const MAX_CHANNEL_CHARS: usize = 40;
 
 /// Most touches of one journey that are replayed, counted from the end: a device remembers no more.
-const MAX_TOUCHES: usize = arras_client::attribution::MAX_IMPRESSIONS;
+const MAX_TOUCHES: usize = arras_client::attribution::MAX_IMPRESSIONS_PER_SITE;
 
 /// Why a file cannot be replayed, naming the line.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
