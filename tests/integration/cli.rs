@@ -213,6 +213,12 @@ fn verify_offline(dir: &Path, collector: &str, signed: &str, document: &str) {
     let others = write("others.json", &done(&["release", "keys", "--config", &other]));
     let refused = arras(&["release", "verify", &release, "--keys", &others]);
     assert!(refused.code == 1 && refused.error.contains("none of those given"), "{}", refused.error);
+    // The key was changed: listed among the former ones, the old one still verifies what it signed.
+    let set: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&keys).unwrap()).unwrap();
+    let former = format!("{}\nformer_signing_keys = [{}]", line.trim(), set["keys"][0]["x"]);
+    std::fs::write(&other, text.replace(own, &former)).unwrap();
+    let changed = write("changed.json", &done(&["release", "keys", "--config", &other]));
+    assert!(done(&["release", "verify", &release, "--keys", &changed]).starts_with("verified"));
     // Without any key it is shown, and said not to be verified.
     let shown = done(&["release", "show", &release]);
     assert!(shown.starts_with("NOT verified") && shown.contains("spring"), "{shown}");

@@ -21,8 +21,12 @@ fn program(dir: &Path) -> String {
 }
 
 fn load(dir: &Path, options: &[&str]) -> Value {
+    load_of("histogram:16", dir, options)
+}
+
+fn load_of(vdaf: &str, dir: &Path, options: &[&str]) -> Value {
     let (program, dir) = (program(dir), dir.to_str().unwrap().to_owned());
-    let usual = ["load", "--json", "--vdaf", "histogram:16", "--program", &program, "--dir", &dir];
+    let usual = ["load", "--json", "--vdaf", vdaf, "--program", &program, "--dir", &dir];
     serde_json::from_str(&done(&[&usual, options].concat())).unwrap()
 }
 
@@ -62,6 +66,15 @@ fn a_load_is_accepted_collected_and_accounted_for() {
         assert!(number(&costs["released"]["resident_bytes_max"]) > 1e6, "{role}: {found}");
     }
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "only the program is left in the folder");
+}
+
+/// Values are collected after their conversions, which a load run has to make first.
+#[test]
+fn a_load_of_values_is_collected() {
+    let dir = tempfile::tempdir().unwrap();
+    let found = load_of("l1boundsum:4:7", dir.path(), &["--reports", "120", "--collect"]);
+    // It fails itself if the release has another number of reports.
+    assert_eq!((&found["accepted"], &found["not_sent"]), (&120.into(), &0.into()), "{found}");
 }
 
 #[test]
