@@ -85,9 +85,10 @@ pub(super) fn upper_tail(groups: &[Group], t: f64) -> f64 {
 /// The function is convex, so its derivative is searched. Any point between would do; the best one is not needed.
 fn saddle(groups: &[Group], least: f64, t: f64) -> f64 {
     let slope = |y: f64| {
+        // (coth(low) - coth(high)) / 2, without the cancellation of nearly equal numbers.
         let one = |group: &Group| {
             let (low, high) = ((group.inverse - y) / 2.0, f64::midpoint(group.inverse, y));
-            group.draws * 0.5 * (low.tanh().recip() - high.tanh().recip())
+            group.draws * 0.5 * y.sinh() / (low.sinh() * high.sinh())
         };
         groups.iter().map(one).sum::<f64>() - t - y.exp_m1().recip()
     };

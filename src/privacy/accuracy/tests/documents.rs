@@ -5,7 +5,7 @@ use super::*;
 const DOCUMENT: &str = include_str!("../../../../docs/privacy.md");
 
 /// The rows of the table whose head starts so, as cells.
-fn table(head: &str) -> Vec<Vec<&'static str>> {
+pub(super) fn table(head: &str) -> Vec<Vec<&'static str>> {
     let lines = DOCUMENT.lines().skip_while(|line| !line.starts_with(head)).skip(2);
     let rows = lines.take_while(|line| line.starts_with('|'));
     rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()

@@ -7,7 +7,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::privacy::noise::{MAX_SCALE, MicroEpsilon};
 
+mod coverage;
 mod documents;
+mod hostile;
+mod precise;
+mod simulation;
 mod sums;
 
 const CONFIDENCES: [Confidence; 3] = [Confidence(900), Confidence::P95, Confidence(990)];
