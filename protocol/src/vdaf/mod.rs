@@ -25,6 +25,8 @@ mod forgery_tests;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]
+mod sensitivity_tests;
+#[cfg(test)]
 mod vector_tests;
 
 pub use config::{
