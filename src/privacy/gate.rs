@@ -324,3 +324,6 @@ pub fn release(
     let noised = add_noise(share, size, budget, source)?;
     Ok(seal_aggregate_share(rng, task, sender, collector, request, &noised)?)
 }
+
+#[cfg(test)]
+mod epsilon_tests;

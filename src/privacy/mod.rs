@@ -15,3 +15,5 @@ pub mod threshold;
 mod ledger_tests;
 #[cfg(test)]
 mod noise_tests;
+#[cfg(test)]
+mod trap_tests;

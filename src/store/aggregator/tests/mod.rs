@@ -10,6 +10,7 @@ mod decoders;
 mod faults;
 mod helper;
 mod jobs;
+mod neighbours;
 mod power;
 mod uploads;
 mod worlds;
