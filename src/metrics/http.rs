@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 use super::{Counters, Families, Timings, gauge};
 
 /// Every route of every role, below its endpoint. A request elsewhere is [`NO_ROUTE`], whatever its path.
-pub(super) const ROUTES: [&str; 12] = [
+pub(super) const ROUTES: [&str; 17] = [
     "/hpke_config",
     "/tasks/{task}/reports",
     "/tasks/{task}/collection_jobs",
@@ -26,7 +26,12 @@ pub(super) const ROUTES: [&str; 12] = [
     "/tasks/{task}/aggregate_shares/{share}",
     "/v1/tasks",
     "/v1/tasks/{task}/releases",
+    "/v1/tasks/{task}/sums",
+    "/v1/tasks/{task}/sums/signed",
     "/v1/releases/{sequence}",
+    "/v1/releases/{sequence}/signed",
+    "/keys",
+    "/manifests/{advertiser}",
     "/healthz",
 ];
 
