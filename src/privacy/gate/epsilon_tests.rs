@@ -233,7 +233,7 @@ fn bounds_on_probabilities_are_those_of_clopper_and_pearson() {
     assert!((deviations - 4.89).abs() < 0.02, "{deviations}");
 }
 
-/// Above half of what was declared: at the least epsilon here the bound is expected above 0.8, with a deviation below 0.03.
+/// Above half of what was declared: at epsilon 1 the bound is expected at 0.7 to 0.9, with a deviation below 0.03.
 #[track_caller]
 fn assert_keeps(case: &Case) {
     let bound = case.lower_bound(right);
