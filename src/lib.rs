@@ -9,6 +9,7 @@ pub mod config;
 pub mod metrics;
 pub mod net;
 mod operations;
+pub mod planner;
 pub mod privacy;
 pub mod service;
 pub mod store;

@@ -1,0 +1,406 @@
+//! What to do about a budget that does not carry all windows, and about campaigns that are too small.
+
+use std::fmt::{self, Display, Formatter};
+use std::num::NonZeroU32;
+
+use arras_protocol::epsilon::{DisplayMicro, MicroEpsilon};
+use arras_protocol::task::MAX_EPSILON;
+
+use super::choice::{Choice, Judge, expected, precisions, threshold};
+use super::setting::{About, Campaign, PlanError, Setting, Terms};
+use super::solve;
+use super::table::short;
+use super::window::{Carried, Window};
+use crate::privacy::ledger::{self, EPOCH_SECONDS, LedgerError};
+use crate::text::counted;
+
+/// The longest window that is proposed, in weeks. Who waits for longer than a quarter has stopped steering.
+const WEEKS_MAX: u64 = 12;
+
+/// Most campaigns that are named as partners of one that is too small.
+const PARTNERS_MAX: usize = 5;
+
+/// Something to know or to do.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Advice {
+    /// The budget does not carry every window.
+    Windows {
+        /// Of which length.
+        window: Window,
+        /// How many it carries of an epoch.
+        carried: Carried,
+        /// The largest epsilon at which it carries all, and the 95% half-width of counts then.
+        instead: Option<(MicroEpsilon, u128)>,
+    },
+    /// Windows lie across the ends of epochs, and are charged to both.
+    Straddles {
+        /// Of which length.
+        window: Window,
+    },
+    /// Windows are expected to have fewer reports than a batch needs.
+    TooFewReports {
+        /// Of which length.
+        window: Window,
+        /// Reports that are expected.
+        expected: f64,
+        /// Reports that are needed.
+        needed: u64,
+    },
+    /// Campaigns whose conversions are worth more than the value task's maximum on average.
+    Cut {
+        /// Their names.
+        campaigns: Vec<String>,
+    },
+    /// A campaign is too small for all windows.
+    TooSmall {
+        /// Its name.
+        campaign: String,
+        /// Conversions expected in a week.
+        per_week: u64,
+        /// Each of these makes it useful; without any it cannot be measured.
+        steps: Vec<Step>,
+    },
+}
+
+/// What makes a campaign's numbers useful.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// Longer windows: noise is added once to each.
+    LongerWindow {
+        /// How long.
+        weeks: u64,
+    },
+    /// Counting it together with other campaigns, in one bucket.
+    Merge {
+        /// Their names.
+        with: Vec<String>,
+        /// Conversions of all of them in a week.
+        per_week: u64,
+    },
+    /// More epsilon for each release of a weekly window (or of the longest that there is).
+    MoreEpsilon {
+        /// What each task would spend, the conversions task first.
+        epsilons: Vec<MicroEpsilon>,
+        /// The cap that it takes, micro-epsilon, if that is more than there is.
+        cap: Option<u64>,
+        /// Whether the limit of a single task is in its way.
+        task_caps: bool,
+    },
+    /// Fewer reports of each device: the same cost then buys more epsilon for each.
+    FewerContributions {
+        /// How many.
+        contributions: NonZeroU32,
+        /// The conversions task's epsilon that costs the same.
+        epsilon: MicroEpsilon,
+    },
+}
+
+impl Display for Step {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LongerWindow { weeks } => {
+                write!(f, "release windows of {weeks} weeks: noise is added once to each")
+            }
+            Self::Merge { with, per_week } => {
+                let names: Vec<String> = with.iter().map(|name| short(name)).collect();
+                write!(f, "count it together with {} ({per_week} a week)", names.join(", "))
+            }
+            Self::MoreEpsilon { epsilons, cap, task_caps } => {
+                let epsilons: Vec<String> = epsilons.iter().map(ToString::to_string).collect();
+                write!(f, "release whole weeks at an epsilon of {}", epsilons.join(" (conversions) and "))?;
+                if epsilons.len() > 1 {
+                    f.write_str(" (values)")?;
+                }
+                let task_caps = if *task_caps { "a larger task_cap" } else { "" };
+                match (cap, task_caps) {
+                    (None, "") => f.write_str(", which the cap allows"),
+                    (None, larger) => write!(f, ", which takes {larger}"),
+                    (Some(cap), "") => write!(f, ", which takes a cap of {}", DisplayMicro(*cap)),
+                    (Some(cap), larger) => {
+                        write!(f, ", which takes a cap of {} and {larger}", DisplayMicro(*cap))
+                    }
+                }
+            }
+            Self::FewerContributions { contributions, epsilon } => write!(
+                f,
+                "let a device send {} a window, so that what it has beyond is not counted; an epsilon of {epsilon} then \
+                 costs no more than now",
+                counted(contributions, "report")
+            ),
+        }
+    }
+}
+
+impl Display for Advice {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Windows { window, carried, instead } => {
+                let (some, rest) = match carried.admitted {
+                    0 => ("none".to_owned(), "they"),
+                    some => (some.to_string(), "the others"),
+                };
+                write!(
+                    f,
+                    "Windows of {}: of {} in an epoch the budget carries {some}; {rest} are refused unless the operator \
+                     raises the cap. ",
+                    window.one(),
+                    carried.of
+                )?;
+                let longer = if *window == Window::Week { "" } else { "take longer windows or " };
+                match instead {
+                    Some((epsilon, half_width)) => write!(
+                        f,
+                        "To release all, {longer}spend at most {epsilon} epsilon on each, with which 95% of counts are \
+                         within {half_width}."
+                    ),
+                    None => write!(f, "To release all, {longer}raise the cap."),
+                }
+            }
+            Self::Straddles { window } => write!(
+                f,
+                "Windows of {}: one begins in an epoch of the budget and ends in the next, so it is charged to both. \
+                 With a time precision that divides a day, such as 3600, windows can begin where epochs do.",
+                window.one()
+            ),
+            Self::TooFewReports { window, expected, needed } => write!(
+                f,
+                "Windows of {}: about {expected:.0} reports are expected in one, and the aggregators release none \
+                 with fewer than {needed}. Take longer windows.",
+                window.one()
+            ),
+            Self::Cut { campaigns } => {
+                let names: Vec<String> = campaigns.iter().map(|name| short(name)).collect();
+                write!(
+                    f,
+                    "{}: a conversion is worth more than the maximum on average. What is above it is not counted, and \
+                     no interval covers that. Raise the maximum.",
+                    names.join(", ")
+                )
+            }
+            Self::TooSmall { campaign, per_week, steps } => {
+                let name = short(campaign);
+                if steps.is_empty() {
+                    return write!(
+                        f,
+                        "{name}: {per_week} a week cannot be measured usefully, even with an epsilon of {}.",
+                        DisplayMicro(MAX_EPSILON.into())
+                    );
+                }
+                write!(
+                    f,
+                    "{name}: {per_week} a week are too few. Any one of these makes its number useful:"
+                )?;
+                steps.iter().try_for_each(|step| write!(f, "\n  - {step}"))
+            }
+        }
+    }
+}
+
+/// All that there is to say about some choices.
+pub(super) fn advice(
+    setting: &Setting,
+    choices: &[Choice],
+    recommended: usize,
+) -> Result<Vec<Advice>, PlanError> {
+    let mut all = Vec::new();
+    for choice in choices {
+        about_windows(setting, choice, &mut all)?;
+    }
+    if let Some(values) = &setting.values {
+        let is_cut = |campaign: &&Campaign| {
+            campaign.average_value.is_some_and(|average| average.get() > values.maximum())
+        };
+        let campaigns: Vec<String> =
+            setting.campaigns.iter().filter(is_cut).map(|campaign| campaign.name.clone()).collect();
+        if !campaigns.is_empty() {
+            all.push(Advice::Cut { campaigns });
+        }
+    }
+    let Some(longest) = choices.last() else { return Ok(all) };
+    let is_useful = |index: usize| {
+        choices.iter().any(|choice| choice.budget.is_whole() && choice.campaigns[index].useful)
+            || choices[recommended].campaigns[index].useful
+    };
+    let (useful, small): (Vec<usize>, Vec<usize>) =
+        (0..setting.campaigns.len()).partition(|index| is_useful(*index));
+    let of =
+        |indices: Vec<usize>| indices.into_iter().map(|index| &setting.campaigns[index]).collect::<Vec<_>>();
+    let (useful, small) = (of(useful), of(small));
+    for campaign in &small {
+        all.push(Advice::TooSmall {
+            campaign: campaign.name.clone(),
+            per_week: campaign.per_week,
+            steps: steps(setting, longest, campaign, &small, &useful)?,
+        });
+    }
+    Ok(all)
+}
+
+fn about_windows(setting: &Setting, choice: &Choice, all: &mut Vec<Advice>) -> Result<(), PlanError> {
+    let window = choice.window;
+    if !choice.budget.is_whole() {
+        let instead = match solve::largest_carried(setting, window)? {
+            None => None,
+            Some(epsilon) => {
+                let (counts, _) = precisions(setting, &[setting.counts.with_epsilon(epsilon)])?;
+                Some((epsilon, counts.half_width))
+            }
+        };
+        all.push(Advice::Windows { window, carried: choice.budget, instead });
+    }
+    if choice.budget.straddles {
+        all.push(Advice::Straddles { window });
+    }
+    if !choice.enough_reports {
+        let expected = expected(setting.reports_per_week(), window.seconds());
+        all.push(Advice::TooFewReports { window, expected, needed: setting.min_batch_size });
+    }
+    Ok(())
+}
+
+/// What would make a campaign useful that is not, seen from the longest windows that there are.
+fn steps(
+    setting: &Setting,
+    longest: &Choice,
+    campaign: &Campaign,
+    small: &[&Campaign],
+    useful: &[&Campaign],
+) -> Result<Vec<Step>, PlanError> {
+    let terms: Vec<Terms> =
+        [Some(&longest.counts), longest.values.as_ref()].into_iter().flatten().map(|p| p.terms).collect();
+    let mut steps = Vec::new();
+    if longest.window == Window::Week && longest.budget.is_whole() {
+        for weeks in 2..=WEEKS_MAX {
+            if is_useful(setting, &terms, weeks * EPOCH_SECONDS, campaign)? {
+                steps.push(Step::LongerWindow { weeks });
+                break;
+            }
+        }
+    }
+    // What the budget refuses as it is does not become useful by being larger, nor by another split of the same cost.
+    let is_released = longest.budget.is_whole();
+    if is_released {
+        steps.extend(merge(setting, longest, &terms, campaign, small, useful)?);
+    }
+    steps.extend(more_epsilon(setting, longest, &terms, campaign)?);
+    if is_released {
+        steps.extend(fewer_contributions(setting, longest, &terms, campaign)?);
+    }
+    Ok(steps)
+}
+
+fn is_useful(
+    setting: &Setting,
+    terms: &[Terms],
+    seconds: u64,
+    campaign: &Campaign,
+) -> Result<bool, PlanError> {
+    let (counts, values) = precisions(setting, terms)?;
+    let judge = Judge {
+        seconds,
+        threshold: threshold(setting, &counts),
+        values: values.as_ref().zip(setting.values.as_ref()),
+        counts: &counts,
+        useful: setting.useful_error(),
+    };
+    Ok(judge.outlook(campaign).useful)
+}
+
+/// With the largest of the others that are too small, or else with the smallest that is not.
+fn merge(
+    setting: &Setting,
+    longest: &Choice,
+    terms: &[Terms],
+    campaign: &Campaign,
+    small: &[&Campaign],
+    useful: &[&Campaign],
+) -> Result<Option<Step>, PlanError> {
+    let mut others: Vec<&Campaign> =
+        small.iter().copied().filter(|other| other.name != campaign.name && other.per_week > 0).collect();
+    others.sort_by_key(|other| std::cmp::Reverse(other.per_week));
+    let smallest = useful.iter().copied().min_by_key(|other| other.per_week);
+    let groups = (1..=others.len().min(PARTNERS_MAX)).map(|count| others[..count].to_vec());
+    for group in groups.chain(smallest.map(|other| vec![other])) {
+        let merged = group.iter().fold(campaign.clone(), |merged, other| Campaign {
+            per_week: merged.per_week.saturating_add(other.per_week),
+            // The lower of both: the number is then useful whichever of them sells.
+            average_value: merged.average_value.min(other.average_value),
+            name: merged.name,
+        });
+        if is_useful(setting, terms, longest.window.seconds(), &merged)? {
+            let with = group.iter().map(|other| other.name.clone()).collect();
+            return Ok(Some(Step::Merge { with, per_week: merged.per_week }));
+        }
+    }
+    Ok(None)
+}
+
+fn more_epsilon(
+    setting: &Setting,
+    longest: &Choice,
+    terms: &[Terms],
+    campaign: &Campaign,
+) -> Result<Option<Step>, PlanError> {
+    let window = longest.window;
+    let Some(needed) = solve::for_campaigns(setting, window.seconds(), &[campaign])? else { return Ok(None) };
+    // A task whose epsilon suffices keeps it, for the others' sake.
+    let terms: Vec<Terms> = terms
+        .iter()
+        .zip(needed)
+        .map(|(now, needed)| needed.with_epsilon(needed.epsilon.max(now.epsilon)))
+        .collect();
+    let about = |error: LedgerError| PlanError::new(About::Source, error);
+    let carried = Carried::play(setting, window, &terms).map_err(about)?;
+    // What is charged for a task alone, against its own limit.
+    let mut task_caps = false;
+    for task in &terms {
+        let alone = Carried {
+            cost: ledger::cost(&setting.source, task.epsilon, task.contributions).map_err(about)?,
+            ..carried
+        };
+        task_caps |= task.cap.is_some_and(|cap| cap < alone.epoch_cost());
+    }
+    let cap = carried.epoch_cost();
+    let epsilons = terms.iter().map(|terms| terms.epsilon).collect();
+    Ok(Some(Step::MoreEpsilon { epsilons, cap: (cap > setting.rules.cap).then_some(cap), task_caps }))
+}
+
+/// The most reports from one device, fewer than now, with which the same cost makes a campaign useful.
+fn fewer_contributions(
+    setting: &Setting,
+    longest: &Choice,
+    terms: &[Terms],
+    campaign: &Campaign,
+) -> Result<Option<Step>, PlanError> {
+    let Some(now) = terms.first() else { return Ok(None) };
+    let with = |fewer: NonZeroU32| -> Vec<Terms> {
+        terms.iter().map(|terms| with_contributions(*terms, fewer)).collect()
+    };
+    // The fewer, the more epsilon: bisect for the most that are few enough.
+    let (mut best, mut low, mut high) = (None, 0, now.contributions.get() - 1);
+    while low < high {
+        let middle = high - (high - low) / 2;
+        let Some(fewer) = NonZeroU32::new(middle) else { break };
+        if is_useful(setting, &with(fewer), longest.window.seconds(), campaign)? {
+            (best, low) = (Some(fewer), middle);
+        } else {
+            high = middle - 1;
+        }
+    }
+    Ok(best.map(|fewer| Step::FewerContributions {
+        contributions: fewer,
+        epsilon: with_contributions(*now, fewer).epsilon,
+    }))
+}
+
+/// Terms with fewer contributions, and the largest epsilon that costs no more than before.
+fn with_contributions(terms: Terms, fewer: NonZeroU32) -> Terms {
+    let contributions = terms.contributions.min(fewer);
+    let cost = u64::from(terms.contributions.get()) * u64::from(terms.epsilon.get());
+    let epsilon = (cost / u64::from(contributions.get())).min(u64::from(MAX_EPSILON));
+    // Not above the most of a policy, and not below what it was, so neither conversion fails.
+    let epsilon = u32::try_from(epsilon).ok().and_then(|epsilon| MicroEpsilon::from_micro(epsilon).ok());
+    Terms { contributions, epsilon: epsilon.unwrap_or(terms.epsilon), ..terms }
+}
