@@ -10,6 +10,7 @@ pub mod demo;
 pub mod init;
 pub mod load;
 pub mod manifest;
+pub mod plan;
 pub mod release;
 pub mod serve;
 pub mod task;
@@ -78,6 +79,8 @@ enum Command {
     Budget(budget::Args),
     /// Run a device's attribution on scenario files.
     Attribution(attribution::Args),
+    /// Say in advance how precise numbers will be, which campaigns will be shown, and what the budget carries.
+    Plan(plan::Args),
     /// See it work: three roles on this machine, real journeys, released counts beside the true ones.
     Demo(demo::Args),
     /// Measure: reports a second, latency, and what a report costs.
@@ -124,6 +127,10 @@ where
             release::run(&args, &ring::rand::SystemRandom::new(), &mut out).map_err(|error| error.to_string())
         }
         Command::Budget(args) => budget::run(&args, &mut out).map_err(|error| error.to_string()),
+        Command::Plan(args) => match plan::run(&args, &mut out) {
+            Err(error @ plan::Error::Usage { .. }) => return wrong_usage(&error.to_string()),
+            other => other.map_err(|error| error.to_string()),
+        },
         Command::Demo(args) => match demo::run(&args, now, &mut out) {
             Err(demo::DemoError::Usage(error)) => return wrong_usage(&error),
             Err(demo::DemoError::Failed(error)) => Err(error.to_string()),

@@ -14,6 +14,7 @@ mod forged;
 mod harness;
 mod load;
 mod operations;
+mod plan;
 mod processes;
 mod releases;
 mod requests;

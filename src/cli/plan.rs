@@ -1,0 +1,435 @@
+//! `arras plan`: what a measurement will be able to say, before anything is measured.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use arras_protocol::epsilon::MicroEpsilon;
+use arras_protocol::messages::TaskId;
+use arras_protocol::task::MIN_MIN_BATCH_SIZE;
+use arras_protocol::vdaf::{MIN_HISTOGRAM_LENGTH, VdafConfig};
+use clap::ValueEnum;
+
+use crate::config::Config;
+use crate::config::roles::BudgetSource as ConfiguredSource;
+use crate::planner::{
+    self, About, Amount, Campaign, Fraction, Plan, PlanError, Setting, Terms, Values, read_campaigns,
+};
+use crate::privacy::ledger::{BudgetSource, SourceRules};
+use crate::tasks::TaskFile;
+
+/// Largest list of campaigns that is read, in bytes: 4,095 lines of a name and two numbers.
+const LIST_BYTES_MAX: u64 = 1 << 20;
+
+/// Largest task file that is read, in bytes.
+const TASK_BYTES_MAX: u64 = 1 << 20;
+
+/// The cap unless it is given or configured: that of the example configurations.
+const CAP_DEFAULT: &str = "10";
+
+/// Epsilon of a release unless it is given or in a task file: that of the example task.
+const EPSILON_DEFAULT: &str = "1";
+
+/// What the budget is called unless a task or the command line names its source.
+const SOURCE_DEFAULT: &str = "(unnamed)";
+
+/// Arguments of `arras plan`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A campaign and its expected conversions, such as spring=700; may be repeated.
+    #[arg(long, value_name = "NAME=COUNT", value_parser = campaign)]
+    campaign: Vec<(String, u64)>,
+    /// A CSV file of campaigns with the columns campaign, conversions and, for values, value.
+    #[arg(long, value_name = "FILE")]
+    campaigns: Option<PathBuf>,
+    /// What the expected conversions are of.
+    #[arg(long, value_enum, default_value = "week")]
+    per: Per,
+    /// Expected conversions that no campaign gets; they make reports, too.
+    #[arg(long, value_name = "COUNT", default_value_t = 0, allow_negative_numbers = true)]
+    not_attributed: u64,
+    /// The file of a conversions task, for buckets, reports of a device, epsilon and threshold.
+    #[arg(long, value_name = "FILE")]
+    task: Option<PathBuf>,
+    /// The configuration of a leader or helper, for the cap and the epochs of the budget.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The budget source in that configuration, if it has several.
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Buckets of the histogram; otherwise as many as the campaigns need.
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    buckets: Option<u32>,
+    /// Reports that one device may send in a window; 1 unless a task says otherwise.
+    #[arg(long, value_name = "K", allow_negative_numbers = true)]
+    contributions: Option<NonZeroU32>,
+    /// What the release of a window spends; 1 unless a task says otherwise.
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
+    epsilon: Option<MicroEpsilon>,
+    /// What an epoch of 7 days may spend; 10 unless a configuration says otherwise.
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
+    cap: Option<MicroEpsilon>,
+    /// The smallest noised count that is shown; otherwise the smallest that empty buckets hardly ever reach.
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    threshold: Option<u64>,
+    /// Plan values, too: the most that one report can add, in the value task's units.
+    #[arg(long, value_name = "UNITS", allow_negative_numbers = true)]
+    max_value: Option<u64>,
+    /// The file of a value task, for its maximum and epsilon.
+    #[arg(long, value_name = "FILE", conflicts_with = "max_value")]
+    value_task: Option<PathBuf>,
+    /// What a conversion is worth on average.
+    #[arg(long, value_name = "AMOUNT", allow_negative_numbers = true)]
+    average_value: Option<Amount>,
+    /// What one unit of the value task is worth.
+    #[arg(long, value_name = "AMOUNT", default_value = "1", allow_negative_numbers = true)]
+    unit: Amount,
+    /// What the currency is called.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    currency: String,
+    /// What the release of a window's values spends; otherwise as much as that of its conversions.
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
+    value_epsilon: Option<MicroEpsilon>,
+    /// Solve for the smallest epsilon that reaches this error, such as 10%; with --epsilon for the window that does.
+    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
+    target_error: Option<Fraction>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// Draw a chart into this file, too: error by size of a campaign, for each window.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+/// What expected conversions are counted of.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Per {
+    /// Of a day.
+    Day,
+    /// Of a week.
+    Week,
+}
+
+impl Per {
+    /// How many of it a week has.
+    fn in_a_week(self) -> u64 {
+        match self {
+            Self::Day => 7,
+            Self::Week => 1,
+        }
+    }
+}
+
+fn campaign(text: &str) -> Result<(String, u64), String> {
+    // The last one: a name may hold any character.
+    let (name, count) = text.rsplit_once('=').unwrap_or((text, ""));
+    match count.parse() {
+        Ok(count) if !name.is_empty() => Ok((name.to_owned(), count)),
+        _ => Err("a campaign is given by its name and a whole number of conversions, such as spring=700"
+            .to_owned()),
+    }
+}
+
+/// Why nothing was planned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An option, or what is in a file that it names, makes no sense.
+    #[error("{option}: {reason}")]
+    Usage {
+        /// The option.
+        option: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// The chart cannot be drawn or written.
+    #[error("--svg {}: {reason}", path.display())]
+    Chart {
+        /// Where to.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Printing.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+fn usage(option: impl Into<String>, reason: impl Display) -> Error {
+    Error::Usage { option: option.into(), reason: reason.to_string() }
+}
+
+/// An option with the file that it names.
+fn of_file(option: &str, path: &Path) -> String {
+    format!("{option} {}", path.display())
+}
+
+/// Plans, prints and draws.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Error> {
+    let setting = setting(args)?;
+    let plan = Plan::new(&setting).map_err(|error| usage(option(args, &error), error.reason))?;
+    if let Some(path) = &args.svg {
+        let wrong = |reason: String| Error::Chart { path: path.clone(), reason };
+        let svg = planner::chart(&plan).map_err(|error| wrong(error.to_string()))?;
+        fs::write(path, svg).map_err(|error| wrong(error.to_string()))?;
+    }
+    if args.json {
+        writeln!(out, "{:#}", planner::json(&plan))?;
+    } else {
+        write!(out, "{}", planner::table(&plan))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The option that an error is about: that of the file from which the value came, if it came from one.
+fn option(args: &Args, error: &PlanError) -> String {
+    let from = |file: &Option<PathBuf>, option: &str, other: &str| match file {
+        Some(path) => of_file(option, path),
+        None => other.to_owned(),
+    };
+    match error.about {
+        About::Buckets if args.buckets.is_some() => "--buckets".to_owned(),
+        About::Buckets | About::Counts | About::TimePrecision => {
+            from(&args.task, "--task", "--epsilon, --contributions, --buckets")
+        }
+        About::Source => from(&args.config, "--config", "--cap"),
+        About::Values if args.average_value.is_none() && args.value_task.is_none() => {
+            "--max-value, --average-value".to_owned()
+        }
+        About::Values => from(&args.value_task, "--value-task", "--max-value"),
+        About::Campaigns => from(&args.campaigns, "--campaigns", "--campaign"),
+    }
+}
+
+fn setting(args: &Args) -> Result<Setting, Error> {
+    if let (Some(_), Some(_), None) = (args.target_error, args.value_epsilon, args.epsilon) {
+        return Err(usage(
+            "--value-epsilon",
+            "--target-error solves for every epsilon; leave this one out, or give --epsilon, too, to solve for the \
+             window only",
+        ));
+    }
+    let task = args.task.as_deref().map(|path| Measured::read("--task", path)).transpose()?;
+    let named = args.source.as_deref().or(task.as_ref().map(|task| &*task.file.budget_source));
+    let configured = args.config.as_deref().map(|path| configured(path, named)).transpose()?;
+    let campaigns = campaigns(args)?;
+    let counts = counts(args, task.as_ref(), configured.as_ref(), campaigns.len())?;
+    let values = values(args, &counts, named, configured.as_ref())?;
+    let (source, rules) = budget(args, named, configured.as_ref())?;
+    let own = task.as_ref().map(|task| &task.file);
+    Ok(Setting {
+        campaigns,
+        rest_per_week: args.not_attributed.saturating_mul(args.per.in_a_week()),
+        counts,
+        values,
+        threshold: args.threshold.or(own.and_then(|file| file.threshold)),
+        source,
+        rules,
+        time_precision: own.map(|file| file.time_precision),
+        min_batch_size: own.map_or(MIN_MIN_BATCH_SIZE, |file| file.min_batch_size),
+        target: args.target_error,
+        solve_epsilon: args.target_error.is_some() && args.epsilon.is_none(),
+    })
+}
+
+/// A file's text, if it is no larger than such a file is.
+fn read(option: &str, path: &Path, bytes_max: u64) -> Result<Vec<u8>, Error> {
+    let wrong = |reason: String| usage(of_file(option, path), reason);
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes))
+        .map_err(|error| wrong(error.to_string()))?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(wrong(format!("is larger than {bytes_max} bytes; name another file")));
+    }
+    Ok(bytes)
+}
+
+/// A task file, and what it comes to.
+struct Measured {
+    file: TaskFile,
+    vdaf: VdafConfig,
+    id: TaskId,
+}
+
+impl Measured {
+    fn read(option: &str, path: &Path) -> Result<Self, Error> {
+        let wrong = |reason: String| usage(of_file(option, path), reason);
+        let text = String::from_utf8(read(option, path, TASK_BYTES_MAX)?)
+            .map_err(|_| wrong("is no text; name a task file".to_owned()))?;
+        let file = TaskFile::parse(&text).map_err(|error| wrong(error.to_string()))?;
+        // A task that no role would take part in is not worth a plan.
+        let (task, _) = file.build().map_err(|error| wrong(error.to_string()))?;
+        let vdaf = file.vdaf_config().map_err(|error| wrong(error.to_string()))?;
+        Ok(Self { file, vdaf, id: task.id() })
+    }
+}
+
+/// What a source's operator lets a task spend alone, in micro-epsilon. A task without a file has no id yet.
+fn task_cap(source: Option<&ConfiguredSource>, task: Option<&Measured>) -> Option<u64> {
+    let source = source?;
+    let own = task.and_then(|task| source.task_caps.get(&task.id));
+    own.or(source.task_cap.as_ref()).map(|cap| u64::from(cap.get()))
+}
+
+fn campaigns(args: &Args) -> Result<Vec<Campaign>, Error> {
+    let periods = args.per.in_a_week();
+    let mut campaigns = match &args.campaigns {
+        None => Vec::new(),
+        Some(path) => read_campaigns(&read("--campaigns", path, LIST_BYTES_MAX)?, periods)
+            .map_err(|error| usage(of_file("--campaigns", path), error.reason))?,
+    };
+    campaigns.extend(args.campaign.iter().map(|(name, count)| Campaign {
+        name: name.clone(),
+        per_week: count.saturating_mul(periods),
+        average_value: None,
+    }));
+    for campaign in &mut campaigns {
+        campaign.average_value = campaign.average_value.or(args.average_value);
+    }
+    Ok(campaigns)
+}
+
+/// The terms of the conversions task: what the command line says, otherwise its file, otherwise the usual.
+fn counts(
+    args: &Args,
+    task: Option<&Measured>,
+    source: Option<&ConfiguredSource>,
+    campaigns: usize,
+) -> Result<Terms, Error> {
+    let vdaf = match (args.buckets, task) {
+        (_, Some(task)) if task.vdaf.enforced_max() > 1 => {
+            return Err(usage(
+                "--task",
+                "this is a value task; name it with --value-task, and its conversions task here",
+            ));
+        }
+        (None, Some(task)) => task.vdaf,
+        (buckets, _) => {
+            // One for each campaign, and one for conversions that none gets.
+            let needed = u32::try_from(campaigns).unwrap_or(u32::MAX).saturating_add(1);
+            let length = buckets.unwrap_or(needed.max(MIN_HISTOGRAM_LENGTH));
+            let option = if buckets.is_some() { "--buckets" } else { "--campaign, --campaigns" };
+            VdafConfig::histogram(length).map_err(|error| usage(option, error))?
+        }
+    };
+    let file = task.map(|task| &task.file);
+    let epsilon = match args.epsilon.or(file.map(|file| file.epsilon)) {
+        Some(epsilon) => epsilon,
+        None => EPSILON_DEFAULT.parse().map_err(|error| usage("--epsilon", error))?,
+    };
+    let contributions = args.contributions.or(file.map(|file| file.contributions)).unwrap_or(NonZeroU32::MIN);
+    Ok(Terms { vdaf, epsilon, contributions, cap: task_cap(source, task) })
+}
+
+fn values(
+    args: &Args,
+    counts: &Terms,
+    named: Option<&str>,
+    source: Option<&ConfiguredSource>,
+) -> Result<Option<Values>, Error> {
+    let terms = match (&args.value_task, args.max_value) {
+        (Some(path), _) => {
+            let task = Measured::read("--value-task", path)?;
+            let (own, other) = (&*task.file.budget_source, named.unwrap_or_default());
+            if named.is_some_and(|named| named != own) {
+                return Err(usage(
+                    of_file("--value-task", path),
+                    format!("spends the budget of {own:?} and not of {other:?}; plan each task by itself"),
+                ));
+            }
+            Terms {
+                vdaf: task.vdaf,
+                epsilon: args.value_epsilon.unwrap_or(task.file.epsilon),
+                contributions: args.contributions.unwrap_or(task.file.contributions),
+                cap: task_cap(source, Some(&task)),
+            }
+        }
+        (None, Some(maximum)) => {
+            // As many buckets as the conversions task, of which none has more than 4096.
+            let length = u32::try_from(counts.vdaf.output_len()).unwrap_or(u32::MAX);
+            let vdaf =
+                VdafConfig::l1_bound_sum(length, maximum).map_err(|error| usage("--max-value", error))?;
+            let epsilon = args.value_epsilon.unwrap_or(counts.epsilon);
+            Terms { vdaf, epsilon, contributions: counts.contributions, cap: task_cap(source, None) }
+        }
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(Values { terms, unit: args.unit, currency: args.currency.clone() }))
+}
+
+/// Whose budget, and its rules. Without a configuration windows are taken to begin with the epochs.
+fn budget(
+    args: &Args,
+    named: Option<&str>,
+    configured: Option<&ConfiguredSource>,
+) -> Result<(BudgetSource, SourceRules), Error> {
+    let name = configured.map(|source| &*source.name).or(named).unwrap_or(SOURCE_DEFAULT);
+    let cap = match args.cap.or(configured.map(|source| source.cap)) {
+        Some(cap) => cap,
+        None => CAP_DEFAULT.parse().map_err(|error| usage("--cap", error))?,
+    };
+    let rules = SourceRules {
+        epoch_start: configured.map_or(0, |source| source.epoch_start.unix_seconds()),
+        cap: u64::from(cap.get()),
+    };
+    let source = BudgetSource::new(name).map_err(|error| usage("--source", error))?;
+    Ok((source, rules))
+}
+
+/// A budget source of a leader's or helper's configuration, by name if that is needed.
+fn configured(path: &Path, name: Option<&str>) -> Result<ConfiguredSource, Error> {
+    let wrong = |reason: String| usage(of_file("--config", path), reason);
+    let config = Config::load(path).map_err(|error| wrong(error.to_string()))?;
+    let leaders =
+        config.leader.iter().flat_map(|role| &role.collector).flat_map(|entry| &entry.budget_source);
+    let helpers =
+        config.helper.iter().flat_map(|role| &role.collector).flat_map(|entry| &entry.budget_source);
+    let mut sources: BTreeMap<&str, ConfiguredSource> = BTreeMap::new();
+    for source in leaders.chain(helpers) {
+        let strictest = match sources.get(&*source.name) {
+            // Both roles in one file: each keeps a ledger of its own, and one refusal is enough.
+            Some(other) => stricter(source, other),
+            None => source.clone(),
+        };
+        sources.insert(&source.name, strictest);
+    }
+    let found = match name {
+        Some(name) => sources.get(name).cloned().ok_or_else(|| {
+            format!("has no budget source {name:?}; name one that it has with --source, or correct the task")
+        }),
+        None if sources.len() > 1 => {
+            Err("registers several budget sources; name one with --source".to_owned())
+        }
+        None => sources.values().next().cloned().ok_or_else(String::new),
+    };
+    if sources.is_empty() {
+        return Err(wrong(
+            "registers no budget source; name the configuration of a leader or helper".to_owned(),
+        ));
+    }
+    found.map_err(wrong)
+}
+
+/// The lower of each of the limits that two roles have for one source.
+fn stricter(one: &ConfiguredSource, other: &ConfiguredSource) -> ConfiguredSource {
+    let mut source = one.clone();
+    source.cap = one.cap.min(other.cap);
+    source.task_cap = [one.task_cap, other.task_cap].into_iter().flatten().min();
+    // A task that only one of them names has what the other lets every task spend.
+    let of =
+        |source: &ConfiguredSource, task: TaskId| source.task_caps.get(&task).copied().or(source.task_cap);
+    let tasks: Vec<TaskId> = one.task_caps.keys().chain(other.task_caps.keys()).copied().collect();
+    for task in tasks {
+        let lower = [of(one, task), of(other, task)].into_iter().flatten().min();
+        source.task_caps.extend(lower.map(|cap| (task, cap)));
+    }
+    source
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+#![allow(clippy::unwrap_used)]
+
+use clap::Parser;
+
+use super::*;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    args: Args,
+}
+
+fn planned(line: &[&str]) -> Result<String, Error> {
+    let line = Line::try_parse_from(std::iter::once("plan").chain(line.iter().copied())).unwrap();
+    let mut out = Vec::new();
+    run(&line.args, &mut out).map(|_| String::from_utf8(out).unwrap())
+}
+
+const CAMPAIGNS: [&str; 6] =
+    ["--campaign", "spring=7000", "--campaign", "summer=900", "--campaign", "niche=30"];
+
+fn with(more: &[&str]) -> Vec<String> {
+    CAMPAIGNS.iter().chain(more).map(|word| (*word).to_owned()).collect()
+}
+
+fn plan(more: &[&str]) -> String {
+    let line = with(more);
+    planned(&line.iter().map(String::as_str).collect::<Vec<_>>()).unwrap()
+}
+
+/// What people and scripts read stays as it is unless somebody means to change it.
+#[test]
+fn the_text_is_golden() {
+    let counts = plan(&["--not-attributed", "12000", "--buckets", "16"]);
+    assert_eq!(counts, include_str!("golden.txt"), "{counts}");
+    let value = ["--max-value", "1000", "--unit", "0.1", "--average-value", "45.50", "--currency", "EUR"];
+    let solved = plan(&[&value[..], &["--target-error", "10%"]].concat());
+    assert_eq!(solved, include_str!("golden_target.txt"), "{solved}");
+}
+
+#[test]
+fn json_says_what_the_text_says() {
+    let json: serde_json::Value =
+        serde_json::from_str(&plan(&["--buckets", "16", "--not-attributed", "12000", "--json"])).unwrap();
+    assert_eq!((&json["version"], &json["recommended"]), (&1.into(), &"day".into()), "{json}");
+    let day = &json["windows"][1];
+    assert_eq!((&day["window"], &day["windows_carried"]), (&"day".into(), &7.into()));
+    assert_eq!(day["counts"]["scale"], "2/1");
+    assert_eq!(day["counts"]["half_width"], "8");
+    assert_eq!(day["campaigns"][0]["relative_error"], "0.008000");
+    assert_eq!(day["week"]["half_width_of_sum"], "21");
+    assert!(json["windows"][0]["week"]["half_width_of_sum"].is_null());
+    let steps = json["advice"].as_array().unwrap().last().unwrap()["steps"].as_array().unwrap();
+    assert!(steps.iter().any(|step| step["do"] == "longer_window" && step["weeks"] == 2), "{steps:?}");
+}
+
+#[test]
+fn a_chart_is_the_same_each_time_and_can_be_read_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plan.svg");
+    // Names are others' text; the chart is XML.
+    let line = with(&["--campaign", "<b>&\u{202e}\u{ffff}\"=400", "--svg", path.to_str().unwrap()]);
+    let line: Vec<&str> = line.iter().map(String::as_str).collect();
+    planned(&line).unwrap();
+    let first = fs::read_to_string(&path).unwrap();
+    planned(&line).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), first);
+    assert!(first.starts_with("<svg role=\"img\" aria-labelledby=\"plan-title plan-description\""));
+    assert!(
+        first.contains("<title id=\"plan-title\">") && first.contains("the budget carries 10 of 168 windows")
+    );
+    for text in ["spring", "summer", "useful up to 25%", "&lt;b&gt;&amp; ", "10,000", "week"] {
+        assert!(first.contains(text), "{text}");
+    }
+    assert!(!first.contains("<b>") && !first.contains(['\u{202e}', '\u{ffff}']));
+    assert_eq!(first.matches("<circle").count(), 3, "one dot for each window");
+    let nowhere = folder.path().join("no/plan.svg");
+    let error = planned(&[&line[..line.len() - 1], &[nowhere.to_str().unwrap()]].concat()).unwrap_err();
+    assert!(error.to_string().starts_with("--svg "), "{error}");
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_option() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let list = file("list.csv", "campaign;conversions\nspring;3\n");
+    let value_task = include_str!("../../../examples/conversions.toml")
+        .replace("type = \"histogram\", length = 16", "type = \"l1-bound-sum\", length = 16, max_value = 50");
+    let value_task = file("value.toml", &value_task);
+    let missing = folder.path().join("missing.toml");
+    let missing = missing.to_str().unwrap();
+    for (more, option, word) in [
+        (&["--buckets", "3"][..], "--buckets: ", "take more buckets"),
+        (&["--buckets", "5000"], "--buckets: ", "5000"),
+        (&["--epsilon", "11"], "--epsilon", "most allowed is 10"),
+        (&["--contributions", "1001"], "--epsilon, --contributions", "most allowed is 1000"),
+        (&["--campaign", "spring=3"], "--campaign: ", "twice"),
+        (&["--campaigns", &list], "--campaigns /", "first line must name"),
+        (&["--max-value", "100"], "--max-value, --average-value: ", "on average"),
+        (&["--max-value", "0", "--average-value", "1"], "--max-value: ", "max_value"),
+        (&["--task", &value_task], "--task", "--value-task"),
+        (&["--task", missing], "--task /", "No such file"),
+        (&["--config", missing], "--config /", "missing.toml"),
+        (&["--source", "two words"], "--source: ", "without spaces"),
+        (&["--value-task", &value_task, "--source", "other.example"], "--value-task /", "by itself"),
+        (&["--target-error", "10%", "--value-epsilon", "1"], "--value-epsilon: ", "give --epsilon, too"),
+    ] {
+        let line = with(more);
+        let error = planned(&line.iter().map(String::as_str).collect::<Vec<_>>()).unwrap_err();
+        assert!(matches!(error, Error::Usage { .. }), "{more:?}");
+        let text = error.to_string();
+        assert!(text.starts_with(option) && text.contains(word), "{more:?}: {text}");
+    }
+    assert!(planned(&[]).unwrap_err().to_string().starts_with("--campaign: at least one"));
+    for wrong in ["spring", "spring=", "=3", "spring=1.5", "spring=-3"] {
+        assert!(campaign(wrong).unwrap_err().contains("such as spring=700"), "{wrong}");
+    }
+    assert_eq!(campaign("a=b=3"), Ok(("a=b".to_owned(), 3)));
+}
+
+#[test]
+fn options_come_before_the_task_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("task.toml");
+    let example =
+        include_str!("../../../examples/conversions.toml").replace("epsilon = \"1\"", "epsilon = \"0.5\"");
+    fs::write(&path, example.replace("contributions = 1", "contributions = 2")).unwrap();
+    let task = ["--task", path.to_str().unwrap()];
+    let json = |more: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&plan(&[&task[..], more, &["--json"]].concat())).unwrap()
+    };
+    let of_file = json(&[]);
+    assert_eq!((&of_file["buckets"], &of_file["contributions"]), (&16.into(), &2.into()));
+    assert_eq!(of_file["windows"][1]["counts"]["epsilon"], "0.5");
+    assert_eq!(of_file["budget_source"], "example.com");
+    let asked = json(&["--epsilon", "0.25", "--contributions", "3", "--threshold", "17", "--cap", "2"]);
+    assert_eq!(asked["windows"][1]["counts"]["epsilon"], "0.25");
+    assert_eq!(asked["windows"][1]["windows_carried"], 2, "2 of 3 * 0.25");
+    assert_eq!(asked["windows"][1]["threshold"], "17");
+}
+
+/// A configuration may limit single tasks beside the cap; a plan that knows the task knows its limit.
+#[test]
+fn the_limit_of_the_task_comes_from_the_configuration() {
+    let source = |more: &str| -> ConfiguredSource {
+        let start = "name = \"shop.example\"\nepoch_start = \"2026-01-05\"\ncap = \"10\"\n";
+        toml::from_str(&format!("{start}{more}")).unwrap()
+    };
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/conversions.toml"));
+    let task = Measured::read("--task", path).unwrap();
+    assert_eq!(task_cap(None, Some(&task)), None);
+    assert_eq!(task_cap(Some(&source("")), Some(&task)), None);
+    let each = source("task_cap = \"3\"");
+    assert_eq!(
+        (task_cap(Some(&each), Some(&task)), task_cap(Some(&each), None)),
+        (Some(3_000_000), Some(3_000_000))
+    );
+    let own = source(&format!("task_cap = \"3\"\n[task_caps]\n{} = \"2.5\"", task.id));
+    assert_eq!(
+        (task_cap(Some(&own), Some(&task)), task_cap(Some(&own), None)),
+        (Some(2_500_000), Some(3_000_000))
+    );
+}
+
+/// Leader and helper in one process list a source twice; the plan took the first of them, whatever the other allowed.
+#[test]
+fn of_two_roles_the_stricter_limits_count() {
+    let source = |more: &str| -> ConfiguredSource {
+        let start = "name = \"shop.example\"\nepoch_start = \"2026-01-05\"\n";
+        toml::from_str(&format!("{start}{more}")).unwrap()
+    };
+    let id = Measured::read(
+        "--task",
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/conversions.toml")),
+    );
+    let id = id.unwrap().id;
+    let one = source(&format!("cap = \"10\"\ntask_cap = \"3\"\n[task_caps]\n{id} = \"2\""));
+    let other = source(&format!("cap = \"8\"\n[task_caps]\n{id} = \"1\""));
+    for both in [stricter(&one, &other), stricter(&other, &one)] {
+        let caps = [Some(both.cap), both.task_cap, both.task_caps.get(&id).copied()];
+        assert_eq!(
+            caps.map(|cap| cap.map(MicroEpsilon::get)),
+            [Some(8_000_000), Some(3_000_000), Some(1_000_000)]
+        );
+    }
+}
+
+#[test]
+fn an_epsilon_that_is_given_stays() {
+    let solved: serde_json::Value =
+        serde_json::from_str(&plan(&["--target-error", "10%", "--epsilon", "0.5", "--json"])).unwrap();
+    assert_eq!((&solved["target"], &solved["solved_for_epsilon"]), (&true.into(), &false.into()));
+    for window in solved["windows"].as_array().unwrap() {
+        assert_eq!(window["counts"]["epsilon"], "0.5");
+    }
+}
+
+#[test]
+fn days_are_a_seventh_of_weeks() {
+    let day = planned(&["--campaign", "spring=100", "--per", "day", "--not-attributed", "10"]).unwrap();
+    let week = planned(&["--campaign", "spring=700", "--not-attributed", "70"]).unwrap();
+    assert_eq!(day, week);
+}
