@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::{ENC_LEN, HpkeError, PrivateKey, TAG_LEN, kdf::Schedule, x25519::RecipientSecret};
+use super::{ENC_LEN, HpkeError, PrivateKey, TAG_LEN, kdf::Schedule, x25519::Secret};
 
 /// A message to be opened, borrowed from wherever it was received.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +20,7 @@ pub struct Envelope<'a> {
 
 /// Opens messages sealed to one private key under one `info`. Threads may share it.
 pub struct Opener {
-    secret: RecipientSecret,
+    secret: Secret,
     schedule: Schedule,
 }
 
@@ -30,7 +30,7 @@ impl Opener {
     /// # Errors
     /// [`HpkeError::KeyRejected`] if the cryptographic library cannot load the key.
     pub fn new(key: &PrivateKey, info: &[u8]) -> Result<Self, HpkeError> {
-        let secret = RecipientSecret::new(&Zeroizing::new(*key.expose_bytes()))?;
+        let secret = Secret::new(&Zeroizing::new(*key.expose_bytes()))?;
         Ok(Self { secret, schedule: Schedule::new(&key.public_key(), info) })
     }
 

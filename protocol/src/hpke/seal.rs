@@ -5,11 +5,7 @@ use std::fmt;
 use rand::CryptoRng;
 use zeroize::Zeroizing;
 
-use super::{
-    ENC_LEN, HpkeError, MAX_PLAINTEXT_LEN, PublicKey, TAG_LEN,
-    kdf::Schedule,
-    x25519::dalek::{self, Secret},
-};
+use super::{ENC_LEN, HpkeError, MAX_PLAINTEXT_LEN, PublicKey, TAG_LEN, kdf::Schedule, x25519::Secret};
 
 /// A sealed message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +48,9 @@ impl Sealer {
         plaintext: &[u8],
     ) -> Result<Sealed, HpkeError> {
         let ciphertext_len = ciphertext_len(plaintext.len())?;
-        let dh = Secret::new(ephemeral)?.agree(self.schedule.recipient().as_bytes())?;
-        let enc = dalek::public_key(ephemeral);
+        let secret = Secret::new(ephemeral)?;
+        let dh = secret.agree(self.schedule.recipient().as_bytes())?;
+        let enc = secret.public_key()?;
         let (key, nonce) = self.schedule.message_key(&dh, &enc).into_aead();
 
         let mut ciphertext = Vec::with_capacity(ciphertext_len);

@@ -123,6 +123,9 @@ fn both_libraries_agree() {
         let by_dalek = dalek::Secret::new(&private).unwrap().agree(&peer).unwrap();
         let by_aws_lc = aws_lc::Secret::new(&private).unwrap().agree(&peer).unwrap();
         assert_eq!(*by_dalek, *by_aws_lc);
+        let public = dalek::public_key(&private);
+        assert_eq!(aws_lc::Secret::new(&private).unwrap().public_key(), Ok(public));
+        assert_eq!(dalek::Secret::new(&private).unwrap().public_key(), Ok(public));
     }
 }
 
