@@ -5,6 +5,13 @@
 /// any 7 days are at most k in any epoch, whatever the windows.
 pub const CONTRIBUTION_SECONDS: u64 = 7 * 24 * 3600;
 
+/// Times are remembered in whole hours, in seconds: this outlives what a person erases, and must not say when they
+/// bought something to the second.
+const REMEMBERED_UNIT: u64 = 3600;
+
+/// After this, from the beginning of the hour in which it was made, a report counts no more.
+const COUNTS_FOR: u64 = CONTRIBUTION_SECONDS + REMEMBERED_UNIT;
+
 /// How many times k reports are remembered. With clocks that only go forward this is four weeks, so that
 /// an event that an app tells late can still be judged; a leader takes none that is older than 30 days.
 const REMEMBERED_WEEKS: usize = 4;
@@ -25,7 +32,7 @@ pub(crate) enum Spent {
 /// would have counted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sent {
-    /// POSIX seconds, in increasing order.
+    /// POSIX seconds at which the hours of the reports began, in increasing order.
     times: Vec<u64>,
     /// Whatever is forgotten lies at least [`CONTRIBUTION_SECONDS`] before this.
     known_from: u64,
@@ -34,8 +41,8 @@ pub(crate) struct Sent {
 impl Sent {
     /// Whether another report fits: then no 7 days hold more than `k`, in whatever order the times came.
     ///
-    /// It counts 7 days to both sides. With times in order that is exact; otherwise it may refuse a report
-    /// between two that are less than 14 days apart.
+    /// It counts 7 days to both sides, and up to an hour more, since it knows the hours only. With times in order that is
+    /// all; otherwise it may refuse a report between two that are less than 14 days apart.
     pub(crate) fn admits(&self, at: u64, k: u32) -> Result<(), Spent> {
         if at < self.known_from {
             return Err(Spent::Forgotten);
@@ -44,7 +51,8 @@ impl Sent {
     }
 
     fn near(&self, at: u64) -> usize {
-        self.times.iter().filter(|time| time.abs_diff(at) < CONTRIBUTION_SECONDS).count()
+        let at = hour(at);
+        self.times.iter().filter(|time| time.abs_diff(at) < COUNTS_FOR).count()
     }
 
     /// How many of `k` reports fit at a time.
@@ -62,6 +70,7 @@ impl Sent {
 
     /// Takes back a time that was saved. They come in order; false if not.
     pub(crate) fn restore(&mut self, at: u64) -> bool {
+        let at = hour(at);
         let ordered = self.times.last().is_none_or(|last| *last <= at);
         self.times.push(at);
         ordered
@@ -77,14 +86,30 @@ impl Sent {
 
     /// Counts a report that was admitted.
     pub(crate) fn count(&mut self, at: u64, k: u32) {
+        let at = hour(at);
         let place = self.times.partition_point(|time| *time <= at);
         self.times.insert(place, at);
         let most = as_count(k).saturating_mul(REMEMBERED_WEEKS);
         let beyond = self.times.len().saturating_sub(most);
         if let Some(last) = self.times.drain(..beyond).next_back() {
-            self.known_from = self.known_from.max(last.saturating_add(CONTRIBUTION_SECONDS));
+            self.known_from = self.known_from.max(last.saturating_add(COUNTS_FOR));
         }
     }
+
+    /// Forgets the times that count no more at `now`. Nothing is sent any more for which they would have counted; whole
+    /// weeks are kept of that, where they are over, since it says something of when the last one was.
+    pub(crate) fn forget(&mut self, now: u64) {
+        let over = self.times.partition_point(|time| time.saturating_add(COUNTS_FOR) <= now);
+        if let Some(last) = self.times.drain(..over).next_back() {
+            let from = last.saturating_add(COUNTS_FOR);
+            let week = from.checked_next_multiple_of(CONTRIBUTION_SECONDS).unwrap_or(from);
+            self.known_from = self.known_from.max(week.min(now).max(from));
+        }
+    }
+}
+
+fn hour(at: u64) -> u64 {
+    at - at % REMEMBERED_UNIT
 }
 
 fn as_count(k: u32) -> usize {
@@ -142,12 +167,30 @@ mod tests {
     fn what_was_forgotten_is_not_sent_again() {
         let mut sent = Sent::default();
         for week in 0..=4 {
-            let at = NOW + week * CONTRIBUTION_SECONDS;
+            let at = NOW + week * COUNTS_FOR;
             assert_eq!(sent.admits(at, 1), Ok(()));
             sent.count(at, 1);
         }
         assert_eq!(sent.admits(NOW, 1), Err(Spent::Forgotten));
-        assert_eq!(sent.admits(NOW + CONTRIBUTION_SECONDS, 1), Err(Spent::Contributions));
+        assert_eq!(sent.admits(NOW + COUNTS_FOR, 1), Err(Spent::Contributions));
+    }
+
+    /// The file kept the second of each conversion, for good: what a person had erased said when they bought what.
+    #[test]
+    fn what_is_remembered_is_hours_and_what_is_over_is_forgotten() {
+        let mut sent = Sent::default();
+        for at in [NOW + 17, NOW + 30 * DAY + 1_234] {
+            sent.count(at, 2);
+        }
+        sent.forget(NOW + 31 * DAY);
+        assert_eq!(sent.times(), [NOW + 30 * DAY]);
+        assert_eq!(
+            sent.admits(NOW + 6 * DAY, 2),
+            Err(Spent::Forgotten),
+            "a clock that is set back gives none back"
+        );
+        assert_eq!(sent.known_from() % CONTRIBUTION_SECONDS, 0, "the week, not the hour");
+        assert_eq!(sent.left(NOW + 31 * DAY, 2), 1);
     }
 
     /// Days around which times gather, so that many are within 7 days of another.
@@ -177,7 +220,8 @@ mod tests {
             times.sort_unstable();
             let sent = sent(&times, k);
             for wanted in times.iter().filter(|at| !sent.contains(at)) {
-                let before = sent.iter().filter(|at| **at <= *wanted && wanted - **at < CONTRIBUTION_SECONDS);
+                let before =
+                    sent.iter().filter(|at| **at <= *wanted && hour(*wanted) - hour(**at) < COUNTS_FOR);
                 prop_assert!(before.count() >= as_count(k));
             }
         }

@@ -3,6 +3,7 @@
 mod courier;
 
 use arras_protocol::codec::{CodecError, Decode as _, Encode as _};
+use arras_protocol::manifest::entity_tag;
 use arras_protocol::messages::{
     HpkeConfigList, MediaType, Report, ReportUploadStatus, TaskId, UploadErrors, Url,
 };
@@ -78,35 +79,29 @@ pub async fn fetch_hpke_configs(
     Ok(HpkeConfigList::from_bytes(&body)?)
 }
 
-/// A manifest as it was served; `App::update_manifest` checks it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FetchedManifest {
-    /// The signed text.
-    pub text: String,
-    /// To ask with the next time, so that the same manifest is not sent again.
-    pub etag: Option<String>,
-}
-
-/// Fetches the manifest of an advertiser from a collector, or from whatever serves the same; `None` if it is still the one
-/// of `etag`. The request says nothing of the device but that it asks.
+/// Fetches the signed text of an advertiser's manifest from a collector, or from whatever serves the same;
+/// `App::update_manifest` checks it. `held` is the text that the device has, see `App::manifest_text`; `None` is returned if
+/// it is still the one.
+///
+/// The request says that somebody asks and, with `held`, which manifest they have: its tag is computed from the text. The tag
+/// that a server gives is not looked at, since one that is handed back could be of one device only.
 pub async fn fetch_manifest(
     http: &reqwest::Client,
     collector: &Url,
     advertiser: &str,
-    etag: Option<&str>,
-) -> Result<Option<FetchedManifest>, UploadError> {
+    held: Option<&str>,
+) -> Result<Option<String>, UploadError> {
     let mut request = http.get(resource(collector, &format!("manifests/{advertiser}")));
-    if let Some(etag) = etag {
-        request = request.header("if-none-match", etag);
+    if let Some(text) = held {
+        request = request.header("if-none-match", entity_tag(text.as_bytes()));
     }
     let response = request.send().await?;
-    if response.status().as_u16() == NOT_MODIFIED {
+    if held.is_some() && response.status().as_u16() == NOT_MODIFIED {
         return Ok(None);
     }
-    let etag = response.headers().get("etag").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let answer = read(response).await?;
     match String::from_utf8(answer.body) {
-        Ok(text) if answer.status == OK => Ok(Some(FetchedManifest { text, etag })),
+        Ok(text) if answer.status == OK => Ok(Some(text)),
         _ => Err(UploadError::NotAnAggregator { status: answer.status, content_type: answer.content_type }),
     }
 }

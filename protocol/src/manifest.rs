@@ -94,6 +94,12 @@ pub struct EventDocument {
     pub offset: u32,
 }
 
+/// The entity tag of a signed manifest (RFC 9110, section 8.8.3): a hash of its text, in quotes. A device computes it from
+/// what it holds. One that it was told and handed back would be a mark that whoever serves manifests puts on it.
+pub fn entity_tag(text: &[u8]) -> String {
+    format!("\"{}\"", URL_SAFE_NO_PAD.encode(crate::crypto::sha256(text)))
+}
+
 /// Why something is no manifest that a device may follow.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -6,13 +6,11 @@
 use std::io;
 use std::path::PathBuf;
 
+use arras_protocol::manifest::entity_tag;
 use arras_protocol::signed::SIGNED_BYTES_MAX;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::digest;
 
 use super::Collector;
 use super::http::{Failure, not_found, store_problem};
@@ -36,8 +34,7 @@ pub(super) async fn manifest(
     let name = file_name(&advertiser).ok_or_else(none)?;
     let read = blocking(move || read(&folder.join(name))).await;
     let text = read.map_err(|error| store_problem(&StoreError::prepare(error)))?.ok_or_else(none)?;
-    let digest = digest::digest(&digest::SHA256, &text);
-    let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest.as_ref()));
+    let etag = entity_tag(&text);
     let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let known = known.flat_map(|value| value.split(',')).any(|tag| {
         let tag = tag.trim();

@@ -29,9 +29,10 @@ async fn device(deployment: &Deployment, keys: &arras::collector::KeySet) -> Dev
     let collector = Url::new(deployment.loopback.collector.endpoint.as_str()).unwrap();
     let fetched = fetch_manifest(&deployment.http, &collector, SHOP, None).await.unwrap().unwrap();
     // The same again needs not be sent again.
-    let again = fetch_manifest(&deployment.http, &collector, SHOP, fetched.etag.as_deref()).await.unwrap();
+    app.update_manifest(&mut rand::rng(), SHOP, &fetched, at).unwrap();
+    let held = app.manifest_text(SHOP).unwrap();
+    let again = fetch_manifest(&deployment.http, &collector, SHOP, held.as_deref()).await.unwrap();
     assert!(again.is_none());
-    app.update_manifest(&mut rand::rng(), SHOP, &fetched.text, at).unwrap();
     app
 }
 

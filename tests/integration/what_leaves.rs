@@ -131,6 +131,26 @@ fn a_report_is_what_the_page_says() {
     }
 }
 
+/// A device handed back the tag that it was told with a manifest, so that whoever served manifests could give each device one
+/// of its own and know it again.
+#[tokio::test]
+async fn a_tag_that_a_server_chooses_does_not_come_back() {
+    const MARKED: &str =
+        "HTTP/1.1 200 OK\r\netag: \"you-again\"\r\ncontent-length: 8\r\nconnection: close\r\n\r\nmanifest";
+    const SAME: &str = "HTTP/1.1 304 Not Modified\r\nconnection: close\r\n\r\n";
+    let (url, heard) = listen(MARKED).await;
+    let text = fetch_manifest(&http(), &url, SHOP, None).await.unwrap().unwrap();
+    heard.await.unwrap();
+    let (url, heard) = listen(SAME).await;
+    assert_eq!(fetch_manifest(&http(), &url, SHOP, Some(&text)).await.unwrap(), None);
+    let asked = heard.await.unwrap();
+    let tag = format!("if-none-match: {}", arras_protocol::manifest::entity_tag(text.as_bytes()));
+    assert!(asked.contains(&tag) && !asked.iter().any(|line| line.contains("you-again")), "{asked:?}");
+    // "Still the same" is no answer to somebody who has none.
+    let (url, _heard) = listen(SAME).await;
+    assert!(fetch_manifest(&http(), &url, SHOP, None).await.is_err());
+}
+
 /// Answers one request on loopback, and gives its head: the lines up to the empty one.
 async fn listen(answer: &'static str) -> (Url, tokio::task::JoinHandle<Vec<String>>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -9,7 +9,7 @@ use rand::CryptoRng;
 use super::journal::{Form, JournalEntry, JournalReport, ReportState, hex};
 use super::{App, AppError, EVENT_ID_BYTES_MAX, SERVICE, draws};
 use crate::attribution::{
-    ConversionOptions, Engine, ImplicitInputs, Moment, NOT_ATTRIBUTED, Outcome, Site, Storage,
+    ConversionOptions, ImplicitInputs, Moment, NOT_ATTRIBUTED, Outcome, SingleEpoch, Site, Storage,
 };
 use crate::files::Files;
 
@@ -116,7 +116,7 @@ impl<S: Storage, F: Files> App<S, F> {
             planned.push(Planned { task, id: ReportId::random(rng), measurement, form });
         }
         // From here on the conversion is counted, whatever happens to its reports.
-        self.count(&planned, event, now)?;
+        self.count(&planned, event, now).inspect_err(|_| self.reconcile())?;
         let pushed = planned.iter().try_for_each(|one| {
             let report = make(rng, one.task, one.id, &one.measurement, now)?;
             let leader = &one.task.task.configuration().leader;
@@ -169,7 +169,12 @@ impl<S: Storage, F: Files> App<S, F> {
         let Some(options) = self.options(task, amount, max) else {
             return null("the engine cannot hold its task");
         };
-        let measured = Engine::measure_conversion(&mut self.engine, &mut draws(rng), inputs, &options)?;
+        // A histogram's null is a 1 in the cell for it, a sum's is all zero.
+        let single_epoch = match task.task.vdaf().config() {
+            VdafConfig::L1BoundSum { .. } => SingleEpoch::Norm,
+            _ => SingleEpoch::TwiceValue,
+        };
+        let measured = self.engine.measure(&mut draws(rng), inputs, &options, single_epoch)?;
         match measured.outcome() {
             Outcome::Attributed => {}
             Outcome::NoMatch => return null("no ad led to it"),

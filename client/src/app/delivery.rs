@@ -16,12 +16,13 @@ impl<S: Storage, F: Files> App<S, F> {
     /// The next request that is due, for a host that sends by its own means; see
     /// [`Queue::next_request`](crate::queue::Queue::next_request).
     pub fn next_request(&mut self, now: u64) -> io::Result<Option<UploadRequest>> {
-        self.queue.next_request(now)
+        // What a person has withdrawn is not sent, even if it could not be removed yet.
+        if self.is_withdrawing() { Ok(None) } else { self.queue.next_request(now) }
     }
 
     /// In how many seconds a request may be due.
     pub fn next_due_in(&self, now: u64) -> Option<u64> {
-        self.queue.next_due_in(now)
+        if self.is_withdrawing() { None } else { self.queue.next_due_in(now) }
     }
 
     /// What a leader answered, or that nobody did. The journal is durable before reports are forgotten.

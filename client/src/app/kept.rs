@@ -184,6 +184,15 @@ impl Kept {
         serde_json::to_vec(&document).expect("texts and numbers become JSON")
     }
 
+    /// What a person has forgotten; what remains counts reports, so that none comes back.
+    pub(super) fn forget(&mut self, now: u64) {
+        self.journal.clear();
+        self.events.clear();
+        for sent in self.sent.values_mut() {
+            sent.forget(now);
+        }
+    }
+
     pub(super) fn note(&mut self, entry: JournalEntry) {
         if self.journal.len() >= JOURNAL_MAX {
             self.journal.pop_front();

@@ -39,6 +39,13 @@ impl<S: Storage, F: Files> App<S, F> {
         self.manifests.get(advertiser).map(Manifest::expires)
     }
 
+    /// The signed text of the manifest of an advertiser, to ask for a newer one with; `None` if there is none.
+    pub fn manifest_text(&self, advertiser: &str) -> Result<Option<String>, AppError> {
+        self.advertiser(advertiser)?;
+        let bytes = self.queue.files().read(&file(advertiser))?;
+        Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()))
+    }
+
     fn open_manifest(&self, advertiser: &str, text: &str, now: u64) -> Result<Manifest, AppError> {
         let keys = &self.advertiser(advertiser)?.keys;
         let seen = self.kept.manifests.get(advertiser).copied();

@@ -14,7 +14,7 @@
 //!
 //! Consent is a state that the app sets and the device records. Without it no impression is kept, and a conversion's
 //! report is null and has the size of all others, so that nobody sees who agreed. Withdrawing it erases
-//! what was kept.
+//! what was kept, and nothing is sent while that is not finished.
 
 mod conversion;
 mod delivery;
@@ -70,7 +70,8 @@ pub struct AppRules {
     /// Whose manifests it follows.
     pub advertisers: Vec<Advertiser>,
     /// What the conversions of one advertiser may spend in a week, in micro-epsilon. A conversion costs the epsilon of
-    /// each task that counts it, in every week that it looks back on; when there is not enough, the report is null.
+    /// each task that counts it, in every week that it looks back on and that has an ad of the advertiser; half of it for an
+    /// L1BoundSum if it looks back on one week. When there is not enough, the report is null.
     pub advertiser_budget: u32,
     /// What all advertisers together may spend in a week, in micro-epsilon.
     pub total_budget: u32,
@@ -225,25 +226,50 @@ impl<S: Storage, F: Files> App<S, F> {
     }
 
     /// Records the person's answer. `false` after `true` erases everything that [`App::erase`] does.
+    ///
+    /// # Errors
+    /// The answer is not recorded; call it again. A withdrawal that was begun is finished by the next call of this or the
+    /// next start, and nothing is sent until then.
     pub fn set_consent(&mut self, given: bool, now: u64) -> Result<(), AppError> {
         let consent = if given { Consent::Given { since: now } } else { Consent::Refused { since: now } };
+        if given && self.is_withdrawing() {
+            self.forget(now)?;
+        }
         // The engine first: recorded as given while it is off means that a withdrawal was cut short, see `open`.
         self.engine.set_enabled(given)?;
-        let withdrawn = self.kept.consent.given() && !given;
-        self.kept.consent = consent;
         // Before there was consent nothing was kept, and a first "no" must not close this week for a later "yes".
-        if withdrawn { self.erase(now) } else { self.keep() }
+        if self.kept.consent.given() && !given {
+            self.forget(now)?;
+        }
+        // Recorded when all of it is gone. If that fails it is still a withdrawal that is under way.
+        let before = std::mem::replace(&mut self.kept.consent, consent);
+        self.keep().inspect_err(|_| self.kept.consent = before)
+    }
+
+    /// Whether a withdrawal was begun that some error kept from being finished.
+    fn is_withdrawing(&self) -> bool {
+        self.kept.consent.given() && !self.engine.is_enabled()
     }
 
     /// Forgets which ads were seen, the journal, and the reports that were not sent yet. What remains, so that no budget
-    /// comes back: how many reports were made for which task, and that nothing of before is attributed any more.
+    /// comes back: for which tasks reports were made in the last week, and in which hours; and that nothing of before is
+    /// attributed any more.
+    ///
+    /// # Errors
+    /// Some of it may be left; call it again.
     pub fn erase(&mut self, now: u64) -> Result<(), AppError> {
+        self.forget(now)?;
+        self.keep()
+    }
+
+    /// What [`App::erase`] does, but for making it durable in the app's own file.
+    fn forget(&mut self, now: u64) -> Result<(), AppError> {
         self.engine
             .clear_browsing_history(&std::collections::BTreeSet::new(), Moment::from_posix_seconds(now))?;
-        self.kept.journal.clear();
-        self.kept.events.clear();
-        self.queue.clear()?;
-        self.keep()
+        // The journal after the queue: what is still to be sent is not to be sent behind the person's back.
+        self.queue.clear().inspect_err(|_| self.reconcile())?;
+        self.kept.forget(now);
+        Ok(())
     }
 
     /// The person saw an ad. Without consent nothing is kept, and nothing is said about that.

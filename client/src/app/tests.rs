@@ -1,7 +1,9 @@
 //! The app's promises: consent, one count for each event, budgets under crashes, one size.
 #![allow(clippy::unwrap_used)]
 
+mod budgets;
 mod crashes;
+mod erasing;
 #[path = "../../examples/fixture/mod.rs"]
 mod fixture;
 mod opening;
@@ -169,7 +171,9 @@ fn a_task_gets_k_reports_in_seven_days() {
     let left: Vec<u32> = app.journal(NOW + 1).budgets[0].reports_left.iter().map(|(_, left)| *left).collect();
     assert_eq!(left, [0, 1]);
     app.update_manifest(&mut rng(), SHOP, &Publisher::new(1).manifest(2, NOW + WEEK), NOW + WEEK).unwrap();
-    assert_eq!(app.conversion(&mut rng(), lead("3"), NOW + WEEK).unwrap(), Converted::Reported(1));
+    // It knows the hours only.
+    assert_eq!(app.conversion(&mut rng(), lead("3"), NOW + WEEK + 3_599).unwrap(), Converted::Spent);
+    assert_eq!(app.conversion(&mut rng(), lead("3"), NOW + WEEK + 3_600).unwrap(), Converted::Reported(1));
 }
 
 /// When the device's budget is spent a report is made all the same.

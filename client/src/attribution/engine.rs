@@ -41,6 +41,16 @@ impl<R: Rng> Randomness for Uniform<R> {
     }
 }
 
+/// Whether a conversion that all could be of one epoch costs less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SingleEpoch {
+    /// What is in the histogram, as the standard has it: without the impressions of that epoch it would be all zero.
+    Norm,
+    /// As much as any other: a report of "no match" is not all zero, so with or without the impressions it differs by
+    /// twice the value.
+    TwiceValue,
+}
+
 /// Why a histogram is what it is: for the person's own eyes and for whoever looks for a mistake on the device. Telling it
 /// to a site or a server would undo what the report protects.
 #[derive(Debug)]
@@ -172,9 +182,20 @@ impl<S: Storage> Engine<S> {
         inputs: &ImplicitInputs,
         options: &ConversionOptions,
     ) -> Result<Measured, AttributionError> {
+        self.measure(random, inputs, options, SingleEpoch::Norm)
+    }
+
+    /// The same, for reports of another encoding than the standard's.
+    pub(crate) fn measure(
+        &mut self,
+        random: &mut impl Randomness,
+        inputs: &ImplicitInputs,
+        options: &ConversionOptions,
+        single_epoch: SingleEpoch,
+    ) -> Result<Measured, AttributionError> {
         let validated = options.validate(&self.config)?;
         let (histogram, outcome) = if self.state.enabled {
-            self.attribute(random, inputs, &validated)
+            self.attribute(random, inputs, &validated, single_epoch)
         } else {
             // All the same if it fails: nothing was to be kept.
             let _ = self.keep(Vec::new());
@@ -197,12 +218,14 @@ impl<S: Storage> Engine<S> {
         random: &mut impl Randomness,
         inputs: &ImplicitInputs,
         options: &ValidatedConversion,
+        single_epoch: SingleEpoch,
     ) -> (Option<Vec<u32>>, Outcome) {
         let now = inputs.timestamp;
         let (epochs, mut changes) = self.epochs(random, now);
         let current = epochs.index(now);
         let start = self.starting_epoch(epochs, now);
-        let is_single_epoch = epochs.index(now.minus(options.lookback_ms)) == current;
+        let is_single_epoch =
+            single_epoch == SingleEpoch::Norm && epochs.index(now.minus(options.lookback_ms)) == current;
         let matching = self.matching(epochs, inputs, options);
         let mut fill = |impressions: &[&Impression]| {
             let draw = || random.credit_rounding();
@@ -328,13 +351,14 @@ impl<S: Storage> Engine<S> {
 
     /// "Clear browsing history for attribution" with forgetting visits: of some sites, or of all if there are none. No
     /// conversion reaches the epoch of `now` or an earlier one any more, at any site, since nobody remembers what was
-    /// spent there.
+    /// spent there; nor a later one that was spent from, if the clock is behind.
     pub fn clear_browsing_history(
         &mut self,
         sites: &BTreeSet<Site>,
         now: Moment,
     ) -> Result<(), StorageError> {
-        self.erase(|state| state.forget_visits(sites, now))
+        let epochs = self.state.epoch_start.map(|start| Epochs::new(start, self.config.epoch_days));
+        self.erase(|state| state.forget_visits(sites, now, epochs.map(|epochs| epochs.index(now))))
     }
 
     /// Deletes impressions that have expired, and budgets of epochs that no conversion reaches any more, which are closed

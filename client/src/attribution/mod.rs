@@ -40,6 +40,7 @@ mod state;
 mod storage;
 
 pub use activation::{Activation, Feature};
+pub(crate) use engine::SingleEpoch;
 pub use engine::{BudgetLeft, Engine, Measured, Outcome, Randomness, Uniform};
 pub use error::AttributionError;
 pub use file::FileStore;
@@ -54,4 +55,6 @@ pub use state::{
 };
 pub use storage::{MemoryStore, Storage, StorageError};
 
-pub use crate::impressions::{Bucket, Impressions, LOOKBACK_SECONDS, MAX_IMPRESSIONS, NOT_ATTRIBUTED};
+/// The cell of a task's histogram for conversions that no impression led to. They make a report like all others, so that
+/// the existence of a report says nothing about ads.
+pub const NOT_ATTRIBUTED: u32 = 0;

@@ -154,7 +154,8 @@ impl State {
             Change::SiteBudget(epoch, site, left) => drop(self.site_budgets.insert((epoch, site), left)),
             Change::GlobalBudget(epoch, left) => drop(self.global_budgets.insert(epoch, left)),
             Change::ImpressionQuota(epoch, site, left) => drop(self.quotas.insert((epoch, site), left)),
-            Change::LastClear(at) => self.last_clear = Some(at),
+            // Never back: a clock that is behind would open what an earlier clearing closed.
+            Change::LastClear(at) => self.last_clear = self.last_clear.max(Some(at)),
             Change::Forgotten(before) => self.forgotten_before = self.forgotten_before.max(Some(before)),
             Change::Enabled(enabled) => self.enabled = enabled,
         }
@@ -200,8 +201,19 @@ impl State {
         self.retain(|impression| impression.without(site));
     }
 
-    /// The part of "clear browsing history for attribution" that forgets visits.
-    pub(crate) fn forget_visits(&mut self, sites: &BTreeSet<Site>, now: Moment) {
+    /// The part of "clear browsing history for attribution" that forgets visits. `last_closed` is the epoch of `now`, the
+    /// last one that it closes by itself.
+    ///
+    /// A clock that is behind leaves epochs open that were spent from. They are closed by a global budget of nothing, which
+    /// names no site.
+    pub(crate) fn forget_visits(
+        &mut self,
+        sites: &BTreeSet<Site>,
+        now: Moment,
+        last_closed: Option<EpochIndex>,
+    ) {
+        let of_sites = self.site_budgets.keys().chain(self.quotas.keys()).map(|(epoch, _)| *epoch);
+        let spent: BTreeSet<_> = of_sites.chain(self.global_budgets.keys().copied()).collect();
         if sites.is_empty() {
             self.retain(|_| false);
             self.site_budgets.clear();
@@ -212,7 +224,9 @@ impl State {
             self.site_budgets.retain(|(_, site), _| !sites.contains(site));
             self.quotas.retain(|(_, site), _| !sites.contains(site));
         }
-        self.last_clear = Some(now);
+        let open = |epoch: &EpochIndex| last_closed.is_none_or(|closed| *epoch > closed);
+        self.global_budgets.extend(spent.into_iter().filter(open).map(|epoch| (epoch, 0)));
+        self.apply(Change::LastClear(now));
     }
 
     /// Drops expired impressions ("Maintenance"), and the budgets of epochs before `first`, which is then the first

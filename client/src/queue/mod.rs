@@ -30,14 +30,16 @@ pub const QUEUE_REPORTS_MAX: usize = 1_000;
 /// Most bytes that wait: 16 MiB, what a phone does not miss. A report has 1 to 20 kB.
 pub const QUEUE_BYTES_MAX: u64 = 16 << 20;
 
-/// The longest that a report waits before it is sent the first time, in seconds: an hour, a task's usual time
-/// precision, so that the moment of the upload tells no more than the time in the report.
+/// The longest that a report waits before it is sent the first time, in seconds: an hour, so that the moment of the upload
+/// is not that of the conversion. Together with the time in the report, which is rounded down, it still narrows it: a
+/// report of this hour that comes two minutes after its begin was made in those.
 pub const JITTER_SECONDS: u64 = 3_600;
 
 /// The first pause after a failure, in seconds; it doubles with each, and each is shortened by chance.
 pub const RETRY_FIRST_SECONDS: u64 = 30;
 
-/// The longest pause, in seconds: 6 hours. A leader that is down for a day gets four requests from a device.
+/// The longest pause, in seconds: 6 hours. A leader that is down gets some fifteen requests for each task of a device on the
+/// first day, and four to eight a day from then on; pauses are not kept, so an app that is started anew tries at once.
 pub const RETRY_MAX_SECONDS: u64 = 6 * 3_600;
 
 /// The longest pause that a leader can ask for, in seconds: a day.

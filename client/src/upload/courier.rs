@@ -87,7 +87,8 @@ impl Http {
     }
 
     /// To a relay: the base URL that stands in for the leader's, so that the leader does not see who connects. Reports are
-    /// sealed to the aggregators; a relay sees their number and size, and when they come.
+    /// sealed to the aggregators; a relay sees everything else: the address, the path with the task and so which advertiser,
+    /// the ids and times of reports, their number and size. It is no oblivious relay, and must not be the leader's own.
     #[must_use]
     pub fn through(self, relay: Url) -> Self {
         Self { relay: Some(relay), ..self }

@@ -57,8 +57,7 @@ impl Leaders {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// At most k reports of a task ever arrive, of one size; an event makes one report for each task at most; and what the
-    /// app says is reported arrives in the end unless the person withdrew.
+    /// At most k reports of a task ever arrive, of one size, and an event makes one report for each task at most.
     #[test]
     fn no_crash_gives_a_budget_back(steps in proptest::collection::vec(step(), 1..40)) {
         let (storage, files) = (MemoryStore::default(), MemoryFiles::default());
