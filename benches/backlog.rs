@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use arras::cli::demo::cpu_time;
+use arras::privacy::gate::Pinned;
+use arras::privacy::ledger::BudgetSource;
 use arras::store::{
     HelperDisk, HelperStore as _, JobSums, LeaderDisk, LeaderStore as _, NewReport, PreparedJob, ReportKey,
     StoreOptions, TaskRecord,
@@ -113,7 +115,10 @@ fn sums(task: &Task, keys: &[ReportKey]) -> JobSums {
 }
 
 fn opt_in(store: &impl arras::store::AggregatorStore, task: &Task) {
-    let record = TaskRecord { configuration: task.configuration().to_bytes(), verify_secret_id: 1 };
+    let policy = *task.policy().expect("an Arras task");
+    let budget_source = BudgetSource::new(task.budget_source().expect("an Arras task")).expect("a name");
+    let terms = Pinned { policy, budget_source };
+    let record = TaskRecord { configuration: task.configuration().to_bytes(), verify_secret_id: 1, terms };
     store.opt_in(task.id(), &record).expect("a new task");
 }
 

@@ -30,7 +30,7 @@ use crate::net::client::{ClientError, PeerClient};
 use crate::net::server::{self, ServeError, ServerLimits};
 use crate::net::tls::{self, TlsError};
 use crate::operations::{Operations, watch_collector, watch_helper, watch_leader};
-use crate::privacy::ledger::{BudgetSource, LedgerError, SourceRules, TaskCaps};
+use crate::privacy::ledger::{self, BudgetSource, LedgerError, SourceRules, TaskCaps};
 use crate::privacy::noise::OpendpNoise;
 use crate::store::{
     AggregatorStore, HelperDisk, HelperStore, LeaderDisk, LeaderStore, StoreError, StoreOptions,
@@ -483,9 +483,7 @@ fn tell_moved_epochs(
     kept: impl Fn(&BudgetSource) -> Result<Option<u64>, StoreError>,
 ) -> Result<(), StoreError> {
     for source in collectors.0.iter().flat_map(|collector| &collector.budget_sources) {
-        let configured = source.rules.epoch_start;
-        if let Some(first) = kept(&source.name)?.filter(|first| *first != configured) {
-            let error = LedgerError::EpochsMoved { configured, first, r#source: source.name.clone() };
+        if let Err(error) = ledger::same_epochs(&source.name, &source.rules, kept(&source.name)?) {
             tracing::error!(%error, "nothing is released of a budget source");
         }
     }

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::net::problem::{DapError, OwnError, ProblemDocument, problems_only};
 use crate::privacy::gate::Refusal;
+use crate::privacy::ledger::LedgerError;
 use crate::store::{CollectRefusal, StoreError};
 
 /// How long clients may cache HPKE configurations, in seconds: a day. An operator who
@@ -46,6 +47,17 @@ impl Problem {
 
     pub(crate) fn invalid(detail: impl std::fmt::Display) -> Self {
         Self::dap(DapError::InvalidMessage, detail.to_string())
+    }
+
+    /// What the ledger does not allow. Of an interval that can never be charged the query is at fault, of all else
+    /// the budget; either way nothing was charged.
+    pub(crate) fn ledger(error: &LedgerError, detail: String) -> Self {
+        match error {
+            LedgerError::BeforeFirstEpoch { .. }
+            | LedgerError::EmptyInterval { .. }
+            | LedgerError::TooManyEpochs { .. } => Self::dap(DapError::BatchInvalid, detail),
+            _ => Self::own(OwnError::BudgetExhausted, detail),
+        }
     }
 
     pub(crate) fn unrecognized_task(id: TaskId) -> Self {
@@ -103,8 +115,8 @@ impl From<CollectRefusal> for Problem {
         match refusal {
             CollectRefusal::Overlap => Self::dap(DapError::BatchOverlap, detail),
             CollectRefusal::Mismatch => Self::dap(DapError::BatchMismatch, detail),
-            CollectRefusal::Refused(Refusal::Dearer { .. }) => Self::own(OwnError::Conflict, detail),
-            CollectRefusal::Refused(Refusal::Ledger(_)) => Self::own(OwnError::BudgetExhausted, detail),
+            CollectRefusal::Refused(Refusal::OtherTerms(_)) => Self::own(OwnError::Conflict, detail),
+            CollectRefusal::Refused(Refusal::Ledger(error)) => Self::ledger(&error, detail),
             CollectRefusal::Refused(_) => Self::dap(DapError::InvalidBatchSize, detail),
             CollectRefusal::Store(error) => error.into(),
         }

@@ -221,8 +221,22 @@ impl Registry {
         let (terms, collector) = self.collectors.terms(&known).map_err(not_configured)?;
         let first =
             self.verify_secrets.first().ok_or_else(|| not_configured("no verify_secret".to_owned()))?;
-        let record = TaskRecord { configuration: configuration.to_bytes(), verify_secret_id: first.0 };
-        let verify_secret_id = self.store.opt_in(id, &record)?.verify_secret_id;
+        let terms_now = terms.pinned();
+        let record = TaskRecord {
+            configuration: configuration.to_bytes(),
+            verify_secret_id: first.0,
+            terms: terms_now.clone(),
+        };
+        let kept = self.store.opt_in(id, &record)?;
+        // Those of a plain task are in the operator's file. Devices were promised what it said first.
+        if !kept.terms.same(&terms_now) {
+            return Err(not_configured(format!(
+                "its file says {terms_now}; when this aggregator first took part in it, it was {}. Its reports were made \
+                 under those, so they hold for its life: set the file back, or make a new task with another name",
+                kept.terms
+            )));
+        }
+        let verify_secret_id = kept.verify_secret_id;
         let (_, secret) =
             self.verify_secrets.iter().find(|(secret_id, _)| *secret_id == verify_secret_id).ok_or_else(
                 || {

@@ -90,7 +90,7 @@ error_types! {
     OwnError {
         /// No token, or one that is not for this.
         Unauthorized "unauthorized" UNAUTHORIZED "A valid bearer token is needed.";
-        /// The ledger has too little left; the detail says how much.
+        /// The ledger has too little left, or its epochs were moved; the detail says which, and how much.
         BudgetExhausted "budgetExhausted" FORBIDDEN "The privacy budget does not allow this release.";
         /// There is nothing at this address.
         NotFound "notFound" NOT_FOUND "There is no such resource.";

@@ -51,18 +51,39 @@ pub enum Refusal {
     /// The budget does not allow it, now or ever.
     #[error("{0}")]
     Ledger(#[from] LedgerError),
-    /// The batch was charged for under other terms than the task's of today, and its share has not left yet.
+    /// The task was opted in under other terms: its reports were made, and may have been charged for, under those.
     #[error(
-        "the batch was charged {} epsilon an epoch and would cost {} under the task's terms of today: the operator must \
-         set the task's epsilon and contributions back until its answer is out",
-        DisplayMicro(*.paid), DisplayMicro(*.asked)
+        "the task is to be released under other terms than those under which this aggregator first took part in it \
+         ({0}): the operator must set them back, or make a new task"
     )]
-    Dearer {
-        /// What it costs each epoch now, micro-epsilon.
-        asked: u64,
-        /// What each epoch was charged, micro-epsilon.
-        paid: u64,
-    },
+    OtherTerms(Pinned),
+}
+
+/// What a release of a task costs and is noised by, as it was when this aggregator first took part in the task. Its
+/// reports are made under it, so it holds for the task's life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pinned {
+    /// The policy. The threshold in it binds nobody here: it is the collector's.
+    pub policy: PrivacyPolicy,
+    /// Whose budget is spent.
+    pub budget_source: BudgetSource,
+}
+
+impl Pinned {
+    /// Whether a release under `other` costs the same, whom it did, and gets the same noise.
+    pub fn same(&self, other: &Self) -> bool {
+        let threshold = self.policy.threshold;
+        self.budget_source == other.budget_source
+            && self.policy == PrivacyPolicy { threshold, ..other.policy }
+    }
+}
+
+impl fmt::Display for Pinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { policy, budget_source } = self;
+        let (epsilon, contributions) = (DisplayMicro(policy.epsilon.get().into()), policy.contributions);
+        write!(f, "epsilon {epsilon}, contributions {contributions}, budget source {budget_source}")
+    }
 }
 
 /// Under which terms the batches of a task are released, as one aggregator's operator and the task
@@ -86,6 +107,8 @@ pub(crate) struct BatchFacts {
     /// What each epoch was charged for this very request, in micro-epsilon, if it was admitted before and its
     /// share never left (a restart came between). It is not charged again.
     pub(crate) charged_before: Option<u64>,
+    /// When epoch 0 of the budget source started at its first charge, POSIX seconds.
+    pub(crate) epoch_start: Option<u64>,
 }
 
 impl Terms {
@@ -123,6 +146,11 @@ impl Terms {
         &self.rules
     }
 
+    /// What must not change for as long as the task lives.
+    pub fn pinned(&self) -> Pinned {
+        Pinned { policy: self.policy, budget_source: self.budget_source.clone() }
+    }
+
     /// Decides whether the batch of an interval may be released. Called within the store's collection
     /// transaction with what that transaction reads; the charges take effect when it commits them. `spent` is in
     /// micro-epsilon.
@@ -140,12 +168,10 @@ impl Terms {
         if found > MAX_BATCH_REPORTS {
             return Err(Refusal::TooMany { found });
         }
-        let asked = self.cost()?;
         let (charges, paid) = match facts.charged_before {
-            // The noise is that of today's policy: less of it than was paid for must not be drawn.
-            Some(paid) if asked > paid => return Err(Refusal::Dearer { asked, paid }),
+            // Under these very terms, which the store pins: there is nothing to decide any more.
             Some(paid) => (Vec::new(), paid),
-            None => (self.afford(interval, spent)?, asked),
+            None => (self.afford(interval, facts.epoch_start, spent)?, self.cost()?),
         };
         Ok(Admission { charges, paid, task: self.task, policy: self.policy })
     }
@@ -168,12 +194,15 @@ impl Terms {
         )
     }
 
-    /// The charges, if they fit under the cap of the source and under that of the task.
+    /// The charges, if they fit under the cap of the source and under that of the task. `epoch_start` is as in
+    /// [`BatchFacts`].
     pub(crate) fn afford(
         &self,
         interval: Interval,
+        epoch_start: Option<u64>,
         spent: impl Fn(Account<'_>, Epoch) -> u64,
     ) -> Result<Vec<Charge>, LedgerError> {
+        ledger::same_epochs(&self.budget_source, &self.rules, epoch_start)?;
         let charges = self.charges(interval)?;
         ledger::admit(&charges, |source, epoch| spent(Account::Source(source), epoch), &self.rules)?;
         if let Some(cap) = self.task_cap {

@@ -321,6 +321,21 @@ pub fn charges(
     Ok((first..=last).map(charge).collect())
 }
 
+/// Refuses a source whose epochs do not start when they did at its first charge (`first`, POSIX seconds; none before
+/// that): what was spent would count for other days than those that it was spent on.
+pub fn same_epochs(
+    source: &BudgetSource,
+    rules: &SourceRules,
+    first: Option<u64>,
+) -> Result<(), LedgerError> {
+    match first {
+        Some(first) if first != rules.epoch_start => {
+            Err(LedgerError::EpochsMoved { configured: rules.epoch_start, first, r#source: source.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether all charges together fit under the cap of `rules`, given what is `spent` of each
 /// epoch so far (micro-epsilon). Either all fit or none is admitted.
 pub fn admit(

@@ -11,7 +11,7 @@ use arras_protocol::messages::{CollectionJobId, Interval, ReportError, ReportId,
 use arras_protocol::task::Task;
 use arras_protocol::verification::BatchBucket;
 
-use crate::privacy::gate::{Refusal, Releasable, Terms};
+use crate::privacy::gate::{Pinned, Refusal, Releasable, Terms};
 use crate::privacy::ledger::{BudgetSource, Epoch};
 use crate::store::{Position, StoreError};
 
@@ -26,6 +26,8 @@ pub struct TaskRecord {
     pub configuration: Vec<u8>,
     /// Which of the shared secrets gives the task's verify key.
     pub verify_secret_id: u8,
+    /// What its releases cost and are noised by.
+    pub terms: Pinned,
 }
 
 /// A report, by what tells it apart and what decides to which batch it belongs.
@@ -104,8 +106,8 @@ pub trait AggregatorStore: Send + Sync {
     /// One transaction reads counts and ledger, asks `Terms::admit`, writes the charges and marks the
     /// whole interval collected; from then on no job can add to it. `expected` is the peer's report count and
     /// checksum, where there is a peer to agree with. Called again for the same key before
-    /// [`Self::finish_collection`] (after a restart), it charges nothing and returns the same sums; refused if
-    /// the terms cost more by then than was charged.
+    /// [`Self::finish_collection`] (after a restart), it charges nothing and returns the same sums. Refused if the terms
+    /// are not those that the task was opted in with.
     fn collect(
         &self,
         task: &Task,
@@ -128,6 +130,9 @@ pub trait AggregatorStore: Send + Sync {
     /// What was charged for those collected windows of a task that share a time with `times` (in the task's precision,
     /// end excluded), each counted once, in micro-epsilon.
     fn spent_by_task(&self, task: TaskId, times: Range<Time>) -> Result<u64, StoreError>;
+
+    /// When epoch 0 of a budget source started at its first charge, POSIX seconds; none before that.
+    fn epoch_start(&self, source: &BudgetSource) -> Result<Option<u64>, StoreError>;
 }
 
 /// A report that an upload brings.

@@ -44,8 +44,9 @@ pub enum ProvisionError {
     /// The task is there already, with other values for what is not part of its id.
     #[error(
         "{} holds this task with another collector, other campaigns, conversions or terms. They are not part of its \
-         id, and what a role takes part in is not changed behind its back: to change them remove that file, \
-         add the task again and restart the role",
+         id, and what a role takes part in is not changed behind its back: to change collector, campaigns or \
+         conversions remove that file, add the task again and restart the role; for another epsilon, other \
+         contributions or another budget source make a new task with another name",
         path.display()
     )]
     Differs {

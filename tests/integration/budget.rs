@@ -4,7 +4,10 @@ use std::fs;
 use std::net::SocketAddr;
 
 use arras::collector::{Moment, Span};
-use arras::store::{State, StateBatch};
+use arras::net::problem::{DapError, ErrorType, OwnError};
+use arras::privacy::ledger::Epoch;
+use arras::store::{AggregatorStore as _, HelperDisk, State, StateBatch, StoreOptions};
+use arras::tasks::author::ProfileChoice;
 use serde_json::Value;
 
 use crate::cli::{Ended, arras, done};
@@ -150,5 +153,84 @@ async fn a_ledger_that_was_changed_stops_a_role_and_can_be_looked_at() {
         let Ended { code, out, .. } = arras(&["budget", "--config", helper]);
         assert!(code == 1 && out.contains("DISAGREE") && out.contains(what), "{code} {out}");
     }
+    deployment.stop().await;
+}
+
+/// What the helper's ledger has spent in epoch 1. Stops it and starts it again.
+async fn spent_at_helper(deployment: &mut Deployment) -> u64 {
+    deployment.stop_role(Role::Helper).await;
+    let folder = deployment.config_path("helper").parent().unwrap().join("helper");
+    let options = StoreOptions {
+        dir: folder.join("store"),
+        watermark: folder.join("watermark"),
+        max_bytes: 64 << 20,
+        cache_bytes: 4 << 20,
+    };
+    let spent =
+        HelperDisk::open(&options).unwrap().spent(&"shop.example".parse().unwrap(), Epoch(1)).unwrap();
+    deployment.start_role(Role::Helper);
+    spent
+}
+
+/// The leader's operator moved `epoch_start` after a release. The leader asked the helper for the next window all the same,
+/// which charged and closed it; then the leader's own store refused, for ever. The collector heard nothing, and each window
+/// that it asked for cost the helper's budget.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_epochs_were_moved_refuses_before_the_helper_is_charged() {
+    let mut deployment = released().await;
+    let before = spent_at_helper(&mut deployment).await;
+    let path = deployment.config_path("leader");
+    let text = fs::read_to_string(&path).unwrap();
+    let (first, moved) = ("epoch_start = \"2027-01-04\"", "epoch_start = \"2027-01-03\"");
+    assert!(text.contains(first));
+    deployment.stop_role(Role::Leader).await;
+    fs::write(&path, text.replace(first, moved)).unwrap();
+    deployment.start_role(Role::Leader);
+    let window = WINDOW + 2;
+    let reports: Vec<_> = (0..20).map(|bucket| deployment.report_at(bucket, window * PRECISION)).collect();
+    for reports in reports.chunks(10) {
+        deployment.upload(reports).await;
+        let problem = deployment.collect_window(&Deployment::query(window, 1)).await.unwrap_err();
+        assert_eq!(*problem.kind(), ErrorType::Own(OwnError::BudgetExhausted));
+        let detail = problem.detail().unwrap();
+        assert!(
+            detail.starts_with("the leader refuses: ") && detail.contains("set epoch_start back"),
+            "{detail}"
+        );
+    }
+    assert_eq!(spent_at_helper(&mut deployment).await, before, "the helper was not asked");
+    deployment.stop_role(Role::Leader).await;
+    fs::write(&path, text).unwrap();
+    deployment.start_role(Role::Leader);
+    assert_eq!(deployment.collect_window(&Deployment::query(window, 1)).await.unwrap().report_count, 20);
+    deployment.stop().await;
+}
+
+/// The terms of a plain task are in its file. An operator lowered `contributions` after devices had reported, and the
+/// release was charged for fewer reports than they had sent; or named another source, and it was charged to a fresh budget.
+#[tokio::test(flavor = "multi_thread")]
+async fn terms_that_were_changed_in_a_plain_tasks_file_leave_it_out() {
+    let options = Options { profile: ProfileChoice::Plain, ..Options::default() };
+    let mut deployment = Deployment::start(options).await;
+    deployment.upload(&deployment.one_hots(20)).await;
+    let file = format!("leader/tasks/{}.toml", deployment.task.id());
+    let path = deployment.config_path("leader").parent().unwrap().join(file);
+    let first = fs::read_to_string(&path).unwrap();
+    let changes = [("contributions = 1", "contributions = 2"), ("epsilon = \"1\"", "epsilon = \"0.5\"")];
+    for (from, to) in changes {
+        assert!(first.contains(from), "{first}");
+        deployment.stop_role(Role::Leader).await;
+        fs::write(&path, first.replace(from, to)).unwrap();
+        deployment.start_role(Role::Leader);
+        let refused = deployment.collect().await.unwrap_err();
+        assert_eq!(*refused.kind(), ErrorType::Dap(DapError::UnrecognizedTask), "{to}");
+        let uploaded = deployment.uploader().upload(deployment.task.id(), &deployment.one_hots(1)).await;
+        assert!(uploaded.is_err(), "{to}");
+    }
+    // Set back, it is taken up again; the threshold is not among what is kept.
+    deployment.stop_role(Role::Leader).await;
+    fs::write(&path, first.replace("threshold = 0", "threshold = 7")).unwrap();
+    deployment.start_role(Role::Leader);
+    assert_eq!(deployment.collect().await.unwrap().report_count, 20);
     deployment.stop().await;
 }

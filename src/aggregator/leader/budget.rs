@@ -11,7 +11,6 @@ use arras_protocol::messages::{Interval, TaskId};
 use crate::aggregator::ProvisionedTask;
 use crate::aggregator::api::Problem;
 use crate::aggregator::leader::Leader;
-use crate::net::problem::OwnError;
 use crate::privacy::gate::{Admission, BatchFacts, Refusal};
 use crate::privacy::ledger::{Account, BudgetSource, Charge, Epoch, LedgerError};
 use crate::store::{CollectRefusal, CollectionState, StoreError};
@@ -43,14 +42,21 @@ impl Promising<'_> {
         interval: Interval,
         facts: BatchFacts,
     ) -> Result<Admission, Problem> {
+        let facts = BatchFacts { epoch_start: self.epoch_start(task)?, ..facts };
         let (result, unreadable) = self.with_spent(task, |spent| task.terms.admit(interval, facts, spent))?;
         refused(result, unreadable)
     }
 
     /// Whether the budget allows the batch of an interval, as things are.
     pub(super) fn afford(&self, task: &ProvisionedTask, interval: Interval) -> Result<(), Problem> {
-        let (result, unreadable) = self.with_spent(task, |spent| task.terms.afford(interval, spent))?;
+        let epoch_start = self.epoch_start(task)?;
+        let (result, unreadable) =
+            self.with_spent(task, |spent| task.terms.afford(interval, epoch_start, spent))?;
         refused(result.map(|_| ()).map_err(Refusal::from), unreadable)
+    }
+
+    fn epoch_start(&self, task: &ProvisionedTask) -> Result<Option<u64>, StoreError> {
+        self.leader.store().epoch_start(task.terms.budget_source())
     }
 
     fn with_spent<T>(
@@ -136,5 +142,5 @@ fn refused<T>(result: Result<T, Refusal>, unreadable: Option<StoreError>) -> Res
 /// Says who refuses: of the two aggregators, each with a ledger and caps of its own, only one can be helped by its
 /// operator.
 fn ledger_problem(error: &LedgerError) -> Problem {
-    Problem::own(OwnError::BudgetExhausted, format!("the leader refuses: {error}"))
+    Problem::ledger(error, format!("the leader refuses: {error}"))
 }

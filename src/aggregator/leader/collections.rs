@@ -146,7 +146,8 @@ impl Leader {
                     Problem::dap(DapError::BatchOverlap, "part of the window was collected before").into()
                 );
             }
-            let facts = BatchFacts { report_count: summary.report_count, charged_before: None };
+            let facts =
+                BatchFacts { report_count: summary.report_count, charged_before: None, epoch_start: None };
             // Until the state is kept: then it is a promise itself.
             let promising = leader.promising();
             let _dry_run = promising.admit(&task, job.interval, facts)?;

@@ -13,7 +13,7 @@ use arras_protocol::codec::Decode as _;
 use arras_protocol::epsilon::DisplayMicro;
 use arras_protocol::messages::{TaskConfiguration, TaskId, TimePrecision};
 
-use super::core::{decode_collected, malformed, rows_of};
+use super::core::{decode_collected, decode_task, malformed, rows_of};
 use super::keys::{self, Fields, Kind, SourceKey};
 use super::{Setup, StoreOptions};
 use crate::privacy::ledger::{BudgetSource, Epoch, LedgerError, SourceRules};
@@ -226,8 +226,9 @@ fn precisions(state: &State, dir: &Path) -> Result<BTreeMap<TaskId, TimePrecisio
     let mut precisions = BTreeMap::new();
     rows_of(state, &[Kind::Task as u8], None, |id, value| {
         let id = <[u8; TaskId::LEN]>::try_from(id).map_err(|_| malformed(dir))?;
-        let (_, configuration) = value.split_first().ok_or_else(|| malformed(dir))?;
-        let configuration = TaskConfiguration::from_bytes(configuration).map_err(|_| malformed(dir))?;
+        let record = decode_task(value).ok_or_else(|| malformed(dir))?;
+        let configuration =
+            TaskConfiguration::from_bytes(&record.configuration).map_err(|_| malformed(dir))?;
         precisions.insert(TaskId::new(id), configuration.time_precision);
         Ok(true)
     })?;

@@ -49,6 +49,10 @@ impl<M: Memory, P> Core<M, P> {
         expected: Option<(u64, [u8; 32])>,
     ) -> Result<CollectedBatch, CollectRefusal> {
         let entry = self.entry(task.id())?;
+        let pinned = &entry.record().terms;
+        if !pinned.same(&terms.pinned()) {
+            return Err(Refusal::OtherTerms(pinned.clone()).into());
+        }
         // No job can change a bucket, and nobody can finish the batch, until the sums are read.
         let _turn = entry.turn();
         let earlier = entry.memory().seen().collected_in(interval);
@@ -64,7 +68,7 @@ impl<M: Memory, P> Core<M, P> {
         };
         let summary = self.count(task.id(), interval, |_| false)?;
         let charged_before = earlier.first().map(|own| own.paid);
-        let facts = BatchFacts { report_count: summary.report_count, charged_before };
+        let facts = BatchFacts { report_count: summary.report_count, charged_before, epoch_start: None };
         let agrees = |report_count| match expected {
             Some((theirs, checksum)) if (theirs, checksum) != (report_count, summary.checksum) => {
                 Err(CollectRefusal::Mismatch)
@@ -95,6 +99,7 @@ impl<M: Memory, P> Core<M, P> {
         agrees: impl FnOnce(u64) -> Result<(), CollectRefusal>,
     ) -> Result<(Collected, (BigEnough, BudgetSpent)), CollectRefusal> {
         let mut guard = self.state.lock();
+        let facts = BatchFacts { epoch_start: self.epoch_start(terms.budget_source())?, ..facts };
         let unreadable = RefCell::new(None);
         let admitted = terms.admit(window.interval, facts, |account, epoch| match account {
             Account::Source(source) => self.spent(source, epoch).unwrap_or_else(|error| {
@@ -114,27 +119,16 @@ impl<M: Memory, P> Core<M, P> {
         agrees(facts.report_count)?;
         let admission = admitted?;
         let mut batch = StateBatch::default();
-        self.put_epochs(&mut batch, terms)?;
+        if !admission.charges().is_empty() {
+            // With the first charge; the same afterwards, which the admission made sure of.
+            let start = terms.rules().epoch_start.to_be_bytes();
+            batch.insert(&keys::epochs(terms.budget_source()), &start)?;
+        }
         self.put_charges(&mut batch, admission.charges())?;
         let window = Collected { paid: admission.paid(), ..window };
         put_collected(&mut batch, entry.id, &window)?;
         let receipt = self.commit_with(&mut guard, batch)?;
         Ok((window, admission.committed(receipt)))
-    }
-
-    /// Keeps when a source's epochs start, with its first charge. Moved afterwards, what was spent would count for
-    /// other days than those that it was spent on.
-    fn put_epochs(&self, batch: &mut StateBatch, terms: &Terms) -> Result<(), CollectRefusal> {
-        let source = terms.budget_source();
-        let configured = terms.rules().epoch_start;
-        let Some(first) = self.epoch_start(source)? else {
-            batch.insert(&keys::epochs(source), &configured.to_be_bytes())?;
-            return Ok(());
-        };
-        if first == configured {
-            return Ok(());
-        }
-        Err(Refusal::Ledger(LedgerError::EpochsMoved { configured, first, r#source: source.clone() }).into())
     }
 
     /// When epoch 0 of a source started at its first charge.

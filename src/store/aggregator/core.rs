@@ -5,13 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use arras_protocol::codec::{Decode as _, Encode as _};
 use arras_protocol::messages::{Interval, TaskId, Time};
+use arras_protocol::policy::PrivacyPolicy;
 
 use super::Setup;
 use super::accounts::{Accounts, STATE};
 use super::keys::{self, Fields, Kind};
 use super::records::Records;
 use super::seen::{Collected, Seen, Stage};
+use crate::privacy::gate::Pinned;
+use crate::privacy::ledger::BudgetSource;
 use crate::store::{
     Committed, Damage, Position, Spool, State, StateBatch, StateGuard, StoreError, TaskRecord,
 };
@@ -21,6 +25,9 @@ const PAGE_ROWS: usize = 256;
 
 /// Rows deleted in one commit. Readers and other commits wait for it: about 30 ms.
 pub(super) const PURGE_ROWS: usize = 2_048;
+
+/// Length of an encoded policy: version 1, mechanism 1, epsilon 4, sensitivity 8, contributions 4, threshold 8.
+const POLICY_BYTES: usize = 26;
 
 /// The folder of the answers, below the store's.
 const ANSWERS: &str = "answers";
@@ -51,6 +58,11 @@ pub(super) struct Entry<M, P> {
 impl<M, P> Entry<M, P> {
     pub(super) fn new(id: TaskId, record: TaskRecord, memory: M, part: P) -> Self {
         Self { id, record, turn: Mutex::default(), memory: Mutex::new(memory), part }
+    }
+
+    /// As it was opted in.
+    pub(super) const fn record(&self) -> &TaskRecord {
+        &self.record
     }
 
     pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
@@ -107,8 +119,7 @@ impl<M: Memory, P> Core<M, P> {
         let mut records = Vec::new();
         self.rows(&[Kind::Task as u8], None, |id, value| {
             let id = <[u8; TaskId::LEN]>::try_from(id).map_err(|_| self.malformed())?;
-            let (secret, configuration) = value.split_first().ok_or_else(|| self.malformed())?;
-            let record = TaskRecord { configuration: configuration.to_vec(), verify_secret_id: *secret };
+            let record = decode_task(value).ok_or_else(|| self.malformed())?;
             records.push((TaskId::new(id), record));
             Ok(true)
         })?;
@@ -159,7 +170,7 @@ impl<M: Memory, P> Core<M, P> {
         if let Some(known) = self.find(id) {
             return Ok(known.record.clone());
         }
-        let value = [&[record.verify_secret_id], record.configuration.as_slice()].concat();
+        let value = encode_task(record);
         let max = crate::store::MAX_VALUE_BYTES;
         if value.len() > max {
             let bytes = value.len() as u64;
@@ -332,6 +343,26 @@ pub(super) fn last_record(
             None => return Ok(last),
         }
     }
+}
+
+/// A task's row.
+pub(super) fn decode_task(value: &[u8]) -> Option<TaskRecord> {
+    let (secret, rest) = value.split_first()?;
+    let (len, rest) = rest.split_first()?;
+    let (name, rest) = rest.split_at_checked(usize::from(*len))?;
+    let budget_source = BudgetSource::new(std::str::from_utf8(name).ok()?).ok()?;
+    let (policy, configuration) = rest.split_at_checked(POLICY_BYTES)?;
+    let policy = PrivacyPolicy::from_bytes(policy).ok()?;
+    let terms = Pinned { policy, budget_source };
+    Some(TaskRecord { configuration: configuration.to_vec(), verify_secret_id: *secret, terms })
+}
+
+/// What [`decode_task`] reads.
+pub(super) fn encode_task(record: &TaskRecord) -> Vec<u8> {
+    let name = record.terms.budget_source.as_str().as_bytes();
+    // A name has at most 253 bytes.
+    let len = u8::try_from(name.len()).unwrap_or(u8::MAX);
+    [&[record.verify_secret_id, len], name, &record.terms.policy.to_bytes(), &record.configuration].concat()
 }
 
 /// A collected window's row; `start` is the end of its key.

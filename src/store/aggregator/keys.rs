@@ -5,7 +5,7 @@
 //!
 //! | kind | key after kind and task | value | kept |
 //! |---|---|---|---|
-//! | `t` task | | verify secret's id 1, configuration | for life |
+//! | `t` task | | verify secret's id 1, length of the source 1, source, policy 26, configuration | for life |
 //! | `c` count | time 8 | reports 8, checksum 32 | until the batch is finished |
 //! | `s` share | time 8, slice 2 | up to 4096 bytes of the bucket's share | until the batch is finished |
 //! | `i` ids | time 8, job 16, part 2 | up to 255 report ids of 16 | until the batch is finished |

@@ -120,11 +120,6 @@ impl LeaderDisk {
         Accounts::read(&self.core.state, &self.core.dir)
     }
 
-    /// When epoch 0 of a budget source started at its first charge, POSIX seconds; none if nothing was charged to it.
-    pub fn epoch_start(&self, source: &BudgetSource) -> Result<Option<u64>, StoreError> {
-        self.core.epoch_start(source)
-    }
-
     pub(super) fn open_on(setup: &Setup<'_>) -> Result<Self, StoreError> {
         let options = setup.options;
         let core = Core::open(setup, "leader")?;
@@ -395,6 +390,10 @@ impl AggregatorStore for LeaderDisk {
 
     fn spent_by_task(&self, task: TaskId, times: Range<Time>) -> Result<u64, StoreError> {
         self.core.spent_by_task(task, &times)
+    }
+
+    fn epoch_start(&self, source: &BudgetSource) -> Result<Option<u64>, StoreError> {
+        self.core.epoch_start(source)
     }
 }
 

@@ -55,7 +55,7 @@ use super::{
 use crate::metrics::StoreTimes;
 
 /// The layout of keys and values that this version reads and writes.
-pub const SCHEMA_VERSION: u32 = 3;
+pub const SCHEMA_VERSION: u32 = 4;
 
 /// Commits are refused when the file system has less than this left; see the module's
 /// last point. A full batch and sled's own rewriting fit in.

@@ -102,6 +102,10 @@ impl AggregatorStore for LyingLeader {
     fn spent_by_task(&self, task: TaskId, times: Range<Time>) -> Result<u64, StoreError> {
         self.truth.spent_by_task(task, times)
     }
+
+    fn epoch_start(&self, source: &BudgetSource) -> Result<Option<u64>, StoreError> {
+        self.truth.epoch_start(source)
+    }
 }
 
 impl LeaderStore for LyingLeader {
@@ -243,6 +247,10 @@ impl AggregatorStore for LyingHelper {
 
     fn spent_by_task(&self, task: TaskId, times: Range<Time>) -> Result<u64, StoreError> {
         self.truth.spent_by_task(task, times)
+    }
+
+    fn epoch_start(&self, source: &BudgetSource) -> Result<Option<u64>, StoreError> {
+        self.truth.epoch_start(source)
     }
 }
 

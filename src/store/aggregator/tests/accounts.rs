@@ -248,58 +248,169 @@ fn epochs_may_begin_within_a_step() {
     drop(place.helper());
 }
 
-/// What is done to a store in the property below.
-#[derive(Clone, Debug)]
-enum Op {
-    /// Task, source, first day, days, micro-epsilon, contributions.
-    Collect(usize, usize, u64, u64, u32, u32),
-    /// The answer to the release before is kept; without it, it was charged and aborted.
-    Finish,
-    /// The process ends and starts again.
-    Restart,
-}
-
-fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let collect = (0..3_usize, 0..2_usize, 0..DAYS, 1..10_u64, 1..900_000_u32, 1..4_u32);
-    let op = prop_oneof![
-        8 => collect.prop_map(|(task, source, day, days, epsilon, k)| Op::Collect(task, source, day, days, epsilon, k)),
-        3 => Just(Op::Finish),
-        1 => Just(Op::Restart),
-    ];
-    prop::collection::vec(op, 1..60)
-}
-
-/// Days with reports, from the beginning of epoch 0.
+/// Days with reports, from the beginning of the first source's epoch 0.
 const DAYS: u64 = 30;
 
-/// A release that left the store: task, source, seconds, what it costs whoever sends k reports into it.
-type Released = (usize, usize, std::ops::Range<u64>, u64);
-
-/// What one device loses in a week of its activity by all releases that may hold a report of that week.
-fn loss(released: &[Released], week: &std::ops::Range<u64>, counts: impl Fn(&Released) -> bool) -> u64 {
-    let touches = |window: &std::ops::Range<u64>| window.start < week.end && week.start < window.end;
-    released.iter().filter(|release| touches(&release.2) && counts(release)).map(|release| release.3).sum()
-}
-
-struct Caps {
-    source: [u64; 2],
-    task: u64,
-}
+/// Another `epoch_start` that an operator may write, beside the one below.
+const MOVED: u64 = 5 * PRECISION;
 
 /// The first source's epochs begin with a day, the second's within an hour.
 const EPOCH_STARTS: [u64; 2] = [START * PRECISION, START * PRECISION - 3 * 86_400 - 1_234];
 
-fn weeks(source: usize) -> impl Iterator<Item = std::ops::Range<u64>> {
-    (0..8)
-        .map(move |week| EPOCH_STARTS[source] + week * EPOCH_SECONDS)
-        .map(|start| start..start + EPOCH_SECONDS)
+/// What is done to a store in the property below.
+#[derive(Clone, Debug)]
+enum Op {
+    /// Task, first day, days.
+    Collect(usize, u64, u64),
+    /// The window that was charged last is asked for again, by the same request.
+    Resume,
+    /// Its answer is kept; without it, it was charged and aborted.
+    Finish,
+    /// The process ends and starts again.
+    Restart,
+    /// The operator sets the cap of a source, micro-epsilon.
+    SetCap(usize, u64),
+    /// The operator moves a source's epochs, or sets them back.
+    MoveEpochs(usize),
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        12 => (0..3_usize, 0..DAYS, 1..10_u64).prop_map(|(task, day, days)| Op::Collect(task, day, days)),
+        3 => Just(Op::Resume),
+        3 => Just(Op::Finish),
+        1 => Just(Op::Restart),
+        2 => (0..2_usize, 100_000..4_000_000_u64).prop_map(|(source, cap)| Op::SetCap(source, cap)),
+        1 => (0..2_usize).prop_map(Op::MoveEpochs),
+    ];
+    prop::collection::vec(op, 1..60)
+}
+
+/// Of a task: its source, epsilon of a release in micro-epsilon, k.
+type Policy = (usize, u32, u32);
+
+fn policies() -> impl Strategy<Value = [Policy; 3]> {
+    prop::array::uniform3((0..2_usize, 1..900_000_u32, 1..4_u32))
+}
+
+/// For each device, the seconds at which it would like to report, by task.
+fn wishes() -> impl Strategy<Value = Vec<[Vec<u64>; 3]>> {
+    let seconds = prop::collection::vec(0..DAYS * 86_400, 0..12);
+    prop::collection::vec(prop::array::uniform3(seconds), 1..4)
+}
+
+/// What an honest device sends of them: at most k in any 7 days. POSIX seconds.
+fn sent(mut wishes: Vec<u64>, k: u32) -> Vec<u64> {
+    wishes.sort_unstable();
+    let mut sent: Vec<u64> = Vec::new();
+    for second in wishes.into_iter().map(|second| START * PRECISION + second) {
+        let recent = sent.iter().filter(|earlier| **earlier + EPOCH_SECONDS > second).count();
+        if recent < k as usize {
+            sent.push(second);
+        }
+    }
+    sent
+}
+
+/// A window that left the store: task and seconds.
+type Released = (usize, std::ops::Range<u64>);
+
+fn overlap(one: &std::ops::Range<u64>, other: &std::ops::Range<u64>) -> bool {
+    one.start < other.end && other.start < one.end
+}
+
+struct World {
+    policies: [Policy; 3],
+    task_cap: u64,
+    /// By device and task, when reports were made.
+    devices: Vec<[Vec<u64>; 3]>,
+    released: Vec<Released>,
+    /// As the operator has it now, and the highest that it was.
+    caps: [(u64, u64); 2],
+    moved: [bool; 2],
+    /// Since the first charge.
+    epoch_starts: [Option<u64>; 2],
+}
+
+impl World {
+    fn rules(&self, source: usize) -> SourceRules {
+        let epoch_start = EPOCH_STARTS[source] - if self.moved[source] { MOVED } else { 0 };
+        SourceRules { epoch_start, cap: self.caps[source].0 }
+    }
+
+    fn terms(&self, tasks: &[Task], task: usize) -> Terms {
+        let (source, epsilon, k) = self.policies[task];
+        let policy = PrivacyPolicy {
+            epsilon: MicroEpsilon::from_micro(epsilon).unwrap(),
+            contributions: NonZeroU32::new(k).unwrap(),
+            ..*terms(&tasks[task]).policy()
+        };
+        Terms::new(&tasks[task], policy, name(source), self.rules(source)).with_task_cap(Some(self.task_cap))
+    }
+
+    fn weeks(&self, source: usize) -> Vec<std::ops::Range<u64>> {
+        let start = self.epoch_starts[source].unwrap_or(self.rules(source).epoch_start);
+        (0..8).map(|week| start + week * EPOCH_SECONDS).map(|start| start..start + EPOCH_SECONDS).collect()
+    }
+
+    /// What releasing a window is charged, added to what was, stays within the caps of each week that it touches.
+    fn fits(&self, task: usize, seconds: &std::ops::Range<u64>) -> bool {
+        let source = self.policies[task].0;
+        let cost = |task: usize| u64::from(self.policies[task].1) * u64::from(self.policies[task].2);
+        let charged = |week: &std::ops::Range<u64>, counts: &dyn Fn(usize) -> bool| {
+            let touching =
+                self.released.iter().filter(|(task, window)| counts(*task) && overlap(window, week));
+            touching.map(|(task, _)| cost(*task)).sum::<u64>() + cost(task)
+        };
+        self.weeks(source).iter().filter(|week| overlap(week, seconds)).all(|week| {
+            charged(week, &|other| self.policies[other].0 == source) <= self.caps[source].0
+                && charged(week, &|other| other == task) <= self.task_cap
+        })
+    }
+
+    /// What a device loses of a week by the releases of one task: its reports of that week which are in them, each at the
+    /// epsilon that it was noised by. Not by the ledger's rule, which does not know whose reports are where.
+    fn loss(&self, device: &[Vec<u64>; 3], task: usize, week: &std::ops::Range<u64>) -> u64 {
+        let windows = self.released.iter().filter(|(of, _)| *of == task).map(|(_, window)| window);
+        let lost = windows.map(|window| {
+            device[task].iter().filter(|second| window.contains(second) && week.contains(second)).count()
+        });
+        lost.sum::<usize>() as u64 * u64::from(self.policies[task].1)
+    }
+
+    fn check(&self, helper: &HelperDisk) {
+        for source in 0..2 {
+            for (epoch, week) in (0..).zip(self.weeks(source)) {
+                let spent = helper.spent(&name(source), Epoch(epoch)).unwrap();
+                assert!(spent <= self.caps[source].1, "the ledger went beyond the highest cap there was");
+                for device in &self.devices {
+                    let by_task = [0, 1, 2].map(|task| self.loss(device, task, &week));
+                    assert!(by_task.iter().all(|lost| *lost <= self.task_cap), "more than the task's cap");
+                    let of_source = (0..3).filter(|task| self.policies[*task].0 == source);
+                    let lost = of_source.map(|task| by_task[task]).sum::<u64>();
+                    assert!(lost <= spent, "a device lost {lost} in a week, the ledger has {spent}");
+                }
+            }
+        }
+    }
 }
 
 fn name(source: usize) -> BudgetSource {
     BudgetSource::new(["shop.example", "other.example"][source]).unwrap()
 }
 
-fn run(ops: Vec<Op>, caps: &Caps) {
+/// The devices' reports, and ten a day of nobody's, so that every day is large enough.
+fn count_all(helper: &HelperDisk, tasks: &[Task], devices: &[[Vec<u64>; 3]]) {
+    for (number, task) in tasks.iter().enumerate() {
+        let filler = (0..DAYS).flat_map(|day| std::iter::repeat_n(day * 24, MIN_BATCH as usize));
+        let own = devices.iter().flat_map(|device| &device[number]).map(|second| second / PRECISION - START);
+        let reports: Vec<_> = (0..).zip(filler.chain(own)).map(|(id, hour)| key(id, hour)).collect();
+        let prepared = || PreparedJob { sums: sums(task, &reports), put_off: Vec::new(), response: vec![1] };
+        helper.commit_job(task, request_key(200), &reports, &mut |_| Ok(prepared())).unwrap();
+    }
+}
+
+fn run(ops: Vec<Op>, mut world: World) {
     let place = Place::new();
     let disk = MemoryDisk::new();
     let open = || {
@@ -307,52 +418,27 @@ fn run(ops: Vec<Op>, caps: &Caps) {
     };
     let tasks: Vec<Task> = ["one", "two", "three"].map(|info| task_of(&VdafConfig::Count, info)).into();
     let mut helper = open();
-    for task in &tasks {
-        helper.opt_in(task.id(), &record(task)).unwrap();
-        count(&helper, task, (0..DAYS).map(|day| day * 24), 10);
+    for (number, task) in tasks.iter().enumerate() {
+        helper.opt_in(task.id(), &record_of(task, &world.terms(&tasks, number))).unwrap();
     }
-    let mut released: Vec<Released> = Vec::new();
-    let mut last = None;
+    count_all(&helper, &tasks, &world.devices);
+    let mut last: Option<(usize, Interval, u8)> = None;
     for (number, op) in (0..).zip(ops) {
         match op {
-            Op::Collect(task, source, day, days, epsilon, k) => {
-                let rules = SourceRules { epoch_start: EPOCH_STARTS[source], cap: caps.source[source] };
-                let policy = PrivacyPolicy {
-                    epsilon: MicroEpsilon::from_micro(epsilon).unwrap(),
-                    contributions: NonZeroU32::new(k).unwrap(),
-                    ..*terms(&tasks[task]).policy()
-                };
-                let terms =
-                    Terms::new(&tasks[task], policy, name(source), rules).with_task_cap(Some(caps.task));
+            Op::Collect(task, day, days) => {
                 let window = hours(day * 24, (day + days) * 24);
-                let seconds = (START + day * 24) * PRECISION..(START + (day + days) * 24) * PRECISION;
-                let release: Released = (task, source, seconds.clone(), u64::from(k) * u64::from(epsilon));
-                let overlaps = released.iter().any(|(other, _, window, _)| {
-                    *other == task && window.start < seconds.end && seconds.start < window.end
-                });
-                let mut after = released.clone();
-                after.push(release);
-                let touched =
-                    |week: &std::ops::Range<u64>| seconds.start < week.end && week.start < seconds.end;
-                let fits = weeks(source).filter(touched).all(|week| {
-                    loss(&after, &week, |release| release.1 == source) <= caps.source[source]
-                        && loss(&after, &week, |release| release.0 == task) <= caps.task
-                });
-                let result =
-                    helper.collect(&tasks[task], &terms, window, request_key(number), None).map(drop);
-                match result {
-                    Ok(()) => {
-                        assert!(fits && !overlaps, "released beyond a cap or twice");
-                        released = after;
-                        last = Some((task, number));
-                    }
-                    Err(CollectRefusal::Overlap) => assert!(overlaps),
-                    Err(CollectRefusal::Refused(Refusal::Ledger(_))) => assert!(!fits && !overlaps),
-                    Err(other) => panic!("{other}"),
+                if collect(&helper, &tasks, &mut world, task, window, number) {
+                    last = Some((task, window, number));
+                }
+            }
+            Op::Resume => {
+                if let Some((task, window, number)) = last {
+                    let terms = world.terms(&tasks, task);
+                    drop(helper.collect(&tasks[task], &terms, window, request_key(number), None).unwrap());
                 }
             }
             Op::Finish => {
-                if let Some((task, number)) = last.take() {
+                if let Some((task, _, number)) = last.take() {
                     helper.finish_collection(tasks[task].id(), request_key(number), b"answer").unwrap();
                 }
             }
@@ -361,27 +447,97 @@ fn run(ops: Vec<Op>, caps: &Caps) {
                 drop(helper);
                 helper = open();
             }
-        }
-        for source in 0..2 {
-            for (epoch, week) in (0..).zip(weeks(source)) {
-                let lost = loss(&released, &week, |release| release.1 == source);
-                assert!(lost <= caps.source[source], "a device loses more than the cap");
-                assert_eq!(helper.spent(&name(source), Epoch(epoch)).unwrap(), lost);
+            Op::SetCap(source, cap) => {
+                world.caps[source] = (cap, world.caps[source].1.max(cap));
             }
+            Op::MoveEpochs(source) => world.moved[source] = !world.moved[source],
         }
+        world.check(&helper);
     }
     assert!(helper.accounts().unwrap().disagreements().is_empty());
+}
+
+/// Asks for a window, and whether it was right to give it or to refuse it. Whether it was given.
+fn collect(
+    helper: &HelperDisk,
+    tasks: &[Task],
+    world: &mut World,
+    task: usize,
+    window: Interval,
+    number: u8,
+) -> bool {
+    let source = world.policies[task].0;
+    let seconds = window.start().0 * PRECISION..window.end().0 * PRECISION;
+    let overlaps = world.released.iter().any(|(of, other)| *of == task && overlap(other, &seconds));
+    let moved = world.epoch_starts[source].is_some_and(|first| first != world.rules(source).epoch_start);
+    let fits = world.fits(task, &seconds);
+    let terms = world.terms(tasks, task);
+    match helper.collect(&tasks[task], &terms, window, request_key(number), None).map(drop) {
+        Ok(()) => {
+            assert!(fits && !overlaps && !moved, "released beyond a cap, twice, or by other weeks");
+            let _ = world.epoch_starts[source].get_or_insert(terms.rules().epoch_start);
+            world.released.push((task, seconds));
+            return true;
+        }
+        Err(CollectRefusal::Overlap) => assert!(overlaps),
+        Err(CollectRefusal::Refused(Refusal::Ledger(LedgerError::EpochsMoved { .. }))) => assert!(moved),
+        Err(CollectRefusal::Refused(Refusal::Ledger(_))) => assert!(!fits && !overlaps && !moved),
+        Err(other) => panic!("{other}"),
+    }
+    false
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Any releases of three tasks under two sources, of any windows and terms, refused and aborted and with restarts in
-    /// between: what one device can lose in any week of its activity, by all releases of a source together, stays
-    /// within the source's cap; what it can lose by one task, within the task's; and nothing is refused that would fit.
+    /// Devices that keep to k reports in any 7 days; three tasks under two sources; any windows, refused, aborted, taken up
+    /// again, with restarts, caps and epochs that change in between. What any device loses of any week by the releases of a
+    /// source together, added up from its own reports, is no more than the ledger has for that week, and that no more than
+    /// the highest cap there was; by one task no more than the task's cap; and nothing is refused that would fit.
     #[test]
-    fn no_device_loses_more_than_the_caps(ops in ops(), cap in 100_000..4_000_000_u64, task in 100_000..3_000_000_u64) {
-        run(ops, &Caps { source: [cap, 2_000_000], task });
+    fn no_device_loses_more_than_the_caps(
+        ops in ops(),
+        policies in policies(),
+        wishes in wishes(),
+        cap in 100_000..4_000_000_u64,
+        task_cap in 100_000..3_000_000_u64,
+    ) {
+        let devices = wishes.into_iter().map(|mut by_task| {
+            [0, 1, 2].map(|task| sent(std::mem::take(&mut by_task[task]), policies[task].2))
+        });
+        let world = World {
+            policies,
+            task_cap,
+            devices: devices.collect(),
+            released: Vec::new(),
+            caps: [(cap, cap), (2_000_000, 2_000_000)],
+            moved: [false; 2],
+            epoch_starts: [None; 2],
+        };
+        run(ops, world);
+    }
+}
+
+/// Two tasks of one source at once, whose cap has enough for one: the sum is read and raised with nobody in between.
+#[test]
+fn of_concurrent_tasks_one_is_charged() {
+    for _ in 0..8 {
+        let place = Place::new();
+        let tasks = [histogram(), task_of(&VdafConfig::Count, "count")];
+        let helper = place.helper();
+        for task in &tasks {
+            helper.opt_in(task.id(), &record(task)).unwrap();
+            count(&helper, task, std::iter::once(0), 12);
+        }
+        let charged = std::thread::scope(|scope| {
+            let threads = tasks.each_ref().map(|task| {
+                let terms = terms_with_cap(task, 2 * COST - 1);
+                let helper = &helper;
+                scope.spawn(move || helper.collect(task, &terms, hours(0, 1), request_key(1), None).is_ok())
+            });
+            threads.map(|thread| usize::from(thread.join().unwrap())).iter().sum::<usize>()
+        });
+        assert_eq!((charged, helper.spent(&source(), Epoch(0)).unwrap()), (1, COST));
     }
 }
 
@@ -393,7 +549,7 @@ fn an_account_of_a_task_covers_the_steps_of_an_epoch() {
     let terms = Terms::new(&task, *terms(&task).policy(), source(), rules).with_task_cap(Some(u64::MAX));
     let asked = std::cell::RefCell::new(Vec::new());
     terms
-        .afford(hours(1, 2), |account, epoch| {
+        .afford(hours(1, 2), None, |account, epoch| {
             if let Account::Task(times) = account {
                 asked.borrow_mut().push((epoch, times));
             }

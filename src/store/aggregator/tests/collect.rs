@@ -465,34 +465,82 @@ fn a_batch_that_changed_since_it_was_drained_is_not_asked_for() {
     leader.start_asking(task.id(), id, found, b"request").unwrap();
 }
 
-/// A batch was charged for, and before its answer was kept the operator raised the task's epsilon: what was charged once
-/// was released with the smaller noise that costs ten times as much.
+/// A batch was charged for, and before its answer was kept the operator changed the task's terms. Only what the release cost
+/// was compared: charged for 10 reports of a device at 0.1 epsilon each, it was released at epsilon 1, which costs the same
+/// for one report, and the device that had sent 10 lost ten times what the ledger said. And without any crash: reports that
+/// devices made under k = 10 were charged for k = 1, or to another source.
 #[test]
-fn a_batch_is_not_released_for_more_than_it_was_charged() {
+fn a_task_is_released_under_the_terms_that_it_was_opted_in_with() {
     let (place, task) = (Place::new(), histogram());
-    let leader = leader_with(&place, &task, &all());
-    let collect = |leader: &LeaderDisk, epsilon| {
-        let terms = terms_of(&task, epsilon, u64::MAX);
-        leader.collect(&task, &terms, hours(0, 2), request_key(1), None)
+    let all = [all(), keys(12..24, 5)].concat();
+    let leader = leader_with(&place, &task, &all);
+    let first = terms(&task);
+    let terms = |epsilon: u32, contributions: u32, name: &str| {
+        let policy = PrivacyPolicy {
+            epsilon: MicroEpsilon::from_micro(epsilon).unwrap(),
+            contributions: NonZeroU32::new(contributions).unwrap(),
+            ..*first.policy()
+        };
+        Terms::new(&task, policy, BudgetSource::new(name).unwrap(), *first.rules())
     };
-    assert_batch(&collect(&leader, EPSILON).unwrap(), &task, &all());
+    let others = [
+        terms(EPSILON / 10, 10, "shop.example"),
+        terms(EPSILON, 2, "shop.example"),
+        terms(EPSILON - 1, 1, "shop.example"),
+        terms(EPSILON, 1, "other.example"),
+    ];
+    let collect = |leader: &LeaderDisk, terms: &Terms, window, key| {
+        leader.collect(&task, terms, window, request_key(key), None)
+    };
+    let refused = |leader: &LeaderDisk, window, key| {
+        for other in &others {
+            let Err(CollectRefusal::Refused(refusal)) = collect(leader, other, window, key) else {
+                panic!("released under other terms")
+            };
+            assert_eq!(refusal, Refusal::OtherTerms(first.pinned()));
+            let text = refusal.to_string();
+            assert!(text.contains("epsilon 1, contributions 1, budget source shop.example"), "{text}");
+        }
+    };
+    refused(&leader, hours(0, 2), 1);
+    assert_eq!(spent(&leader), 0);
+    assert_batch(&collect(&leader, &first, hours(0, 2), 1).unwrap(), &task, &all[..12]);
     let leader = {
         drop(leader);
         place.leader()
     };
-    let dearer = collect(&leader, EPSILON + 1);
-    assert!(
-        matches!(
-            dearer,
-            Err(CollectRefusal::Refused(Refusal::Dearer { asked, paid })) if (asked, paid) == (COST + 1, COST)
-        ),
-        "{dearer:?}"
-    );
-    // The same, or less: more noise than was paid for is the operator's choice.
-    for epsilon in [EPSILON, EPSILON - 1] {
-        assert_batch(&collect(&leader, epsilon).unwrap(), &task, &all());
-    }
+    // The one that is charged for, and another.
+    refused(&leader, hours(0, 2), 1);
+    refused(&leader, hours(5, 6), 2);
+    assert_batch(&collect(&leader, &first, hours(0, 2), 1).unwrap(), &task, &all[..12]);
     assert_eq!(spent(&leader), COST);
+    // The threshold decides nothing here.
+    let policy = PrivacyPolicy { threshold: 99, ..*first.policy() };
+    let shown = Terms::new(&task, policy, source(), *first.rules());
+    drop(collect(&leader, &shown, hours(5, 6), 2).unwrap());
+}
+
+/// A window was charged for, its answer was not kept, and then the operator moved `epoch_start`: the window was refused, as
+/// if its budget were spent. The leader took that for "nothing charged" and opened its own again, where reports were
+/// acknowledged that the helper refused.
+#[test]
+fn a_window_that_is_charged_is_resumed_whatever_became_of_the_epochs() {
+    let (place, task) = (Place::new(), histogram());
+    let leader = leader_with(&place, &task, &all());
+    let moved = SourceRules { epoch_start: START * PRECISION - 3_600, cap: 0 };
+    let collect = |leader: &LeaderDisk, rules| {
+        let terms = Terms::new(&task, *terms(&task).policy(), source(), rules);
+        leader.collect(&task, &terms, hours(0, 2), request_key(1), None)
+    };
+    drop(collect(&leader, *terms(&task).rules()).unwrap());
+    drop(leader);
+    let leader = place.leader();
+    assert_batch(&collect(&leader, moved).unwrap(), &task, &all());
+    assert_eq!(spent(&leader), COST);
+    // And the source's epochs are those that they were.
+    drop(leader);
+    let kept = place.leader().epoch_start(&source()).unwrap();
+    assert_eq!(kept, Some(START * PRECISION));
 }
 
 /// Many requests for overlapping windows at once: one is charged.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::buckets::decode_count;
 use super::super::collections::Row;
-use super::super::core::{decode_collected, encode_collected};
+use super::super::core::{decode_collected, decode_task, encode_collected, encode_task};
 use super::super::queue::{decode_job, decode_record};
 use super::super::responses::Response;
 
@@ -40,6 +40,9 @@ proptest! {
             prop_assert_eq!(window.interval.start().0.to_be_bytes().to_vec(), key.clone());
             prop_assert_eq!(encode_collected(&window), value.clone());
         }
+        if let Some(task) = decode_task(&value) {
+            prop_assert_eq!(encode_task(&task), value.clone());
+        }
     }
 }
 
@@ -55,4 +58,6 @@ fn rows_as_they_are_written_decode() {
     // Ends after its start; not finished.
     let value = [9_u64.to_be_bytes().as_slice(), &[7; 16], &[0], &[0; 4], &[0; 8], &[5; 32]].concat();
     assert!(decode_collected(&3_u64.to_be_bytes(), &value).is_some());
+    let record = super::record(&super::histogram());
+    assert_eq!(decode_task(&encode_task(&record)), Some(record));
 }

@@ -118,7 +118,12 @@ fn histogram() -> Task {
 }
 
 fn record(task: &Task) -> TaskRecord {
-    TaskRecord { configuration: task.configuration().to_bytes(), verify_secret_id: 1 }
+    record_of(task, &terms(task))
+}
+
+/// As it is opted in under these terms.
+fn record_of(task: &Task, terms: &Terms) -> TaskRecord {
+    TaskRecord { configuration: task.configuration().to_bytes(), verify_secret_id: 1, terms: terms.pinned() }
 }
 
 fn terms_with_cap(task: &Task, cap: u64) -> Terms {

@@ -94,7 +94,7 @@ fn requests() -> Vec<Request> {
         Request { fails_at: 0, ..good() },
         // ... not for the last cell of two or more, ...
         Request { fails_at: 1, ..good() },
-        // ... and not under dearer terms.
+        // ... and not under other terms.
         Request { epsilon: 2 * EPSILON, cap: 2 * COST, ..good() },
         good(),
         // Collected.
@@ -300,7 +300,7 @@ fn check_records(records: &[[Record; 2]], config: &VdafConfig) {
             ("drawing noise", 1, COST),
             // A single cell is drawn already, and released; the rest then finds it collected.
             (if cells > 1 { "drawing noise" } else { "sealed" }, cells.min(2), COST),
-            (if cells > 1 { "charged" } else { "overlaps" }, 0, COST),
+            ("other terms", 0, COST),
             (if cells > 1 { "sealed" } else { "overlaps" }, if cells > 1 { cells } else { 0 }, COST),
             ("overlaps", 0, COST),
         ];

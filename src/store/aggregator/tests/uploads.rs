@@ -60,13 +60,15 @@ fn the_first_opt_in_is_kept_for_life() {
     let (place, task) = (Place::new(), histogram());
     let leader = place.leader();
     let first = record(&task);
-    let other = TaskRecord { verify_secret_id: 2, ..first.clone() };
+    let other = record_of(&task, &terms_of(&task, EPSILON + 1, 1));
+    let other = TaskRecord { verify_secret_id: 2, ..other };
     assert_eq!(leader.opt_in(task.id(), &first).unwrap(), first);
     assert_eq!(leader.opt_in(task.id(), &other).unwrap(), first);
     drop(leader);
     let leader = place.leader();
     assert_eq!(leader.opt_in(task.id(), &other).unwrap(), first);
-    let large = TaskRecord { configuration: vec![0; 4096], verify_secret_id: 1 };
+    // One byte too many with the secret's id, the source and its length, and the policy.
+    let large = TaskRecord { configuration: vec![0; 4097 - 1 - 13 - 26], ..first };
     let other_task = task_of(&VdafConfig::Count, "large");
     assert!(matches!(leader.opt_in(other_task.id(), &large), Err(StoreError::TooLarge { bytes: 4097, .. })));
 }
