@@ -3,6 +3,8 @@
 //! Doubles are what the standard computes with here, step by step in the same order, so that all devices agree. They
 //! divide a value on the device; no noise and no budget of an aggregator depends on them.
 
+use std::cmp::Reverse;
+
 use super::state::Impression;
 
 /// "Fairly allocate credit": divides a value in proportion to the credits, in whole numbers that add up to the value and
@@ -68,11 +70,11 @@ pub(crate) fn last_n_touch(
     credit: &[f64],
     random: impl FnMut() -> f64,
 ) -> Vec<u32> {
-    // Of two with the same priority and the same millisecond the one that was saved later is the later touch. The
-    // standard leaves that open.
+    // Of two with the same priority and the same millisecond the one that was saved first comes first: "sorted in
+    // descending order" leaves what sorts the same in its order (Infra, "list/sort in descending order").
     let mut sorted: Vec<_> = matched.iter().enumerate().collect();
     let rank = |(saved, impression): &(usize, &&Impression)| {
-        std::cmp::Reverse((impression.priority, impression.timestamp, *saved))
+        (Reverse(impression.priority), Reverse(impression.timestamp), *saved)
     };
     // Few get credit, and many may match: only those few are put in order.
     let credit = &credit[..credit.len().min(sorted.len())];
