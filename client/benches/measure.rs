@@ -113,8 +113,7 @@ fn parts(engine: &mut Engine<MemoryStore>, length: u32, max_value: u32) -> (Dura
     let attributed = timed(|| {
         measured = Some(engine.measure_conversion(&mut Uniform(rand::rng()), &shop, &options).unwrap());
     });
-    let dap = engine.config().services[SERVICE].dap.clone().unwrap();
-    let reported = timed(|| drop(black_box(dap.report(&mut rand::rng(), &measured.unwrap()).unwrap())));
+    let reported = timed(|| drop(black_box(measured.unwrap().report(&mut rand::rng()).unwrap())));
     (attributed, reported)
 }
 

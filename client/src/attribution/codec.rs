@@ -38,7 +38,7 @@ impl Encode for Site {
     fn encode(&self, out: &mut Vec<u8>) {
         let domain = self.as_str().as_bytes();
         // Cannot fail: longer ones are no sites.
-        out.push(u8::try_from(domain.len()).expect("a domain has at most 254 bytes"));
+        out.push(u8::try_from(domain.len()).expect("a domain has at most 253 bytes"));
         out.extend_from_slice(domain);
     }
 }

@@ -11,6 +11,7 @@ use super::credit;
 use super::error::AttributionError;
 use super::moment::{EpochIndex, Epochs, Moment, days};
 use super::options::{Config, ConversionOptions, ImplicitInputs, ImpressionOptions, ValidatedConversion};
+use super::report::Prepared;
 use super::site::Site;
 use super::state::{Change, Impression, State};
 use super::storage::{Storage, StorageError};
@@ -68,13 +69,13 @@ pub enum Outcome {
     NotStored(StorageError),
 }
 
-/// An attributed conversion: what goes into a report, with the validated options it is made for. `Debug` shows no
-/// histogram, and it is erased when dropped.
+/// An attributed conversion: what goes into a report, and what the report is made with. `Debug` shows no histogram, and
+/// it is erased when dropped.
 pub struct Measured {
-    pub(crate) histogram: Zeroizing<Vec<u32>>,
-    pub(crate) options: ValidatedConversion,
-    pub(crate) aggregation_service: String,
-    pub(crate) inputs: ImplicitInputs,
+    pub(super) histogram: Zeroizing<Vec<u32>>,
+    pub(super) aggregation_service: String,
+    pub(super) at: Moment,
+    pub(super) prepared: Option<Prepared>,
     outcome: Outcome,
 }
 
@@ -194,6 +195,9 @@ impl<S: Storage> Engine<S> {
         single_epoch: SingleEpoch,
     ) -> Result<Measured, AttributionError> {
         let validated = options.validate(&self.config)?;
+        // Before anything is spent: whatever stands in the way of a report shows here.
+        let service = self.config.services.get(&options.aggregation_service);
+        let prepared = Prepared::of(service.and_then(|service| service.dap.as_ref()), inputs, &validated)?;
         let (histogram, outcome) = if self.state.enabled {
             self.attribute(random, inputs, &validated, single_epoch)
         } else {
@@ -205,9 +209,9 @@ impl<S: Storage> Engine<S> {
         let histogram = histogram.unwrap_or_else(|| vec![0; validated.histogram_size as usize]);
         Ok(Measured {
             histogram: Zeroizing::new(histogram),
-            options: validated,
             aggregation_service: options.aggregation_service.clone(),
-            inputs: inputs.clone(),
+            at: inputs.timestamp,
+            prepared,
             outcome,
         })
     }

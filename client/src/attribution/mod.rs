@@ -10,7 +10,7 @@
 //! 2. When an ad is shown: [`Engine::save_impression`] with [`ImplicitInputs`] (the site where it is shown and the time)
 //!    and [`ImpressionOptions`].
 //! 3. When somebody converts: [`Engine::measure_conversion`] with the conversion site, the time and
-//!    [`ConversionOptions`] gives a [`Measured`], of which [`DapService::report`] makes a report of the standard's
+//!    [`ConversionOptions`] gives a [`Measured`], of which [`Measured::report`] makes the report of the standard's
 //!    own task; [`Engine::measure_conversion_report`] does both. An app that reports to other tasks takes the cells
 //!    from [`Measured::histogram`] and makes its own report of them.
 //! 4. Now and then: [`Engine::maintain`]. When the person asks: [`Engine::set_enabled`],
@@ -48,7 +48,7 @@ pub use moment::{EpochIndex, Moment};
 pub use options::{
     AggregationService, Config, ConversionOptions, ImplicitInputs, ImpressionOptions, MAX_EPSILON, Protocol,
 };
-pub use report::{DapService, ReportError};
+pub use report::{DapService, ReportError, Reported};
 pub use site::Site;
 pub use state::{
     Change, Impression, MAX_BUDGET_ROWS, MAX_IMPRESSIONS as MAX_KEPT_IMPRESSIONS, MAX_IMPRESSIONS_PER_SITE,

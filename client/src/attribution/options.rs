@@ -279,6 +279,9 @@ impl ConversionOptions {
         require((1..=most).contains(&self.histogram_size), || {
             format!("histogramSize is {}, it must be 1 to {most}", self.histogram_size)
         })?;
+        if service.dap.is_some() {
+            self.check_report(service.protocol)?;
+        }
         require(self.value > 0, || "value must not be 0".to_owned())?;
         require(self.value <= self.max_value, || {
             format!("value is {}, above maxValue, {}", self.value, self.max_value)
@@ -292,9 +295,6 @@ impl ConversionOptions {
         let (of_sites, of_callers) = (config.max_impression_sites, config.max_impression_callers);
         let impression_sites = sites("impressionSites", &self.impression_sites, of_sites)?;
         let impression_callers = sites("impressionCallers", &self.impression_callers, of_callers)?;
-        if service.dap.is_some() {
-            self.check_report(service.protocol)?;
-        }
         Ok(ValidatedConversion {
             epsilon: self.epsilon,
             histogram_size: self.histogram_size,
@@ -308,8 +308,8 @@ impl ConversionOptions {
         })
     }
 
-    /// Whether a report can hold it. What it cannot hold is beyond the service's limit, and is refused before any budget
-    /// is spent on it.
+    /// Whether a report can hold it: "maximum aggregation-service histogram size", which here depends on `maxValue`, too.
+    /// What it cannot hold is refused before any budget is spent on it.
     fn check_report(&self, protocol: Protocol) -> Result<(), AttributionError> {
         match protocol {
             Protocol::Dap18Histogram => {

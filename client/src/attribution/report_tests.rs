@@ -1,7 +1,7 @@
 //! Reports, up to the sums that both aggregators get out of them.
 #![allow(clippy::unwrap_used)]
 
-use arras_protocol::codec::Encode as _;
+use arras_protocol::codec::{Decode as _, Encode as _};
 use arras_protocol::codepoints::REPORT_EXTENSION_PRIVACY_BUDGET;
 use arras_protocol::hpke::PrivateKey;
 use arras_protocol::messages::{
@@ -97,6 +97,10 @@ fn engine(aggregators: &Aggregators) -> Engine<MemoryStore> {
     Engine::open(aggregators.config(), MemoryStore::default()).unwrap()
 }
 
+fn task(aggregators: &Aggregators, inputs: &ImplicitInputs, options: &ConversionOptions) -> Task {
+    aggregators.service().task(inputs, &options.validate(&aggregators.config()).unwrap()).unwrap()
+}
+
 fn options() -> ConversionOptions {
     ConversionOptions { epsilon: 0.25, value: 5, max_value: 9, ..ConversionOptions::new(SERVICE, 4) }
 }
@@ -110,7 +114,7 @@ fn aggregators_sum_up_what_was_attributed() {
     let (random, rng) = (&mut Uniform(rand::rng()), &mut rand::rng());
     let (report, measured) = engine.measure_conversion_report(random, rng, &inputs, &options()).unwrap();
     assert!(matches!(measured.outcome(), Outcome::Attributed));
-    let task = aggregators.service().task(&measured).unwrap();
+    let task = task(&aggregators, &inputs, &options());
     assert_eq!(aggregators.sums(&task, &report.to_bytes()), [0, 0, 5, 0]);
     // "Construct a DAP report", field by field.
     let configuration = task.configuration();
@@ -136,7 +140,7 @@ fn without_an_intermediary_the_conversion_site_collects() {
     let mut engine = engine(&aggregators);
     let inputs = inputs("shop.example", Some("pay.shop.example"));
     let measured = engine.measure_conversion(&mut Uniform(rand::rng()), &inputs, &options()).unwrap();
-    let task = aggregators.service().task(&measured).unwrap();
+    let task = &measured.prepared.as_ref().unwrap().task;
     assert_eq!(task.collector_identity(), Some("shop.example"));
 }
 
@@ -152,7 +156,7 @@ fn a_report_shows_nothing_of_what_happened() {
         let (random, rng) = (&mut Uniform(rand::rng()), &mut rand::rng());
         let options = ConversionOptions { value: 9, ..options() };
         let (report, measured) = engine.measure_conversion_report(random, rng, &shop, &options).unwrap();
-        let task = aggregators.service().task(&measured).unwrap();
+        let task = task(&aggregators, &shop, &options);
         reports.push((
             report.to_bytes().len(),
             task.id(),
@@ -203,6 +207,45 @@ fn a_report_that_cannot_be_made_costs_nothing() {
         assert!(refused.to_string().contains("histogramSize"), "{refused}");
     }
     assert_eq!(engine.budgets(&shop.top_level_site, shop.timestamp), []);
+}
+
+/// Keys of another suite or of the wrong length, a weak key, and one endpoint for both passed, and each conversion spent
+/// its budget before its report failed.
+#[test]
+fn a_service_that_no_report_can_be_made_for_is_none() {
+    let aggregators = Aggregators::new();
+    let good = HpkeConfig::new(1, &aggregators.leader.public_key());
+    let new = |leader: &str, helper: &str, one: &HpkeConfig, other: &HpkeConfig| {
+        DapService::new(leader, helper, one.clone(), other.clone())
+    };
+    let (leader, helper) = ("https://leader.example", "https://helper.example");
+    new(leader, helper, &good, &good).unwrap();
+    let (weak, short) = ([vec![0, 32], vec![0; 32]].concat(), [vec![0, 31], vec![9; 31]].concat());
+    let bytes = good.to_bytes();
+    let before_key = bytes.len() - 34;
+    let with_key = |key: &[u8]| HpkeConfig::from_bytes(&[&bytes[..before_key], key].concat()).unwrap();
+    let mut other_suite = good.clone();
+    other_suite.aead_id += 1;
+    for bad in [with_key(&weak), with_key(&short), other_suite] {
+        for (one, other) in [(&bad, &good), (&good, &bad)] {
+            assert!(matches!(new(leader, helper, one, other), Err(ReportError::Report(_))));
+        }
+    }
+    let refused = new(leader, "HTTPS://LEADER.example:443/", &good, &good).unwrap_err();
+    assert!(matches!(refused, ReportError::OneEndpoint));
+}
+
+/// The longest sites there are make a task; they were a byte longer, and cost a budget without a report.
+#[test]
+fn the_longest_sites_get_a_report() {
+    let aggregators = Aggregators::new();
+    let mut engine = engine(&aggregators);
+    let longest = |letter: &str, end: &str| format!("{}{end}", letter.repeat(253 - end.len()));
+    engine.save_impression(&inputs("news.example", None), &ImpressionOptions::new(2)).unwrap();
+    let inputs = inputs(&longest("a", ".com."), Some(&longest("b", ".com")));
+    let (random, rng) = (&mut Uniform(rand::rng()), &mut rand::rng());
+    let (_, reported) = engine.measure_conversion_report(random, rng, &inputs, &options()).unwrap();
+    assert_eq!(reported.histogram(), [0, 0, 5, 0]);
 }
 
 #[test]

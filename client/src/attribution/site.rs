@@ -39,13 +39,17 @@ impl Site {
         let url::Host::Domain(domain) = url::Host::parse(host).ok()? else { return None };
         // A trailing dot is no label (URL standard, "public suffix"): it is set aside and put back.
         let (name, dot) = domain.strip_suffix('.').map_or((domain.as_str(), ""), |name| (name, "."));
+        // The list's crate takes an empty label for one: all of `a..com` and `b..com` would be the site `.com`.
+        if name.split('.').any(str::is_empty) {
+            return None;
+        }
         let site = psl::domain_str(name)?;
         // The standard names `localhost` without a dot behind it; the name with one is the same (RFC 6761).
         if site == "localhost" || site.ends_with(".localhost") {
             return None;
         }
         let site = format!("{site}{dot}");
-        // The host parser lets longer ones pass; no name server knows one (RFC 1035 section 2.3.4).
+        // The host parser lets longer ones pass; no name server knows one (RFC 1035 section 2.3.4), and no task.
         (site.len() <= DOMAIN_BYTES_MAX).then(|| Self(site.into()))
     }
 
@@ -61,8 +65,8 @@ impl Site {
     }
 }
 
-/// Longest domain, in bytes: that of a name of the domain name system, with a dot behind it.
-const DOMAIN_BYTES_MAX: usize = 254;
+/// Longest domain, in bytes: that of a name of the domain name system, and of a task's extensions. A dot behind it counts.
+const DOMAIN_BYTES_MAX: usize = arras_protocol::task::NAME_BYTES_MAX;
 
 /// An error repeats at most this many characters of what was given.
 const QUOTED_CHARS: usize = 80;
@@ -115,6 +119,11 @@ mod tests {
             "localhost.",
             "..",
             ".example",
+            "a..example",
+            "a..com",
+            "a.b..github.io",
+            "shop.example..",
+            "shop..example.",
             "shop.example:443",
             "https://shop.example",
             "user@shop.example",
@@ -125,9 +134,24 @@ mod tests {
         }
     }
 
+    /// One of 254 bytes was a site whose budget was spent, and of which no task could be made.
+    #[test]
+    fn a_site_fits_the_names_of_a_task() {
+        let domain = |bytes: usize, end: &str| format!("{}{end}", "a".repeat(bytes - end.len()));
+        for end in [".com", ".com."] {
+            let longest = domain(253, end);
+            assert_eq!(Site::parse(&longest).unwrap().as_str(), longest);
+            assert!(arras_protocol::task::is_name(longest.as_bytes()));
+            assert!(matches!(Site::parse(&domain(254, end)), Err(AttributionError::Syntax(_))));
+            assert!(Site::kept(&domain(254, end)).is_none());
+        }
+    }
+
     proptest! {
         #[test]
-        fn any_text_is_a_site_of_itself_or_none(text in "\\PC{0,40}") {
+        fn any_text_is_a_site_of_itself_or_none(
+            text in "\\PC{0,40}|[a-c&]{0,2}(\\.{1,2}[a-c&]{0,2}){1,3}(\\.com|\\.github\\.io)?\\.{0,2}",
+        ) {
             if let Ok(site) = Site::parse(&text) {
                 prop_assert_eq!(Site::parse(site.as_str()).unwrap(), site);
             }
