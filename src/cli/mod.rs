@@ -114,7 +114,9 @@ where
             Err(error) if error.is_usage() => return wrong_usage(&error.to_string()),
             other => other.map(|()| ExitCode::SUCCESS).map_err(|error| error.to_string()),
         },
-        Command::Attribution(args) => attribution::run(&args, &mut out).map_err(|error| error.to_string()),
+        Command::Attribution(args) => {
+            attribution::run(&args, &mut out, &mut io::stderr()).map_err(|error| error.to_string())
+        }
         Command::Check(args) => check::run(&args, now, &mut out).map_err(|error| error.to_string()),
         Command::Serve(args) => serve::run(&args, now, &mut out).map_err(|error| error.to_string()),
         Command::Task(args) => task::run(&args, &mut out).map_err(|error| error.to_string()),

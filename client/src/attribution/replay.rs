@@ -48,11 +48,15 @@ fn whole_numbers(value: Value) -> Value {
 /// Most events of a scenario: the published ones have some tens.
 pub const MAX_EVENTS: usize = 100_000;
 
-/// Longest lookback of a configuration, in days: ten years. Each of its epochs gets a row when a site is cleared.
+/// Longest lookback of a configuration, in days: ten years.
 const MAX_LOOKBACK_DAYS: u32 = 3_660;
 
 /// Most cells of a configuration's histograms: more than any VDAF has, and four megabytes.
 const MAX_CELLS: u32 = 1 << 20;
+
+/// Most cells that a scenario's histograms have together; they are kept until its result is written. The published ones
+/// have some hundreds.
+const MAX_OUTPUT_CELLS: usize = 1 << 22;
 
 /// A configuration file: the values that the standard leaves open, and the draws, which are the same each time.
 #[derive(Clone, Debug, Deserialize)]
@@ -113,14 +117,21 @@ fn fraction<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error>
 }
 
 impl ScenarioConfig {
-    /// What of it is beyond any use, if something is: files come from anywhere.
-    fn excess(&self) -> Option<String> {
+    /// What of it is against the schema's minimums or beyond any use, if something is: files come from anywhere.
+    fn wrong(&self) -> Option<String> {
+        const ANY: u32 = u32::MAX;
+        let credits = u32::try_from(self.max_credit_size).unwrap_or(ANY);
         let values = [
-            ("maxLookbackDays", self.max_lookback_days, MAX_LOOKBACK_DAYS),
+            ("globalPrivacyBudgetPerEpoch", self.global_privacy_budget_per_epoch, ANY),
+            ("impressionSiteQuotaPerEpoch", self.impression_site_quota_per_epoch, ANY),
+            ("maxCreditSize", credits, ANY),
             ("maxHistogramSize", self.max_histogram_size, MAX_CELLS),
+            ("maxLookbackDays", self.max_lookback_days, MAX_LOOKBACK_DAYS),
+            ("perSitePrivacyBudget", self.per_site_privacy_budget, ANY),
+            ("privacyBudgetEpochDays", self.privacy_budget_epoch_days, ANY),
         ];
-        let excess = values.into_iter().find(|(_, value, most)| value > most);
-        excess.map(|(name, _, most)| format!("the configuration's {name} is above {most}"))
+        let wrong = values.into_iter().find(|(_, value, most)| !(1..=*most).contains(value));
+        wrong.map(|(name, _, most)| format!("the configuration's {name} must be 1 to {most}"))
     }
 
     fn to_engine(&self) -> Config {
@@ -324,8 +335,8 @@ pub fn replay(config: &ScenarioConfig, scenario: &Scenario, expectations: bool) 
     let config = scenario.config.as_ref().unwrap_or(config);
     let mut replayed = Replayed::default();
     let too_many = (scenario.events.len() > MAX_EVENTS).then(|| format!("more than {MAX_EVENTS} events"));
-    if let Some(excess) = config.excess().or(too_many) {
-        replayed.difference = Some(excess);
+    if let Some(wrong) = config.wrong().or(too_many) {
+        replayed.difference = Some(wrong);
         return replayed;
     }
     let mut engine = match Engine::open(config.to_engine(), MemoryStore::default()) {
@@ -335,7 +346,7 @@ pub fn replay(config: &ScenarioConfig, scenario: &Scenario, expectations: bool) 
             return replayed;
         }
     };
-    let mut last = 0;
+    let (mut last, mut cells) = (0, 0_usize);
     for (number, event) in (1..).zip(&scenario.events) {
         let place = format!("event {number} ({} at {} s)", event.kind.name(), event.seconds);
         if event.seconds <= last {
@@ -352,6 +363,14 @@ pub fn replay(config: &ScenarioConfig, scenario: &Scenario, expectations: bool) 
         };
         if let Some(difference) = event.difference(&output, expectations) {
             replayed.difference.get_or_insert(format!("{place}: {difference}"));
+        }
+        if let Outcome::Histogram(histogram) = &output {
+            cells = cells.saturating_add(histogram.len());
+        }
+        if cells > MAX_OUTPUT_CELLS {
+            let excess = format!("{place}: all histograms together have more than {MAX_OUTPUT_CELLS} cells");
+            replayed.difference.get_or_insert(excess);
+            return replayed;
         }
         replayed.outputs.push(Output { seconds: event.seconds, event: event.kind, outcome: output });
     }
@@ -402,8 +421,9 @@ impl Event {
                     inputs.and_then(|inputs| engine.measure_conversion(random, &inputs, &options.into()));
                 Ok(measured.map(|measured| Outcome::Histogram(measured.histogram().to_vec())))
             })?,
+            // A host that is no site has no impressions: nothing is cleared, and nothing is wrong.
             Kind::ClearImpressionsForSite => Site::parse(site()?)
-                .and_then(|site| Ok(engine.clear_impressions_for_site(&site)?))
+                .map_or(Ok(()), |site| Ok(engine.clear_impressions_for_site(&site)?))
                 .map(|()| Outcome::Nothing),
             Kind::ClearBrowsingHistory => self.clear_history(engine, random, now)?,
             Kind::EnableApi | Kind::DisableApi => {

@@ -134,9 +134,45 @@ fn a_scenario_may_carry_its_own_configuration() {
     assert!(run(&json!({ "events": events })).difference.is_some());
 }
 
+/// A host that is no site has nothing to clear. It was an error, which such an event cannot even expect.
+#[test]
+fn clearing_what_is_no_site_does_nothing() {
+    for host in ["localhost", "127.0.0.1", "com"] {
+        let clear = json!({ "seconds": 2, "event": "clearImpressionsForSite", "site": host });
+        let events = json!([impression(1, "news.example"), clear, conversion(3, "shop.example", 1, &[1])]);
+        assert_eq!(run(&json!({ "events": events })).difference, None, "{host}");
+    }
+}
+
+/// Each event's histogram was kept to the end: a file of 15 MB took 400 GB.
+#[test]
+fn histograms_are_bounded_together() {
+    let mut config: Value =
+        serde_json::from_slice(&std::fs::read(folder().join("CONFIG.json")).unwrap()).unwrap();
+    config["maxHistogramSize"] = json!(MAX_CELLS);
+    let mut event = conversion(1, "shop.example", 1, &[]);
+    event["options"]["histogramSize"] = json!(MAX_CELLS);
+    let events: Vec<_> = (1..=6)
+        .map(|seconds| {
+            event["seconds"] = json!(seconds);
+            event.clone()
+        })
+        .collect();
+    let scenario = Scenario::deserialize(json!({ "config": config, "events": events })).unwrap();
+    let replayed = replay(&self::config(), &scenario, false);
+    assert_eq!(replayed.outputs.len(), 4);
+    assert!(replayed.difference.is_some());
+}
+
 /// Such files asked for billions of cells, or of rows.
 #[test]
 fn a_configuration_beyond_any_use_is_refused() {
+    let days: Value = serde_json::from_slice(&std::fs::read(folder().join("CONFIG.json")).unwrap()).unwrap();
+    for name in ["privacyBudgetEpochDays", "maxCreditSize", "perSitePrivacyBudget"] {
+        let mut config = days.clone();
+        config[name] = json!(0);
+        assert!(run(&json!({ "config": config, "events": [] })).difference.unwrap().contains(name));
+    }
     let whole: Value = serde_json::from_slice(&std::fs::read(folder().join("CONFIG.json")).unwrap()).unwrap();
     for name in ["maxLookbackDays", "maxHistogramSize"] {
         let mut config = whole.clone();
@@ -226,6 +262,25 @@ proptest! {
         }
         if let Ok(scenario) = Scenario::deserialize(&scenario) {
             replay(&config(), &scenario, true);
+        }
+    }
+
+    /// The same with a value of the configuration exchanged.
+    #[test]
+    fn a_configuration_with_a_field_exchanged_does_no_harm(
+        which in any::<prop::sample::Index>(),
+        field in any::<prop::sample::Index>(),
+        value in prop_oneof![any_json(), any::<u32>().prop_map(Value::from), (0..400_u32).prop_map(Value::from)],
+    ) {
+        let published: Vec<_> = published().into_values().collect();
+        let scenario = Scenario::deserialize(&published[which.index(published.len())]).unwrap();
+        let mut config: Value =
+            serde_json::from_slice(&std::fs::read(folder().join("CONFIG.json")).unwrap()).unwrap();
+        let fields = config.as_object_mut().unwrap();
+        let names: Vec<_> = fields.keys().cloned().collect();
+        fields.insert(names[field.index(names.len())].clone(), value);
+        if let Ok(config) = ScenarioConfig::deserialize(&config) {
+            replay(&config, &scenario, true);
         }
     }
 

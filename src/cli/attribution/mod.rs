@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::{counted, printable};
 
-/// Largest file that is read, in bytes. The published scenarios have some kilobytes.
-const MAX_FILE_BYTES: u64 = 64 << 20;
+/// Largest file that is read, in bytes. The published scenarios have some kilobytes, and what is read takes up to thirty
+/// times its size in memory.
+const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// The command line of `arras attribution`.
 #[derive(Debug, clap::Args)]
@@ -51,13 +52,14 @@ struct Line<'a> {
     outputs: &'a [Output],
 }
 
-/// Runs it. Exit code 1 if any scenario differs, or a file cannot be read. Errors are those of writing to `out`.
-pub fn run(args: &Args, out: &mut dyn Write) -> io::Result<ExitCode> {
+/// Runs it. Exit code 1 if any scenario differs, or a file cannot be read. What is wrong with the configuration goes to
+/// `err`. Errors are those of writing.
+pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<ExitCode> {
     let Command::Replay(args) = &args.command;
     let config: ScenarioConfig = match read(&args.config) {
         Ok(config) => config,
         Err(error) => {
-            writeln!(out, "error: {}: {error}", args.config.display())?;
+            writeln!(err, "error: {}: {}", args.config.display(), printable(&error))?;
             return Ok(ExitCode::from(super::FAILED));
         }
     };

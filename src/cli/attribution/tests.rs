@@ -28,11 +28,14 @@ fn run_on(config: &Path, scenarios: &[PathBuf], print: bool) -> (String, bool) {
             .chain(scenarios.iter().map(PathBuf::as_path))
             .map(|path| path.display().to_string()),
     );
-    let mut out = Vec::new();
-    let code = run(&Whole::parse_from(words).args, &mut out).unwrap();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = run(&Whole::parse_from(words).args, &mut out, &mut err).unwrap();
     let code = format!("{code:?}");
     let success = code == format!("{:?}", ExitCode::SUCCESS);
     assert!(success || code == format!("{:?}", ExitCode::from(1)));
+    // Standard output is for results alone: each line of `--print` is JSON.
+    assert!(err.is_empty() || out.is_empty());
+    out.append(&mut err);
     (String::from_utf8(out).unwrap(), success)
 }
 
