@@ -3,7 +3,7 @@
 //! The deduction is computed in doubles exactly as the standard writes it, so that all devices agree; what is
 //! left is whole micro-epsilon, and rounding is always towards spending more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::moment::EpochIndex;
 use super::options::{Config, ValidatedConversion};
@@ -47,6 +47,31 @@ fn in_micro(sensitivity: f64, noise_scale: f64) -> u64 {
     if sensitivity > 0.0 { micro.max(1) } else { micro }
 }
 
+/// What is left of a budget, in micro-epsilon: what its row says, or all of it. A limit that was lowered since counts for
+/// what is left, too. None if it has no row and there is no `room` for one.
+fn left<K: Ord>(rows: &BTreeMap<K, u32>, key: &K, limit: u32, room: usize) -> Option<u32> {
+    match rows.get(key) {
+        Some(left) => Some((*left).min(limit)),
+        None => (room > 0).then_some(limit),
+    }
+}
+
+/// What is left to a conversion site in an epoch. `pending` counts rows that are about to be made.
+pub(crate) fn site_left(
+    state: &State,
+    config: &Config,
+    key: &(EpochIndex, Site),
+    pending: usize,
+) -> Option<u32> {
+    let room = MAX_BUDGET_ROWS.saturating_sub(state.site_budgets.len() + pending);
+    left(&state.site_budgets, key, config.site_budget, room)
+}
+
+/// What is left to all sites together in an epoch. There are as many rows as epochs that have rows of sites.
+pub(crate) fn global_left(state: &State, config: &Config, epoch: EpochIndex) -> u32 {
+    left(&state.global_budgets, &epoch, config.global_budget, 1).unwrap_or(0)
+}
+
 /// What is left, if a deduction fits.
 fn rest(left: u32, deduction: u64) -> Option<u32> {
     u64::from(left).checked_sub(deduction).and_then(|rest| u32::try_from(rest).ok())
@@ -54,7 +79,8 @@ fn rest(left: u32, deduction: u64) -> Option<u32> {
 
 /// "Deduct privacy and safety budgets" for one epoch: the changes that spend, or none if any budget is too small, in
 /// which case nothing is spent. The standard's sets of what was deducted already are not needed: an epoch is asked once
-/// for a conversion, and each of its impression sites is taken once here.
+/// for a conversion, and each of its impression sites is taken once here. `pending` are the changes of the conversion's
+/// earlier epochs, whose rows take room, too.
 ///
 /// The standard reads and writes "impression site quota per epoch", the limit, where the impression site quota store is
 /// meant, and gives no default for the global budget; a fresh epoch has the whole of it.
@@ -64,32 +90,26 @@ pub(crate) fn deduct(
     (epoch, site): (EpochIndex, &Site),
     impressions: &[&Impression],
     deduction: Deduction,
+    pending: &[Change],
 ) -> Option<Vec<Change>> {
-    let key = (epoch, site.clone());
-    let rows = &state.site_budgets;
-    let left =
-        rows.get(&key).copied().or_else(|| (rows.len() < MAX_BUDGET_ROWS).then_some(config.site_budget))?;
-    // A limit that was lowered since counts for what is left, too.
-    let site_rest = rest(left.min(config.site_budget), deduction.site)?;
-    let global = state
-        .global_budgets
-        .get(&epoch)
-        .map_or(config.global_budget, |left| (*left).min(config.global_budget));
-    let global_rest = rest(global, deduction.shared)?;
+    let count = |matches: fn(&Change) -> bool| pending.iter().filter(|change| matches(change)).count();
+    let site_rows = count(|change| matches!(change, Change::SiteBudget(..)));
+    let site_rest = rest(site_left(state, config, &(epoch, site.clone()), site_rows)?, deduction.site)?;
+    let global_rest = rest(global_left(state, config, epoch), deduction.shared)?;
     let mut changes =
         vec![Change::SiteBudget(epoch, site.clone(), site_rest), Change::GlobalBudget(epoch, global_rest)];
     let impression_sites: BTreeSet<_> =
         impressions.iter().map(|impression| &impression.impression_site).collect();
-    let room = MAX_BUDGET_ROWS.saturating_sub(state.quotas.len());
-    let mut new_rows = 0;
+    let mut room = MAX_BUDGET_ROWS
+        .saturating_sub(state.quotas.len() + count(|change| matches!(change, Change::ImpressionQuota(..))));
     for impression_site in impression_sites {
-        let quota = state.quotas.get(&(epoch, impression_site.clone()));
-        new_rows += usize::from(quota.is_none());
-        let left =
-            quota.map_or(config.impression_site_quota, |left| (*left).min(config.impression_site_quota));
-        changes.push(Change::ImpressionQuota(epoch, impression_site.clone(), rest(left, deduction.shared)?));
+        let key = (epoch, impression_site.clone());
+        let quota = left(&state.quotas, &key, config.impression_site_quota, room)?;
+        room = room.saturating_sub(usize::from(!state.quotas.contains_key(&key)));
+        let (epoch, impression_site) = key;
+        changes.push(Change::ImpressionQuota(epoch, impression_site, rest(quota, deduction.shared)?));
     }
-    (new_rows <= room).then_some(changes)
+    Some(changes)
 }
 
 #[cfg(test)]

@@ -53,8 +53,7 @@ impl Decode for Site {
 }
 
 fn put_sites(out: &mut Vec<u8>, sites: &BTreeSet<Site>) {
-    // Sets beyond this would take a limit of the configuration that is far from any sense; what is cut off is the end
-    // of the alphabet, and an impression that fewer may use.
+    // Options with more sites are refused.
     let count = u16::try_from(sites.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&count.to_be_bytes());
     sites.iter().take(usize::from(count)).for_each(|site| site.encode(out));

@@ -13,7 +13,7 @@ use super::moment::{EpochIndex, Epochs, Moment, days};
 use super::options::{Config, ConversionOptions, ImplicitInputs, ImpressionOptions, ValidatedConversion};
 use super::report::Prepared;
 use super::site::Site;
-use super::state::{Change, Impression, State};
+use super::state::{Change, Impression, MAX_BUDGET_ROWS, State};
 use super::storage::{Storage, StorageError};
 
 /// The two draws that attribution makes. Both give doubles from 0 up to but not including 1.
@@ -59,7 +59,7 @@ pub(crate) enum SingleEpoch {
 pub enum Outcome {
     /// Impressions matched and the budgets had room. (Their cells may still lie beyond the histogram.)
     Attributed,
-    /// No impression matched.
+    /// No impression matched, or none since history was cleared.
     NoMatch,
     /// Impressions matched, and in none of their epochs was enough left of all budgets.
     NoBudget,
@@ -140,9 +140,10 @@ impl<S: Storage> Engine<S> {
     }
 
     /// Exchanges the configuration, as when an aggregation service has new keys. A smaller budget counts at once, for
-    /// epochs that were spent from, too; a larger one for those that were not.
+    /// epochs that were spent from, too; a larger one for those that were not. The length of an epoch stays: another one
+    /// would give the epochs other numbers, and what was spent would count for other weeks.
     pub fn set_config(&mut self, config: Config) {
-        self.config = config;
+        self.config = Config { epoch_days: self.config.epoch_days, ..config };
     }
 
     /// `saveImpression()`, after the checks of [`super::Activation::admit`]. While attribution is disabled it does
@@ -243,19 +244,23 @@ impl<S: Storage> Engine<S> {
             _ => None,
         };
         let deduction = Deduction::of(options, charged.as_ref().map(|cells| cells.iter().sum()));
+        // In an epoch that is attributed in.
+        let mut found = false;
         let mut matched = Vec::new();
         let within = matching.iter().filter(|(epoch, _)| (start..=current).contains(*epoch));
         for (epoch, impressions) in within {
             let key = (*epoch, &inputs.top_level_site);
-            if let Some(spent) = budget::deduct(&self.state, &self.config, key, impressions, deduction) {
+            found = true;
+            let spent = budget::deduct(&self.state, &self.config, key, impressions, deduction, &changes);
+            if let Some(spent) = spent {
                 changes.extend(spent);
                 matched.extend_from_slice(impressions);
             }
         }
-        let outcome = match (matching.is_empty(), matched.is_empty()) {
-            (true, _) => Outcome::NoMatch,
-            (false, true) => Outcome::NoBudget,
-            (false, false) => Outcome::Attributed,
+        let outcome = match (found, matched.is_empty()) {
+            (false, _) => Outcome::NoMatch,
+            (true, true) => Outcome::NoBudget,
+            (true, false) => Outcome::Attributed,
         };
         let histogram = (!matched.is_empty()).then(|| charged.unwrap_or_else(|| fill(&matched)));
         match self.keep(changes) {
@@ -336,7 +341,8 @@ impl<S: Storage> Engine<S> {
     }
 
     /// "Clear browsing history for attribution" without forgetting visits: a person clears the data of sites, which then
-    /// spend nothing more in the epochs that conversions of now reach.
+    /// spend nothing more in the epochs that conversions of now reach. If there is no room for a row of each, those epochs
+    /// are closed for all sites.
     pub fn clear_site_state(
         &mut self,
         random: &mut impl Randomness,
@@ -346,9 +352,16 @@ impl<S: Storage> Engine<S> {
         let earliest = now.minus(days(self.config.max_lookback_days));
         // The standard asks for the first epoch first.
         let (epochs, mut changes) = self.epochs(random, earliest);
-        let reached = self.starting_epoch(epochs, now)..=epochs.index(now);
-        for site in sites {
-            changes.extend(reached.clone().map(|epoch| Change::SiteBudget(epoch, site.clone(), 0)));
+        let (start, current) = (self.starting_epoch(epochs, now), epochs.index(now));
+        let reached = usize::try_from(current.saturating_sub(start).saturating_add(1)).unwrap_or(0);
+        let rows = self.state.site_budgets.len().saturating_add(sites.len().saturating_mul(reached));
+        if rows > MAX_BUDGET_ROWS {
+            // Leaving some out would give them budget as soon as there is room again.
+            changes.push(Change::Forgotten(current.saturating_add(1)));
+        } else {
+            for site in sites {
+                changes.extend((start..=current).map(|epoch| Change::SiteBudget(epoch, site.clone(), 0)));
+            }
         }
         self.keep(changes)
     }
@@ -366,8 +379,8 @@ impl<S: Storage> Engine<S> {
     }
 
     /// Deletes impressions that have expired, and budgets of epochs that no conversion reaches any more, which are closed
-    /// for good by that. To be called now and then, by somebody who trusts the clock: one that is far ahead would make
-    /// all of it old.
+    /// for good by that. To be called now and then, by somebody who trusts the clock: one that is far ahead makes all
+    /// impressions old, and closes all epochs in which something was spent.
     pub fn maintain(&mut self, now: Moment) -> Result<(), StorageError> {
         let epochs = self.state.epoch_start.map(|start| Epochs::new(start, self.config.epoch_days));
         let first = epochs.map(|epochs| self.starting_epoch(epochs, now));
@@ -398,13 +411,8 @@ impl<S: Storage> Engine<S> {
         (self.starting_epoch(epochs, now)..=epochs.index(now))
             .map(|epoch| BudgetLeft {
                 epoch,
-                site: self
-                    .state
-                    .site_budgets
-                    .get(&(epoch, site.clone()))
-                    .copied()
-                    .unwrap_or(self.config.site_budget),
-                global: self.state.global_budgets.get(&epoch).copied().unwrap_or(self.config.global_budget),
+                site: budget::site_left(&self.state, &self.config, &(epoch, site.clone()), 0).unwrap_or(0),
+                global: budget::global_left(&self.state, &self.config, epoch),
             })
             .collect()
     }

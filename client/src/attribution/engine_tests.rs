@@ -164,7 +164,8 @@ fn tight() -> Config {
 }
 
 proptest! {
-    /// With shared limits that nobody reaches, what a site gets does not depend on what other sites converted.
+    /// With shared limits that nobody reaches, what a site gets does not depend on what other sites converted; as long as
+    /// the clock does not go back behind a clearing or a maintenance: then weeks that anybody spent from are closed.
     #[test]
     fn a_site_sees_nothing_of_what_others_converted(
         calls in proptest::collection::vec(call(), 1..60),
@@ -178,7 +179,20 @@ proptest! {
             let options = ConversionOptions::new(SERVICE, 1);
             engine.measure_conversion(&mut Fixed(fraction), &inputs(3, None, 0), &options).unwrap();
         }
-        for call in &calls {
+        let (mut latest, mut floor) = (0, i64::MIN);
+        for mut call in calls {
+            match &mut call {
+                Call::ClearHistory { at, .. } | Call::Maintain { at } => {
+                    *at = latest.max(*at);
+                    (latest, floor) = (*at, *at);
+                }
+                Call::Save { at, .. } | Call::Measure { at, .. } | Call::ClearSiteState { at, .. } => {
+                    *at = floor.max(*at);
+                    latest = latest.max(*at);
+                }
+                _ => {}
+            }
+            let call = &call;
             let of_others = matches!(call, Call::Measure { site, .. } if *site != 0)
                 || matches!(call, Call::ClearSiteState { sites, .. } if !sites.contains(&0));
             let seen = run(&mut all, Fixed(fraction), call);
@@ -229,6 +243,8 @@ struct Failing {
     kept: MemoryStore,
     fails: usize,
     writes: usize,
+    /// Asks to be made anew after each call.
+    grown: bool,
 }
 
 impl Failing {
@@ -251,6 +267,10 @@ impl Storage for Failing {
     fn replace(&mut self, changes: &[Change]) -> Result<(), StorageError> {
         self.write()?;
         self.kept.replace(changes)
+    }
+
+    fn has_grown(&self) -> bool {
+        self.grown
     }
 }
 
@@ -437,6 +457,125 @@ fn maintenance_closes_what_it_forgets() {
     assert_eq!(measure(&mut engine, DAY), [0, 0, 0]);
     engine.save_impression(&inputs(0, None, 90 * DAY), &ImpressionOptions::new(1)).unwrap();
     assert_eq!(measure(&mut engine, 90 * DAY), [0, 1, 0]);
+}
+
+/// The device started once with its clock at 2080. Maintenance closed all weeks up to then, and nothing led out of that.
+#[test]
+fn a_clock_that_was_far_ahead_once_does_not_end_attribution() {
+    let far = |days| Moment::from_millis(60 * 365 * DAY + days * DAY);
+    let mut engine = engine(config());
+    let measure = |engine: &mut Engine<MemoryStore>, at| {
+        engine.save_impression(&inputs(0, None, at), &ImpressionOptions::new(1)).unwrap();
+        let (inputs, options) = conversion_of(1, at);
+        engine.measure_conversion(&mut Fixed(0.0), &inputs, &options).unwrap().histogram().to_vec()
+    };
+    assert_eq!(measure(&mut engine, 0), [0, 1, 0]);
+    engine.maintain(far(0)).unwrap();
+    assert_eq!(measure(&mut engine, DAY), [0, 0, 0], "what was spent was forgotten");
+    assert_eq!(measure(&mut engine, 8 * DAY), [0, 1, 0], "the next week has a budget");
+    // The same with a conversion while the clock is ahead.
+    assert_eq!(measure(&mut engine, far(0).millis()), [0, 1, 0]);
+    engine.maintain(far(1)).unwrap();
+    assert_eq!(measure(&mut engine, 9 * DAY), [0, 0, 0]);
+    assert_eq!(measure(&mut engine, 16 * DAY), [0, 1, 0]);
+}
+
+/// Clearing the data of twelve thousand sites made a row for each and for each week, beyond the limit of rows: no new site had
+/// a budget any more, and every later call wrote the whole state.
+#[test]
+fn clearing_many_sites_closes_the_weeks_instead_of_filling_the_rows() {
+    let mut engine = engine(config());
+    engine.save_impression(&inputs(0, None, 1), &ImpressionOptions::new(1)).unwrap();
+    let sites = (0..12_000).map(|n| Site::parse(&format!("shop-{n}.example")).unwrap()).collect();
+    engine.clear_site_state(&mut Fixed(0.0), &sites, Moment::from_millis(2)).unwrap();
+    assert!(engine.state.site_budgets.is_empty());
+    let (inputs_of_conversion, options) = conversion_of(1, 3);
+    let measured = engine.measure_conversion(&mut Fixed(0.0), &inputs_of_conversion, &options).unwrap();
+    assert_eq!(measured.histogram(), [0, 0, 0]);
+    engine.save_impression(&inputs(0, None, 8 * DAY), &ImpressionOptions::new(1)).unwrap();
+    let (inputs_of_conversion, options) = conversion_of(1, 8 * DAY);
+    let measured = engine.measure_conversion(&mut Fixed(0.0), &inputs_of_conversion, &options).unwrap();
+    assert_eq!(measured.histogram(), [0, 1, 0]);
+}
+
+/// The rows of a conversion's own earlier epochs take room, too: it went beyond the limit by the number of its epochs.
+#[test]
+fn one_conversion_does_not_go_beyond_the_rows() {
+    let mut engine = engine(config());
+    let rows = crate::attribution::MAX_BUDGET_ROWS - 1;
+    for n in 0..rows {
+        engine.state.apply(Change::SiteBudget(i64::try_from(n).unwrap() - 1_000_000, site(2), 1));
+        engine.state.apply(Change::ImpressionQuota(i64::try_from(n).unwrap() - 1_000_000, site(2), 1));
+    }
+    for week in 0..4 {
+        engine.save_impression(&inputs(0, None, week * 7 * DAY), &ImpressionOptions::new(1)).unwrap();
+    }
+    let (inputs, options) = conversion_of(1, 21 * DAY);
+    let measured = engine.measure_conversion(&mut Fixed(0.0), &inputs, &options).unwrap();
+    assert!(matches!(measured.outcome(), Outcome::Attributed));
+    assert_eq!((engine.state.site_budgets.len(), engine.state.quotas.len()), (rows + 1, rows + 1));
+}
+
+/// The person was told that the budget was spent, where nothing is attributed in the week of a clear at all.
+#[test]
+fn an_ad_of_a_cleared_week_is_no_match() {
+    let mut engine = engine(config());
+    engine.clear_browsing_history(&BTreeSet::new(), Moment::from_millis(0)).unwrap();
+    engine.save_impression(&inputs(0, None, 1), &ImpressionOptions::new(1)).unwrap();
+    let (inputs, options) = conversion_of(1, 2);
+    let measured = engine.measure_conversion(&mut Fixed(0.0), &inputs, &options).unwrap();
+    assert!(matches!(measured.outcome(), Outcome::NoMatch));
+}
+
+/// Nobody looked whether the engine makes its file anew: without that it grows until it is refused as damaged.
+#[test]
+fn the_engine_keeps_its_file_small() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let open = || Engine::open(config(), FileStore::open(&path).unwrap()).unwrap();
+    let mut engine = open();
+    let options = ImpressionOptions { lifetime_days: 1, ..ImpressionOptions::new(1) };
+    let (mut appended, mut longest) = (0, 0);
+    for n in 0..4_000 {
+        let before = std::fs::metadata(&path).unwrap().len();
+        engine.save_impression(&inputs(0, None, n), &options).unwrap();
+        let after = std::fs::metadata(&path).unwrap().len();
+        appended += after.saturating_sub(before);
+        longest = longest.max(after);
+        if n % 500 == 499 {
+            engine.clear_browsing_history(&BTreeSet::new(), Moment::from_millis(n)).unwrap();
+        }
+    }
+    // Twice what is kept at most, and some: that of 500 impressions is less than what may always be appended.
+    assert!(appended > 2 * longest, "{appended} {longest}");
+    for n in 0..3_000 {
+        engine.save_impression(&inputs(0, None, n), &options).unwrap();
+    }
+    let mut whole = Vec::new();
+    codec::encode_all(&engine.state.changes(), &mut whole);
+    let length = std::fs::metadata(&path).unwrap().len();
+    assert!(length < 2 * whole.len() as u64 + (64 << 10), "{length} {}", whole.len());
+    let changes = engine.state.changes();
+    drop(engine);
+    assert_eq!(open().state.changes(), changes);
+}
+
+/// The disk is full when the file is to be made anew: the call that had it done was durable before, and answers.
+#[test]
+fn a_file_that_cannot_be_made_anew_loses_nothing() {
+    // The first call appends and replaces; the second appends, and its replacing fails.
+    let storage = Failing { fails: 3, grown: true, ..Failing::default() };
+    let mut engine = Engine::open(config(), storage).unwrap();
+    engine.save_impression(&inputs(0, None, 1), &ImpressionOptions::new(1)).unwrap();
+    let (inputs, options) = conversion_of(1, 2);
+    let measured = engine.measure_conversion(&mut Fixed(0.0), &inputs, &options).unwrap();
+    assert_eq!(measured.histogram(), [0, 1, 0]);
+    let measured = engine.measure_conversion(&mut Fixed(0.0), &inputs, &options).unwrap();
+    assert!(matches!(measured.outcome(), Outcome::NotStored(_)));
+    assert_eq!(measured.histogram(), [0, 0, 0]);
+    let changes = engine.state.changes();
+    let reopened = Engine::open(config(), engine.storage.kept.clone()).unwrap();
+    assert_eq!(reopened.state.changes(), changes);
 }
 
 #[test]

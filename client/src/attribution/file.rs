@@ -7,7 +7,8 @@
 //! What is durable: all frames up to the last that was synced. A process that is killed, or a machine that loses its
 //! power, in the middle of a call leaves at most one frame that is cut short, at the end; it is cut off when the file
 //! is opened, since nobody was told that it is there. A frame that is wrong before a whole one is damage, and the
-//! file is not opened: cutting there would give spent budget back.
+//! file is not opened: cutting there would give spent budget back. (Damage within the last frame alone cannot be told from
+//! a crash.)
 //!
 //! Erasing makes the file anew, so that what was erased is in no older frame.
 
@@ -67,6 +68,16 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// The path without links: by two names one file would have two locks, and two engines spend one budget.
+fn resolved(path: &Path) -> io::Result<PathBuf> {
+    if let Ok(whole) = path.canonicalize() {
+        return Ok(whole);
+    }
+    let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    Ok(folder.unwrap_or(Path::new(".")).canonicalize()?.join(name))
+}
+
 impl FileStore {
     /// A store at `path`, whose folder must exist. Beside it are a lock, `.lock`, and while the file is made anew
     /// another one, `.new`.
@@ -74,7 +85,7 @@ impl FileStore {
     /// # Errors
     /// [`StorageError::InUse`] if another process, or another store of this one, has it open.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StorageError> {
-        let path = path.into();
+        let path = resolved(&path.into()).map_err(io_error("finding the attribution state"))?;
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true);
         let lock = private(&mut options)
@@ -172,9 +183,11 @@ fn read_frames(bytes: &[u8]) -> Result<Contents, StorageError> {
         return Err(damaged("its first frame is not whole"));
     }
     // Only the last frame can be cut short by a crash: a later one begins after it was synced.
+    // The number first: a checksum at each place would take as many steps as the file has bytes, squared.
+    let numbers = contents.frames + 1..u64::from(u32::MAX);
     let later = |at: usize| {
-        first_frame(&rest[at..])
-            .is_some_and(|(number, ..)| number > contents.frames && number < u64::from(u32::MAX))
+        let number = rest[at..].first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
+        number.is_some_and(|number| numbers.contains(&number)) && first_frame(&rest[at..]).is_some()
     };
     if (1..rest.len()).any(later) {
         return Err(damaged("a frame before the last is not whole"));

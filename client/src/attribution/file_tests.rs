@@ -126,6 +126,15 @@ fn a_second_store_of_the_same_file_is_refused() {
     let path = folder.path().join("state");
     let store = written(&path, 1);
     assert!(matches!(FileStore::open(&path), Err(StorageError::InUse)));
+    // By another name, too: each had a lock of its own.
+    #[cfg(unix)]
+    {
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(matches!(FileStore::open(&link), Err(StorageError::InUse)));
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("here")).unwrap();
+        assert!(matches!(FileStore::open(folder.path().join("here/state")), Err(StorageError::InUse)));
+    }
     drop(store);
     assert_eq!(load(&path).unwrap(), all(1));
 }

@@ -50,9 +50,7 @@ pub use options::{
 };
 pub use report::{DapService, ReportError, Reported};
 pub use site::Site;
-pub use state::{
-    Change, Impression, MAX_BUDGET_ROWS, MAX_IMPRESSIONS as MAX_KEPT_IMPRESSIONS, MAX_IMPRESSIONS_PER_SITE,
-};
+pub use state::{Change, Impression, MAX_BUDGET_ROWS, MAX_IMPRESSIONS};
 pub use storage::{MemoryStore, Storage, StorageError};
 
 /// The cell of a task's histogram for conversions that no impression led to. They make a report like all others, so that

@@ -68,7 +68,8 @@ pub struct Config {
     pub global_budget: u32,
     /// What the impressions of one site may set free in an epoch, in micro-epsilon. 4 times a conversion site's.
     pub impression_site_quota: u32,
-    /// Length of an epoch, in days. The standard fixes it at 7; other values are for tests.
+    /// Length of an epoch, in days. The standard fixes it at 7; other values are for tests. It must never change for a
+    /// device: what was spent is kept by the numbers of epochs.
     pub epoch_days: u32,
     /// For how long an activation lets a page begin to use the API, in milliseconds. 5,000, the common duration of
     /// a transient activation, which the standard asks for at least.
@@ -225,8 +226,11 @@ fn at_most<T>(name: &str, list: &[T], max: usize) -> Result<(), AttributionError
     require(list.len() <= max, || format!("{name} has {} entries, the most allowed is {max}", list.len()))
 }
 
+/// Most sites of a list, whatever the configuration says: the store counts them with two bytes.
+const SITES_MAX: usize = 65_535;
+
 fn sites(name: &str, hosts: &[String], max: usize) -> Result<BTreeSet<Site>, AttributionError> {
-    at_most(name, hosts, max)?;
+    at_most(name, hosts, max.min(SITES_MAX))?;
     hosts.iter().map(|host| Site::parse(host)).collect()
 }
 

@@ -55,32 +55,39 @@ pub trait Storage {
 /// open it a second time.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
-    changes: Arc<Mutex<Vec<Change>>>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    changes: Vec<Change>,
+    /// How many there were when the list was last replaced.
+    made: usize,
 }
 
 impl MemoryStore {
-    fn with<T>(&self, f: impl FnOnce(&mut Vec<Change>) -> T) -> T {
+    fn with<T>(&self, f: impl FnOnce(&mut Kept) -> T) -> T {
         // A panic in between leaves a whole list: it is changed by one call.
-        f(&mut self.changes.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Storage for MemoryStore {
     fn load(&mut self) -> Result<Vec<Change>, StorageError> {
-        Ok(self.with(|kept| kept.clone()))
+        Ok(self.with(|kept| kept.changes.clone()))
     }
 
     fn append(&mut self, changes: &[Change]) -> Result<(), StorageError> {
-        self.with(|kept| kept.extend_from_slice(changes));
+        self.with(|kept| kept.changes.extend_from_slice(changes));
         Ok(())
     }
 
     fn replace(&mut self, changes: &[Change]) -> Result<(), StorageError> {
-        self.with(|kept| *kept = changes.to_vec());
+        self.with(|kept| *kept = Kept { changes: changes.to_vec(), made: changes.len() });
         Ok(())
     }
 
     fn has_grown(&self) -> bool {
-        self.with(|kept| kept.len() > 4 * super::state::MAX_IMPRESSIONS)
+        self.with(|kept| kept.changes.len() - kept.made > kept.made.max(super::state::MAX_IMPRESSIONS))
     }
 }

@@ -11,8 +11,10 @@ const MAX_CHANNELS: usize = 255;
 /// Longest name of a channel, in characters: it has to fit a column.
 const MAX_CHANNEL_CHARS: usize = 40;
 
-/// Most touches of one journey that are replayed, counted from the end: a device remembers no more.
-const MAX_TOUCHES: usize = arras_client::attribution::MAX_IMPRESSIONS_PER_SITE;
+/// Most touches of one journey that are replayed, counted from the end: the last one counts, and a device remembers them
+/// all.
+const MAX_TOUCHES: usize = 1_000;
+const _: () = assert!(MAX_TOUCHES <= arras_client::attribution::MAX_IMPRESSIONS);
 
 /// Why a file cannot be replayed, naming the line.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
