@@ -3,7 +3,8 @@
 //!
 //! The threshold is a number of conversions. Held against a value it would let a single large purchase through, and hide
 //! many small ones. So a value task names, in its file, the task that counts its conversions, and its windows are
-//! collected after those; a refusal costs nothing, since it comes before anything is asked or spent.
+//! collected after those; a refusal costs nothing, since it comes before anything is asked or spent. Only a window that was
+//! asked for before its task's file was changed may have been charged: it stays under way, and goes on when the file fits.
 
 use arras_protocol::messages::{Interval, TaskId};
 use arras_protocol::vdaf::VdafConfig;
@@ -16,7 +17,7 @@ use crate::collector::store::Stage;
 use crate::store::StoreError;
 use crate::tasks::provisioned::{KnownTask, is_value};
 
-/// Why a window of a value task is not collected. Nothing was asked or spent.
+/// Why a window of a value task is not collected. Nothing was asked or spent for it now; see the module.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConversionsError {

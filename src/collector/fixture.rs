@@ -101,11 +101,22 @@ pub(super) fn draft_following(
     cells: &[i128],
     conversions: Option<&Release>,
 ) -> Draft {
+    draft_charged(task, window, cells, conversions, Some(MONDAY - 21 * 24 * HOUR))
+}
+
+/// The same of a collector that was told that epochs start then, or nothing.
+pub(super) fn draft_charged(
+    task: &KnownTask,
+    window: Span,
+    cells: &[i128],
+    conversions: Option<&Release>,
+    epoch_start: Option<u64>,
+) -> Draft {
     let reports = Interval::new(
         Time(window.from().seconds() / HOUR),
         arras_protocol::messages::Duration((window.to().seconds() - window.from().seconds()) / HOUR),
     );
-    let charge = Charged::of(task, window, Some(MONDAY - 21 * 24 * HOUR)).unwrap();
+    let charge = Charged::of(task, window, epoch_start).unwrap();
     let opened = Opened {
         window,
         reports: reports.unwrap(),

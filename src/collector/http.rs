@@ -314,7 +314,7 @@ fn list_tasks(collector: &Collector) -> Result<Response, CollectError> {
                     vdaf: Measured::of(known.task.vdaf().config()),
                     time_precision: configuration.time_precision.seconds(),
                     min_batch_size: configuration.min_batch_size,
-                    policy: Policy::of(&known.policy),
+                    policy: Policy::of(&known),
                     budget_source: known.budget_source,
                     conversions: known.conversions.map(|id| id.to_string()),
                     campaigns: known.campaigns,
@@ -381,6 +381,9 @@ fn problem(error: &CollectError, task: TaskId) -> Failure {
     let document = match error {
         CollectError::Store(error) => return store_problem(error).with_task(task).into(),
         CollectError::UnknownTask(_) => ProblemDocument::dap(DapError::UnrecognizedTask),
+        CollectError::Task(_) | CollectError::Release(_) | CollectError::Sum(SumError::Noise(_)) => {
+            ProblemDocument::own(OwnError::Internal)
+        }
         CollectError::Sum(SumError::Nothing { .. }) => ProblemDocument::own(OwnError::NotFound),
         CollectError::Sum(_) => ProblemDocument::dap(DapError::InvalidMessage),
         CollectError::OtherLeader { .. } | CollectError::Conversions(_) => {
@@ -406,7 +409,6 @@ fn problem(error: &CollectError, task: TaskId) -> Failure {
         CollectError::BadAnswer(_) | CollectError::Shares(_) => {
             ProblemDocument::own(OwnError::AggregatorFailed)
         }
-        CollectError::Task(_) | CollectError::Release(_) => ProblemDocument::own(OwnError::Internal),
     };
     document.with_detail(error.to_string()).with_task(task).into()
 }

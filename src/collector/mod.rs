@@ -43,10 +43,11 @@ pub use span::{Moment, NotAMoment, Span, SpanError};
 pub use start::StartError;
 pub use store::{
     BeginError, Begun, Collection, CollectorDisk, CollectorStore, LOCATION_BYTES_MAX, REASON_CHARACTERS_MAX,
-    Stage,
+    Stage, WithCells,
 };
 pub use sums::{
-    Covered, Gap, NoiseShare, SUM_CAMPAIGNS_MAX, SUM_VERSION, SUM_WINDOWS_MAX, Sum, SumError, SumKeys, SumRow,
+    Covered, Gap, GapReason, NoiseShare, SUM_CAMPAIGNS_MAX, SUM_CELLS_MAX, SUM_VERSION, SUM_WINDOWS_MAX, Sum,
+    SumError, SumKeys, SumRow,
 };
 pub use table::{sum_table, table};
 pub use words::{how_made, how_summed};
@@ -104,11 +105,17 @@ impl WeakCollector {
     }
 }
 
+/// Sums that are computed at once; others wait. Each reads up to [`SUM_CELLS_MAX`] cells with their releases, on a thread that
+/// goes on when its caller has left.
+const SUMS_AT_ONCE: usize = 2;
+
 struct Inner {
     parts: CollectorParts,
     /// One entry for each window that somebody is collecting or waiting for. Locked for moments only.
     turns: Mutex<HashMap<WindowKey, Arc<tokio::sync::Mutex<()>>>>,
     attempts: Attempts,
+    /// Sums that are computed now.
+    sums: Arc<tokio::sync::Semaphore>,
 }
 
 /// A task's window, in POSIX seconds.
@@ -122,7 +129,8 @@ impl Collector {
     /// A collector of these parts. It does nothing by itself: [`Collector::resume`] goes on with what an
     /// earlier run began.
     pub fn new(parts: CollectorParts) -> Self {
-        Self(Arc::new(Inner { parts, turns: Mutex::default(), attempts: Attempts::default() }))
+        let sums = Arc::new(tokio::sync::Semaphore::new(SUMS_AT_ONCE));
+        Self(Arc::new(Inner { parts, turns: Mutex::default(), attempts: Attempts::default(), sums }))
     }
 
     fn store(&self) -> &dyn CollectorStore {
@@ -191,6 +199,12 @@ impl Collector {
             after = last.interval.end().0;
             all.extend(page);
         }
+    }
+
+    /// Waits for the right to compute a sum; whoever leaves while waiting gives up its place. `None` does not happen: the
+    /// semaphore is never closed.
+    async fn turn_to_sum(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        Arc::clone(&self.0.sums).acquire_owned().await.ok()
     }
 
     /// Waits until nobody else collects this window. Two callers at once would do no harm, but ask the

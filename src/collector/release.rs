@@ -1,15 +1,17 @@
 //! The release: what one collected batch says, once and for all.
 //!
 //! A release is a JSON document, signed by the collector. Its layout is stable: fields are added, never changed, and
-//! a change that a reader could misunderstand raises [`RELEASE_VERSION`]. Integers that may exceed 2^53, which
-//! some JSON readers round, are decimal strings; so are decimals, which others would make binary floats.
+//! a change that a reader could misunderstand raises [`RELEASE_VERSION`]. Numbers of buckets, which may exceed 2^53 and which
+//! some JSON readers would then round, are decimal strings; so are decimals, which others would make binary floats.
 
+pub(super) mod check;
 mod draft;
 
 use std::num::NonZeroU32;
 
 use arras_protocol::epsilon::{DisplayMicro, MicroEpsilon};
 use arras_protocol::signed::SignError;
+use arras_protocol::task::Profile;
 use arras_protocol::vdaf::VdafConfig;
 use serde::{Deserialize, Serialize};
 
@@ -32,8 +34,11 @@ const UNSIGNED_VERSION: u32 = 1;
 #[non_exhaustive]
 pub enum ReadError {
     /// Not a release.
-    #[error("this is no release: {0}")]
+    #[error("this is no release: {}", crate::text::printable(&.0.to_string()))]
     Json(#[from] serde_json::Error),
+    /// A text that is not what the field is for.
+    #[error("this is no release: its `{0}` is nothing that a collector of this version writes")]
+    Field(&'static str),
     /// Not a signed release.
     #[error(transparent)]
     Signed(#[from] SignError),
@@ -69,8 +74,9 @@ pub struct Release {
     pub report_count: u64,
     /// What the task promises to the people in it.
     pub policy: Policy,
-    /// The scale of the noise that each of the two aggregators added to each bucket. A number here is off by the sum of
-    /// both. What each added is its own word: the collector sees the sum of both only.
+    /// The scale of the noise that the policy asks each of the two aggregators to add to each bucket; a number here is
+    /// then off by the sum of both. Nobody but the aggregator itself knows what it added: the collector computes this from
+    /// its own copy of the policy, and sees the sum of both only.
     #[serde(alias = "noise_scale")]
     pub noise: NoiseScales,
     /// How sure the intervals are: `"0.95"`.
@@ -189,13 +195,25 @@ pub struct Policy {
     pub sensitivity: u64,
     /// How many reports one device may send in one window.
     pub contributions: NonZeroU32,
-    /// The smallest noised count that is shown.
+    /// The smallest noised count that is shown. Of a release of values it decides nothing: `conversions` does.
     pub threshold: u64,
+    /// Whether the task itself carries the policy, so that parties which disagree cannot open each other's reports.
+    /// `false` for plain DAP tasks: these are the collector's own terms then, and what the aggregators' operators have
+    /// configured is not known here. Left out if true.
+    #[serde(default = "bound", skip_serializing_if = "Clone::clone")]
+    pub bound: bool,
+}
+
+/// Most policies are bound to their task.
+fn bound() -> bool {
+    true
 }
 
 impl Policy {
-    pub(super) fn of(policy: &arras_protocol::policy::PrivacyPolicy) -> Self {
+    pub(super) fn of(task: &KnownTask) -> Self {
+        let policy = &task.policy;
         Self {
+            bound: task.task.profile() == Profile::Arras,
             mechanism: policy.mechanism.name().to_owned(),
             epsilon: policy.epsilon,
             sensitivity: policy.sensitivity,
@@ -239,7 +257,8 @@ pub struct ChargedEpoch {
     pub start_seconds: u64,
     /// What this collector's own releases, this one included, have charged the source in the epoch, as a decimal string.
     /// It is the collector's view: the ledgers are the aggregators', and hold what was spent without a release, and
-    /// what others spent, too. Left out if unknown.
+    /// what others spent, too. Left out if unknown: also if any release of the source was made before this collector knew
+    /// when its epochs start, or under another start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spent: Option<String>,
 }
@@ -250,7 +269,7 @@ impl Charged {
     pub fn of(task: &KnownTask, window: Span, epoch_start: Option<u64>) -> Result<Self, LedgerError> {
         let policy = &task.policy;
         let interval = window.from().seconds()..window.to().seconds();
-        let per_epoch = Policy::of(policy).micro_per_epoch();
+        let per_epoch = Policy::of(task).micro_per_epoch();
         let charges = |epoch_start: u64| {
             let source = BudgetSource::new(&task.budget_source)?;
             // What a window touches does not depend on the cap, which is the aggregators' to know.
@@ -416,7 +435,9 @@ impl Release {
         if !(UNSIGNED_VERSION..=RELEASE_VERSION).contains(&version) {
             return Err(ReadError::Version(version));
         }
-        Ok(serde_json::from_slice(json)?)
+        let release: Self = serde_json::from_slice(json)?;
+        release.check()?;
+        Ok(release)
     }
 
     /// The document, on one line: what is signed when the release is made. What is kept are those bytes, not this.

@@ -75,6 +75,9 @@ pub enum BeginError {
     Store(#[from] StoreError),
 }
 
+/// A release, and all its noised cells.
+pub type WithCells = (Published, Zeroizing<Vec<i128>>);
+
 /// What the collector asks of storage. All calls block. A call that returns `Ok` has made its effect
 /// durable; one that returns an error has had none, or the store refuses everything until a restart has
 /// found out. Windows of a task that are under way or released never overlap.
@@ -111,9 +114,9 @@ pub trait CollectorStore: Send + Sync {
     /// A release by its number.
     fn release(&self, sequence: u64) -> Result<Option<Published>, StoreError>;
 
-    /// All noised cells of a release, also those that it suppresses, one a bucket, unclamped: for sums, never to be
+    /// A release with all its noised cells, also those that it suppresses, one a bucket, unclamped: for sums, never to be
     /// shown one by one. `None` for no release, and for one from before cells were kept.
-    fn cells(&self, sequence: u64) -> Result<Option<Zeroizing<Vec<i128>>>, StoreError>;
+    fn with_cells(&self, sequence: u64) -> Result<Option<WithCells>, StoreError>;
 
     /// At most `limit` windows of a task that are under way or released, in the order of time; those that
     /// end after `after`, in the task's time precision.

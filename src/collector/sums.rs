@@ -9,20 +9,28 @@
 //! differ in one cell can be subtracted, which gives the noised number of that cell, suppressed or not. Privacy does
 //! not rest on any threshold, it rests on the noise.
 
+mod gaps;
 mod gather;
 mod total;
 
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::gather::Wanted;
-use crate::collector::release::{Cell, CellJson, Measured, ReadError};
+use crate::collector::release::{Cell, CellJson, Measured, ReadError, check};
 use crate::collector::span::Span;
 
 /// The version of the document's layout.
 pub const SUM_VERSION: u32 = 1;
 
-/// Windows that one sum may cover: a year of hours, and some more. Beyond, a request would read for seconds.
+/// Windows that one sum may cover: a year of hours, and some more.
 pub const SUM_WINDOWS_MAX: usize = 10_000;
+
+/// Cells that one sum may read, its windows times the task's buckets: a year of hours of a hundred buckets, or 256 windows
+/// of 4,096. Each is read with its release, some hundred bytes of JSON; beyond, a request would read for many seconds.
+pub const SUM_CELLS_MAX: usize = 1 << 20;
+
+/// Failures that are looked at to say which gaps somebody tried to collect.
+const FAILURES_MAX: usize = 10_000;
 
 /// Campaigns that may be named in one request: more than a histogram has buckets are none.
 pub const SUM_CAMPAIGNS_MAX: usize = 4_096;
@@ -51,8 +59,31 @@ pub enum SumError {
         why: String,
     },
     /// More windows than one sum may cover.
-    #[error("the range has more than {SUM_WINDOWS_MAX} windows; ask for a shorter one")]
-    TooMany,
+    #[error(
+        "the range has more than {most} windows, which is what one sum of this task may cover; ask for a shorter one"
+    )]
+    TooMany {
+        /// [`SUM_WINDOWS_MAX`], or fewer of a task of many buckets, see [`SUM_CELLS_MAX`].
+        most: usize,
+    },
+    /// Too large to be signed.
+    #[error(
+        "the sum is larger than a signed document may be; ask for a shorter range, or for some campaigns only"
+    )]
+    TooLarge,
+    /// Values that followed the conversions of one task in one window, and of another task in another.
+    #[error(
+        "the values follow the conversions that task {one} counts in some windows of the range, and those of task {other} \
+         in that from {window}: ask for the windows before and from then on apart"
+    )]
+    OtherConversions {
+        /// The task before.
+        one: String,
+        /// The task then.
+        other: String,
+        /// The first window in which it is another one.
+        window: Span,
+    },
     /// A campaign that no window of the range has.
     #[error("no release from {range} has the campaign {campaign:?}; it has: {known}")]
     UnknownCampaign {
@@ -99,7 +130,7 @@ pub struct Sum {
     pub name: Option<String>,
     /// What was measured; the unit of all numbers here.
     pub vdaf: Measured,
-    /// Of a sum of values: the id of the task that counts their conversions. A value is shown if and only if the sum of
+    /// Of a sum of values: the id of the task that counted their conversions, as the releases of the windows say. A value is shown if and only if the sum of
     /// those over the same windows and buckets is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversions: Option<String>,
@@ -136,7 +167,30 @@ pub struct Gap {
     /// When.
     pub span: Span,
     /// Why.
-    pub why: String,
+    pub why: GapReason,
+    /// The number of the release that cannot be summed, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<u64>,
+}
+
+/// Why a part of a range is not in a sum. A closed set: what an aggregator said to a collector is for the collector's
+/// administrator, and in a document that is handed out for ever there is no room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum GapReason {
+    /// There is no release of it, and it is not known that anybody asked for one.
+    NotCollected,
+    /// All of it was asked for, and there is no release of it.
+    Failed,
+    /// It is being collected.
+    UnderWay,
+    /// It is not over, to the task's time precision.
+    NotOver,
+    /// Its release is from before numbers were kept for sums.
+    WithoutCells,
+    /// The release of its values follows no release of conversions.
+    WithoutConversions,
 }
 
 /// How many windows had noise of a scale.
@@ -165,8 +219,9 @@ pub struct SumRow {
     pub not_attributed: bool,
     /// The buckets in it; several in the total.
     pub buckets: Vec<u32>,
-    /// The smallest noised number that is shown here: the largest threshold of the releases, or what keeps the chance
-    /// that any empty number of this document is shown at one in a thousand, if that is more. For values it is one of
+    /// The smallest noised number that is shown here: the largest threshold of the releases, or, if that is more, what
+    /// keeps the chance that any empty number is shown at or below one in a thousand, in a sum of all buckets of the task
+    /// and of its campaigns together. It does not depend on which of them were asked for. For values it is one of
     /// conversions. A decimal string in JSON.
     pub threshold: u128,
     /// What it says.
@@ -205,7 +260,16 @@ impl Sum {
     /// Reads a document.
     pub fn from_json(json: &[u8]) -> Result<Self, ReadError> {
         let sum: Self = serde_json::from_slice(json)?;
-        if sum.version == SUM_VERSION { Ok(sum) } else { Err(ReadError::Version(sum.version)) }
+        if sum.version != SUM_VERSION {
+            return Err(ReadError::Version(sum.version));
+        }
+        check::field("task", check::id(&sum.task))?;
+        check::field("conversions", sum.conversions.as_deref().is_none_or(check::id))?;
+        check::field("confidence", check::confidence(&sum.confidence))?;
+        check::field("scale", sum.noise.iter().all(|share| check::scale(&share.scale)))?;
+        check::field("signing", check::id(&sum.keys.signing))?;
+        sum.rows.iter().try_for_each(|row| check::cell(&row.cell))?;
+        Ok(sum)
     }
 
     /// The document, on one line: what is signed.

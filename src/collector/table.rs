@@ -24,8 +24,7 @@ struct Row {
 pub fn table(release: &Release, truth: Option<&[u64]>) -> String {
     let mut out = String::new();
     for (label, text) in header(release) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(out, "{label:<11}{text}");
+        line(&mut out, &format!("{label:<11}{text}"));
     }
     out.push('\n');
     let has_campaigns = release.buckets.iter().any(|bucket| bucket.campaign.is_some());
@@ -44,20 +43,26 @@ pub fn table(release: &Release, truth: Option<&[u64]>) -> String {
     lines.extend(rows.into_iter().map(|bucket| row(bucket, release, truth)));
     write_rows(&mut out, &lines, truth.is_some());
     if !left_out.is_empty() {
-        let _ = writeln!(out, "({} without a campaign, suppressed)", counted(left_out.len(), "bucket"));
+        line(&mut out, &format!("({} without a campaign, suppressed)", counted(left_out.len(), "bucket")));
     }
     out
+}
+
+/// Puts a line into a table. All texts of a document come through here: it may be of a file that nobody vouches for, and a
+/// line break or a terminal's control sequence in any of its strings could write what this program would ("verified").
+fn line(out: &mut String, text: &str) {
+    out.push_str(printable(text).trim_end());
+    out.push('\n');
 }
 
 /// The table of a sum. What the sum does not cover is named first.
 pub fn sum_table(sum: &Sum) -> String {
     let mut out = String::new();
     for (label, text) in sum_header(sum) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(out, "{label:<11}{text}");
+        line(&mut out, &format!("{label:<11}{text}"));
     }
     for gap in &sum.gaps {
-        let _ = writeln!(out, "{:<11}{}: {}", "not in it", gap.span, printable(&gap.why));
+        line(&mut out, &format!("{:<11}{}: {}", "not in it", gap.span, words::gap(gap)));
     }
     out.push('\n');
     let has_campaigns = sum.rows.iter().any(|row| row.campaign.is_some());
@@ -87,7 +92,7 @@ pub fn sum_table(sum: &Sum) -> String {
     }));
     write_rows(&mut out, &lines, false);
     if !left_out.is_empty() {
-        let _ = writeln!(out, "({} without a campaign, suppressed)", counted(left_out.len(), "bucket"));
+        line(&mut out, &format!("({} without a campaign, suppressed)", counted(left_out.len(), "bucket")));
     }
     out
 }
@@ -165,7 +170,7 @@ fn row(bucket: &Bucket, release: &Release, truth: Option<&[u64]>) -> Row {
 fn cell(cell: &Cell) -> (String, String) {
     match cell {
         Cell::Suppressed => ("suppressed".to_owned(), String::new()),
-        Cell::Shown(cell) => (words::number(cell), format!("{} to {}", cell.low, cell.high)),
+        Cell::Shown(cell) => (words::number(cell), words::interval(cell)),
     }
 }
 
@@ -176,11 +181,12 @@ fn write_rows(out: &mut String, rows: &[Row], with_truth: bool) {
     let intervals = width(|row| &row.interval);
     let truths = width(|row| &row.truth);
     for Row { name, estimate, interval, truth } in rows {
-        let mut line = format!("{name:<names$}  {estimate:>estimates$}  {interval:<intervals$}");
+        let mut text = format!("{name:<names$}  {estimate:>estimates$}  {interval:<intervals$}");
         if with_truth {
-            let _ = write!(line, "  {truth:>truths$}");
+            // Writing to a string cannot fail.
+            let _ = write!(text, "  {truth:>truths$}");
         }
-        let _ = writeln!(out, "{}", line.trim_end());
+        line(out, &text);
     }
 }
 

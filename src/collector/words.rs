@@ -1,7 +1,7 @@
 //! The words for numbers: the one place that decides how a noised number, its noise and its cost are put to a reader.
 
-use crate::collector::release::{Charged, Estimate, NoiseScales, Release};
-use crate::collector::sums::{NoiseShare, Sum};
+use crate::collector::release::{Charged, Estimate, NoiseScales, Policy, Release};
+use crate::collector::sums::{Gap, GapReason, NoiseShare, Sum};
 use crate::collector::table::short;
 use crate::text::{counted, printable};
 
@@ -16,10 +16,44 @@ pub(crate) fn number(cell: &Estimate) -> String {
     if !small && cell.estimate >= 0 {
         return cell.estimate.to_string();
     }
-    match cell.high {
+    match upper(cell) {
         0 => "about 0".to_owned(),
         high => format!("about 0, at most {high}"),
     }
+}
+
+/// The interval as a reader sees it.
+pub(super) fn interval(cell: &Estimate) -> String {
+    format!("{} to {}", cell.low, upper(cell))
+}
+
+/// The upper end that a reader is shown. Below 0 an estimate is a draw of noise of which little is known but that it was
+/// low; the interval's end comes down with it, to 0 at last, which reads like certainty. So it is shown no smaller than
+/// for an estimate of 0: two standard errors. A wider interval holds the truth no less often.
+fn upper(cell: &Estimate) -> u128 {
+    if cell.estimate >= 0 { cell.high } else { cell.high.max(two_standard_errors(&cell.standard_error)) }
+}
+
+/// Twice a decimal with three places, rounded; 0 for another text.
+fn two_standard_errors(text: &str) -> u128 {
+    let parts = text.split_once('.').filter(|(_, thousandths)| thousandths.len() == 3);
+    let parts =
+        parts.and_then(|(whole, part)| Some((whole.parse::<u128>().ok()?, part.parse::<u128>().ok()?)));
+    parts.map_or(0, |(whole, part)| whole.saturating_mul(2).saturating_add((2 * part + 500) / 1000))
+}
+
+/// Why a part of a range is not in a sum.
+pub(super) fn gap(gap: &Gap) -> String {
+    let of = gap.release.map_or_else(String::new, |sequence| format!(" (release {sequence})"));
+    let why = match gap.why {
+        GapReason::NotCollected => "was not collected",
+        GapReason::Failed => "was asked for and not collected; the collector's list of failures says why",
+        GapReason::UnderWay => "is being collected",
+        GapReason::NotOver => "is not over yet",
+        GapReason::WithoutCells => "was released before numbers were kept for sums",
+        GapReason::WithoutConversions => "has no release of its conversions",
+    };
+    format!("{why}{of}")
 }
 
 /// `"2/1"` as `2`.
@@ -81,6 +115,29 @@ pub(super) fn signed(release: &Release) -> String {
     }
 }
 
+/// Whose the policy is, and that nobody sees it kept.
+fn terms(policy: &Policy) -> &'static str {
+    if policy.bound {
+        "Whether it did cannot be seen from here."
+    } else {
+        "Whether it did cannot be seen from here, and neither whether the aggregators' operators configured this policy: \
+         the task itself does not carry one, these are the collector's own terms, and all that follows holds if the \
+         aggregators' are the same."
+    }
+}
+
+/// What is true of the numbers that are shown, which is not what is true of all.
+fn selected(release: &Release) -> &'static str {
+    match &release.conversions {
+        None => {
+            "Of the numbers that are shown it holds less often just above the threshold: what noise made large is shown, \
+             what it made small is not."
+        }
+        // Which values are shown depends on noise that is independent of theirs.
+        Some(_) => "That holds for the values that are shown, too.",
+    }
+}
+
 /// How the numbers of a release were made, in sentences for whoever reads one for the first time.
 pub fn how_made(release: &Release) -> String {
     let policy = &release.policy;
@@ -108,30 +165,31 @@ pub fn how_made(release: &Release) -> String {
     };
     let paragraphs = [
         format!(
-            "{} reports were counted, each split between two aggregators ({} and {}), of which neither saw a report. How \
+            "{} reports were collected, each split between two aggregators ({} and {}), of which neither saw a report. How \
              many reports there were is exact and public.",
             release.report_count,
-            short(&release.leader),
-            short(&release.helper)
+            quoted(&release.leader),
+            quoted(&release.helper)
         ),
         format!(
-            "Each aggregator added {} noise to every bucket of its own share before it gave it away: scale {} at the \
-             leader, {} at the helper, by their own word. So a number is off by the sum of two such noises; the standard \
-             error and the {percent}% interval count both, exactly. Of all numbers of such releases, before any was \
-             suppressed, at least {percent} of 100 have the truth in their interval.",
+            "The policy asks each aggregator to add {} noise to every bucket of its own share before it gives it away: {}. \
+             {} A number is then off by the sum of two such noises; the standard error and the {percent}% interval \
+             count both, exactly. Of all numbers of such releases, before any was suppressed, at least {percent} of 100 \
+             have the truth in their interval. {}",
             policy.mechanism,
-            scale(&release.noise.leader),
-            scale(&release.noise.helper)
+            scales(&release.noise),
+            terms(policy),
+            selected(release)
         ),
         format!(
             "The scale is the sensitivity {} divided by epsilon {}: if one report were another, the odds of any outcome \
              would change by a factor of at most e^{} (one honest aggregator suffices). A device sends at most {k} to \
-             such a window, so the release costs {} epsilon of the budget of {} in every week that its window touches.{view}",
+             such a window, so the release costs {} epsilon of the budget of {} in every epoch of 7 days that its window touches.{view}",
             policy.sensitivity,
             policy.epsilon,
             policy.epsilon,
             release.charge.epsilon_per_epoch,
-            short(&release.charge.budget_source)
+            quoted(&release.charge.budget_source)
         ),
         shown,
         "The signature shows that this is what the collector published, unchanged. It does not show that the aggregators \
@@ -157,6 +215,11 @@ pub fn how_summed(sum: &Sum) -> String {
             printable(task)
         ),
     };
+    let selected = if sum.conversions.is_none() {
+        " Of those that are shown it holds less often just above their threshold."
+    } else {
+        ""
+    };
     let gaps = if sum.gaps.is_empty() {
         "The range is covered from end to end."
     } else {
@@ -170,12 +233,13 @@ pub fn how_summed(sum: &Sum) -> String {
         ),
         format!(
             "Each of these numbers has the noise of two aggregators in it. The {percent}% interval is that of the sum of all \
-             this noise, exactly; it is narrower than the intervals of the numbers added up. Noise grows with the root of \
-             how many numbers are added, so one release of the whole range would have had less."
+             this noise, exactly; of many numbers it is much narrower than their intervals added up. Noise grows with the \
+             root of how many numbers are added, so one release of the whole range would have had less. Of all sums, before \
+             any was suppressed, at least {percent} of 100 have the truth in their interval.{selected}"
         ),
         format!(
-            "A sum is suppressed below the largest threshold of its releases, or below what would show an empty number once \
-             in a thousand such documents, if that is more.{follows} The threshold is for the reader's sake: two sums that \
+            "A sum is suppressed below the largest threshold of its releases, or, if that is more, below what shows any of \
+             the task's numbers with nothing in it at most once in a thousand such sums of all of them.{follows} The threshold is for the reader's sake: two sums that \
              differ in one number can be subtracted, which gives that number with its noise. Privacy rests on the noise."
         ),
         "It cost no budget: whatever is computed from numbers that are noised already reveals no more than they do. The \
@@ -190,12 +254,19 @@ pub fn how_summed(sum: &Sum) -> String {
     out
 }
 
+/// A text that others chose, within a sentence: marked as such, and kept on one line by blanks that do not break, so that
+/// no line begins with words of theirs.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", short(text).replace(' ', "\u{a0}"))
+}
+
 /// Characters in a line of prose.
 const LINE_CHARACTERS: usize = 100;
 
+/// All texts of a document that are put into sentences come through here, see [`super::table`].
 fn wrap(out: &mut String, paragraph: &str) {
     let mut width = 0;
-    for word in paragraph.split(' ') {
+    for word in printable(paragraph).split(' ') {
         let length = word.chars().count();
         if width > 0 && width + 1 + length > LINE_CHARACTERS {
             out.push('\n');
@@ -229,15 +300,31 @@ mod tests {
             (5, 0, 13, "5"),
             (4, 0, 12, "about 0, at most 12"),
             (0, 0, 8, "about 0, at most 8"),
-            (-3, 0, 5, "about 0, at most 5"),
-            (-8, 0, 0, "about 0"),
-            (i128::MIN, 0, 0, "about 0"),
+            // No more is known of these than of an estimate of 0.
+            (-3, 0, 5, "about 0, at most 8"),
+            (-8, 0, 0, "about 0, at most 8"),
+            (i128::MIN, 0, 0, "about 0, at most 8"),
             (i128::MAX, 1, u128::MAX, "170141183460469231731687303715884105727"),
         ] {
             assert_eq!(number(&estimate(value, low, high)), words, "{value} {low} {high}");
         }
         // No interval of ours leaves a negative number without reaching 0; if a document did, it shows no count either.
-        assert_eq!(number(&estimate(-3, 1, 5)), "about 0, at most 5");
+        assert_eq!(number(&estimate(-3, 1, 5)), "about 0, at most 8");
+    }
+
+    /// The draw that says least, one far below 0, was shown as "about 0" with the interval "0 to 0".
+    #[test]
+    fn a_very_low_draw_is_no_certainty() {
+        let low = estimate(-20, 0, 0);
+        assert_eq!((number(&low), interval(&low)), ("about 0, at most 8".to_owned(), "0 to 8".to_owned()));
+        assert_eq!(interval(&estimate(0, 0, 8)), "0 to 8", "that of an estimate of 0");
+        for (text, two) in
+            [("0.000", 0), ("0.620", 1), ("39.983", 80), ("4", 0), ("1.5", 0), ("-1.000", 0), ("x", 0)]
+        {
+            assert_eq!(two_standard_errors(text), two, "{text}");
+        }
+        let most = format!("{}.999", u128::MAX);
+        assert_eq!(two_standard_errors(&most), u128::MAX);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use arras_protocol::signed::{self, DocumentType, PublicKey, SIGNED_BYTES_MAX, Si
 
 use super::ReleaseCommandError;
 use crate::collector::{KeySet, ReadError, Release, Sum, how_made, how_summed, sum_table, table};
+use crate::text::printable;
 
 /// A set of a hundred keys has 20 kB; more is another file.
 const KEYS_BYTES_MAX: usize = 64 << 10;
@@ -30,6 +31,12 @@ pub(super) fn verify(
         other => (DocumentType::Release, other.map_err(not_verified)?),
     };
     let document = Document::read(file, kind, verified.document())?;
+    // Who signed is what was verified; a document that names another key would have this print both.
+    let (says, key) = (document.signing_key().unwrap_or("none"), verified.key().to_string());
+    if says != key {
+        let (path, says) = (file.to_owned(), printable(says));
+        return Err(ReleaseCommandError::OtherKey { path, says, key });
+    }
     if json {
         out.write_all(verified.document())?;
         writeln!(out)?;
@@ -79,6 +86,14 @@ impl Document {
         document.map_err(|error| ReleaseCommandError::Document { path: file.to_owned(), error })
     }
 
+    /// The key that it says it is signed with.
+    fn signing_key(&self) -> Option<&str> {
+        match self {
+            Self::Release(release) => release.keys.as_ref().map(|keys| keys.signing.as_str()),
+            Self::Sum(sum) => Some(&sum.keys.signing),
+        }
+    }
+
     fn print(&self, explain: bool, out: &mut dyn Write) -> Result<(), ReleaseCommandError> {
         let (table, words) = match self {
             Self::Release(release) => (table(release, None), how_made(release)),
@@ -103,7 +118,8 @@ fn read(path: &Path, most: usize) -> Result<Vec<u8>, ReleaseCommandError> {
 
 /// A JWK set, or one key as text.
 fn read_keys(path: &Path) -> Result<Vec<PublicKey>, ReleaseCommandError> {
-    let wrong = |reason: String| ReleaseCommandError::Keys { path: path.to_owned(), reason };
+    let wrong =
+        |reason: String| ReleaseCommandError::Keys { path: path.to_owned(), reason: printable(&reason) };
     let bytes = read(path, KEYS_BYTES_MAX)?;
     if let Some(key) = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse::<PublicKey>().ok())
     {

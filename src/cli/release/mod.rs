@@ -121,6 +121,18 @@ pub enum ReleaseCommandError {
         /// Why.
         error: SignError,
     },
+    /// The signature is good, and the document says that it is another key's.
+    #[error(
+        "{}: NOT VERIFIED: it is signed by key {key}, and says that its key is {says}; ask its publisher", path.display()
+    )]
+    OtherKey {
+        /// The release's file.
+        path: PathBuf,
+        /// The key that the document names.
+        says: String,
+        /// Whose signature it is.
+        key: String,
+    },
     /// The keys are none.
     #[error("{}: {reason}; name a file with the JWK set that `arras release keys` prints, or with one key", path.display())]
     Keys {

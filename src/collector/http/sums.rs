@@ -1,7 +1,7 @@
 //! Sums in the collector's interface.
 
 use arras_protocol::messages::TaskId;
-use arras_protocol::signed::{self, DocumentType};
+use arras_protocol::signed::{self, DocumentType, SignError};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -11,7 +11,7 @@ use crate::aggregator::work::blocking;
 use crate::collector::Collector;
 use crate::collector::errors::CollectError;
 use crate::collector::span::{Moment, Span};
-use crate::collector::sums::{SUM_CAMPAIGNS_MAX, Wanted};
+use crate::collector::sums::{SUM_CAMPAIGNS_MAX, SumError, Wanted};
 use crate::store::StoreError;
 
 /// `GET /v1/tasks/{task}/sums`.
@@ -21,7 +21,13 @@ pub(super) async fn sum(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
     let (id, wanted) = (task_id(&task)?, wanted(query.as_deref(), &task)?);
-    let sum = blocking(move || collector.sum(id, &wanted)).await.map_err(|error| problem(&error, id))?;
+    let turn = collector.turn_to_sum().await;
+    let sum = blocking(move || {
+        let _turn = turn;
+        collector.sum(id, &wanted)
+    })
+    .await
+    .map_err(|error| problem(&error, id))?;
     Ok(json(StatusCode::OK, sum.to_json()))
 }
 
@@ -32,14 +38,22 @@ pub(super) async fn signed_sum(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
     let (id, wanted) = (task_id(&task)?, wanted(query.as_deref(), &task)?);
-    let text = blocking(move || signed_text(&collector, id, &wanted)).await;
+    let turn = collector.turn_to_sum().await;
+    let text = blocking(move || {
+        let _turn = turn;
+        signed_text(&collector, id, &wanted)
+    })
+    .await;
     Ok(typed("application/jose", text.map_err(|error| problem(&error, id))?.into_bytes()))
 }
 
 fn signed_text(collector: &Collector, id: TaskId, wanted: &Wanted) -> Result<String, CollectError> {
     let sum = collector.sum(id, wanted)?;
     let text = signed::sign(collector.signer(), DocumentType::Sum, &sum.to_json());
-    text.map_err(|error| StoreError::prepare(error).into())
+    text.map_err(|error| match error {
+        SignError::TooLarge => SumError::TooLarge.into(),
+        other => StoreError::prepare(other).into(),
+    })
 }
 
 /// Reads `from=TIME&to=TIME&campaign=NAME&campaign=NAME`, percent-encoded.

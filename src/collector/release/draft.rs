@@ -130,7 +130,7 @@ impl Draft {
             window: opened.window,
             reports: Span::of(opened.reports, configuration.time_precision).ok_or(ReleaseError::Reports)?,
             report_count: opened.report_count,
-            policy: Policy::of(&task.policy),
+            policy: Policy::of(task),
             noise: NoiseScales { leader: of_each.clone(), helper: of_each },
             confidence: CONFIDENCE.1.to_owned(),
             charge: opened.charge,
@@ -150,8 +150,13 @@ impl Draft {
         EpochCharge::of(&self.release)
     }
 
+    /// Whose budget it charges.
+    pub(in crate::collector) fn source(&self) -> &str {
+        &self.release.charge.budget_source
+    }
+
     /// Numbers and signs it. `spent` has, for each of [`Draft::charges`], what the epoch is charged with it, in
-    /// micro-epsilon. The same draft, number and totals give the same bytes.
+    /// micro-epsilon; nothing if that is not known. The same draft, number and totals give the same bytes.
     pub(in crate::collector) fn issue(mut self, sequence: u64, spent: &[u64]) -> Result<Issued, SignError> {
         self.release.sequence = sequence;
         for (epoch, spent) in self.release.charge.epochs.iter_mut().flatten().zip(spent) {

@@ -4,7 +4,8 @@ use super::*;
 use arras_protocol::signed::{self, DocumentType};
 
 use crate::collector::fixture::{
-    CELLS, HISTOGRAM, HOUR, MONDAY, VALUES, draft, draft_following, known_task, signer, span, week,
+    CELLS, HISTOGRAM, HOUR, MONDAY, VALUES, draft, draft_following, known_task, known_task_with, signer,
+    span, week,
 };
 
 /// What the epoch is charged with the release, in micro-epsilon.
@@ -61,6 +62,34 @@ fn the_exact_bytes_are_signed_and_every_other_byte_is_refused() {
     // As a document of another kind it is not accepted.
     assert!(signed::verify(&keys, DocumentType::Sum, text).is_err());
     assert_eq!(Published::from_signed(text.to_owned()).unwrap(), published);
+}
+
+/// Signed by another implementation.
+#[test]
+fn a_signed_release_is_the_vector() {
+    let vector = include_str!("../../../protocol/vectors/arras-1/release.jws").trim_end();
+    assert_eq!(published(HISTOGRAM, &CELLS).signed(), Some(vector));
+    let verified = signed::verify(&[*signer().public_key()], DocumentType::Release, vector).unwrap();
+    assert_eq!(Release::from_json(verified.document()).unwrap(), release_of(HISTOGRAM, &CELLS));
+}
+
+/// A plain DAP task carries no policy: a collector that was configured with another epsilon than the aggregators signed
+/// intervals as exact, without a word about it.
+#[test]
+fn terms_that_no_task_binds_are_called_the_collectors_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let plain = |file: &mut crate::tasks::TaskFile| file.profile = crate::tasks::author::ProfileChoice::Plain;
+    let task = known_task_with(dir.path(), "http://127.0.0.1:8/", HISTOGRAM, plain);
+    let release = draft(&task, week(), &CELLS).issue(7, &SPENT).unwrap().published.into_release();
+    let bound = release_of(HISTOGRAM, &CELLS);
+    assert!(bound.policy.bound && !release.policy.bound);
+    let json = |release: &Release| String::from_utf8(release.to_json()).unwrap();
+    assert!(json(&release).contains(r#""threshold":40,"bound":false}"#), "{}", json(&release));
+    assert!(!json(&bound).contains("bound\":"), "left out of others");
+    assert_eq!(Release::from_json(&release.to_json()).unwrap(), release);
+    let words = |release: &Release| crate::collector::how_made(release).replace('\n', " ");
+    assert!(words(&release).contains("the collector's own terms") && !words(&bound).contains("own terms"));
+    assert!(words(&bound).contains("Whether it did cannot be seen from here."), "{}", words(&bound));
 }
 
 #[test]

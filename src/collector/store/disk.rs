@@ -9,7 +9,8 @@
 //! | `r`, sequence number | [`INLINE`] or [`SIGNED_INLINE`] and the release, or [`SPOOLED`] or [`SIGNED_SPOOLED`] and its position |
 //! | `n` | the last sequence number |
 //! | `b`, SHA-256 of a source's name, start of an epoch | micro-epsilon that releases charged, see [`spent`] |
-//! | `s` | there, if rows under `b` cover every release |
+//! | `p`, SHA-256 of a source's name | when in a week its epochs start, or nothing if its releases do not agree |
+//! | `s` | a version, if rows under `b` and `p` cover every release |
 //!
 //! Windows under `w` of one task never overlap, so the first that ends after a moment is the only
 //! one that can hold it. A release is in the spool before the state names it; a crash in between
@@ -29,6 +30,7 @@ use zeroize::Zeroizing;
 
 use super::{
     BeginError, Begun, Collection, CollectorStore, LOCATION_BYTES_MAX, REASON_CHARACTERS_MAX, Stage,
+    WithCells,
 };
 use crate::collector::release::{Draft, Issued, Published};
 use crate::metrics::StoreTimes;
@@ -383,7 +385,10 @@ impl CollectorStore for CollectorDisk {
         let sequence = self.last_sequence()? + 1;
         let charges = draft.charges();
         let spent = self.spent_with(&charges)?;
-        let issued = draft.issue(sequence, &spent).map_err(StoreError::prepare)?;
+        let source = draft.source().to_owned();
+        let week = self.all_counted(&source, &charges)?;
+        let told = if week.is_some() { &spent[..] } else { &[] };
+        let issued = draft.issue(sequence, told).map_err(StoreError::prepare)?;
         let value = self.place(&issued)?;
         let mut guard = self.state.lock();
         let Some(Collection { stage: Stage::UnderWay { .. }, .. }) = self.exact(task, interval)? else {
@@ -394,7 +399,7 @@ impl CollectorStore for CollectorDisk {
         batch.insert(&window_key(task, interval.end().0), &WindowRecord::encode(&ended)?)?;
         batch.insert(&release_key(sequence), &value)?;
         batch.insert(SEQUENCE_KEY, &sequence.to_be_bytes())?;
-        Self::keep_spent(&mut batch, &charges, &spent)?;
+        Self::keep_spent(&mut batch, (&source, week), &charges, &spent)?;
         // Durable from here: these bytes and their signature are the release of the window for ever.
         let _receipt = guard.commit(batch)?;
         Ok(issued.published)
@@ -420,11 +425,16 @@ impl CollectorStore for CollectorDisk {
         if found.release().sequence == sequence { Ok(Some(found)) } else { Err(self.malformed()) }
     }
 
-    fn cells(&self, sequence: u64) -> Result<Option<Zeroizing<Vec<i128>>>, StoreError> {
+    fn with_cells(&self, sequence: u64) -> Result<Option<WithCells>, StoreError> {
         let Some(value) = self.state.get(&release_key(sequence))? else { return Ok(None) };
         let (bytes, true) = self.body(&value)? else { return Ok(None) };
-        let cells = record::split(&bytes).and_then(|(_, cells)| record::cells(cells));
-        cells.map(Some).ok_or_else(|| self.malformed())
+        let found = record::split(&bytes).and_then(|(signed, cells)| Some((signed, record::cells(cells)?)));
+        let (signed, cells) = found.ok_or_else(|| self.malformed())?;
+        let published = Published::from_signed(signed.to_owned()).map_err(StoreError::prepare)?;
+        if published.release().sequence != sequence || published.release().buckets.len() != cells.len() {
+            return Err(self.malformed());
+        }
+        Ok(Some((published, cells)))
     }
 
     fn collections(&self, task: TaskId, after: u64, limit: usize) -> Result<Vec<Collection>, StoreError> {

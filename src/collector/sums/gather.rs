@@ -2,16 +2,20 @@
 
 use std::collections::HashMap;
 
-use arras_protocol::messages::{Interval, TaskId, TimePrecision};
+use arras_protocol::messages::{TaskId, TimePrecision};
 
+use super::gaps::Uncollected;
 use super::total::{Judged, Total};
-use super::{Covered, Gap, SUM_VERSION, SUM_WINDOWS_MAX, Sum, SumError, SumKeys, SumRow};
+use super::{
+    Covered, Gap, GapReason, SUM_CELLS_MAX, SUM_VERSION, SUM_WINDOWS_MAX, Sum, SumError, SumKeys, SumRow,
+};
 use crate::collector::errors::CollectError;
 use crate::collector::release::{CONFIDENCE, Cell, Measured, Release, name};
-use crate::collector::span::{Moment, Span};
+use crate::collector::span::Span;
 use crate::collector::store::{Collection, Stage};
-use crate::collector::{Collector, PAGE};
+use crate::collector::{Collector, PAGE, words};
 use crate::tasks::provisioned::{KnownTask, is_value};
+use crate::text::printable;
 
 /// What a sum is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +35,8 @@ struct Gathered {
     total: Total,
     /// Of values: the conversions of the same windows.
     conversions: Option<Total>,
-    buckets: usize,
+    /// The task that counted them.
+    counted_by: Option<String>,
     campaigns: Vec<Option<String>>,
     not_attributed: bool,
 }
@@ -39,7 +44,7 @@ struct Gathered {
 /// What of a release goes into a sum.
 enum Found {
     Cells { release: Box<Release>, cells: Cells, conversions: Option<(Box<Release>, Cells)> },
-    Missing(String),
+    Missing(GapReason, u64),
 }
 
 type Cells = zeroize::Zeroizing<Vec<i128>>;
@@ -59,7 +64,7 @@ impl Collector {
             task: id.to_string(),
             name: name(&task),
             vdaf,
-            conversions: gathered.conversions.as_ref().and(task.conversions).map(|id| id.to_string()),
+            conversions: gathered.counted_by.clone(),
             range: wanted.range,
             noise: gathered.total.shares(),
             windows: gathered.windows,
@@ -75,40 +80,43 @@ impl Collector {
         let id = task.task.id();
         let precision = task.task.configuration().time_precision;
         let mut gathered = Gathered::default();
-        if is_value(task.task.vdaf().config()) {
-            gathered.conversions = Some(Total::default());
-        }
+        let uncollected = Uncollected::read(self, id, precision, range)?;
+        let most = (SUM_CELLS_MAX / task.task.vdaf().config().output_len().max(1)).min(SUM_WINDOWS_MAX);
         let mut at = range.from();
-        for (collection, window) in self.overlapping(id, precision, range)? {
-            self.uncovered(id, precision, (at, window.from()), &mut gathered)?;
+        for (collection, window) in self.overlapping(id, precision, range, most)? {
+            gathered.gaps.extend(uncollected.parts(at, window.from()));
             at = window.to().min(range.to()).max(at);
             match collection.stage {
                 Stage::Released { sequence } if window.from() < range.from() || window.to() > range.to() => {
                     return Err(SumError::CutsWindow { window, sequence }.into());
                 }
                 Stage::Released { sequence } => match self.found(task, sequence)? {
-                    Found::Missing(why) => gathered.gaps.push(Gap { span: window, why }),
+                    Found::Missing(why, release) => {
+                        gathered.gaps.push(Gap { span: window, why, release: Some(release) });
+                    }
                     Found::Cells { release, cells, conversions } => {
                         gathered.add(&release, &cells, window)?;
-                        if let (Some(total), Some((release, cells))) =
-                            (&mut gathered.conversions, conversions)
-                        {
-                            total.add(&release, &cells)?;
+                        if let Some((conversions, cells)) = conversions {
+                            gathered.add_conversions(&conversions, &cells, window)?;
                         }
                     }
                 },
                 Stage::UnderWay { .. } | Stage::Failed { .. } => {
                     let part = Span::new(window.from().max(range.from()), at)?;
-                    gathered.gaps.push(Gap { span: part, why: "is being collected".to_owned() });
+                    gathered.gaps.push(Gap { span: part, why: GapReason::UnderWay, release: None });
                 }
             }
         }
-        self.uncovered(id, precision, (at, range.to()), &mut gathered)?;
+        gathered.gaps.extend(uncollected.parts(at, range.to()));
         if gathered.windows.is_empty() {
+            let words = |gap: &Gap| match uncollected.reason(gap) {
+                Some(reason) => format!("was not collected: {}", printable(reason)),
+                None => words::gap(gap),
+            };
             let why = match &gathered.gaps[..] {
-                [gap] => gap.why.clone(),
+                [gap] => words(gap),
                 gaps => {
-                    gaps.first().map(|gap| format!("first, {} {}", gap.span, gap.why)).unwrap_or_default()
+                    gaps.first().map(|gap| format!("first, {} {}", gap.span, words(gap))).unwrap_or_default()
                 }
             };
             return Err(SumError::Nothing { range, why }.into());
@@ -122,6 +130,7 @@ impl Collector {
         id: TaskId,
         precision: TimePrecision,
         range: Span,
+        most: usize,
     ) -> Result<Vec<(Collection, Span)>, CollectError> {
         let mut found = Vec::new();
         let mut after = precision.truncate(range.from().seconds()).0;
@@ -138,51 +147,27 @@ impl Collector {
                 if window.to() <= range.from() {
                     continue;
                 }
-                if found.len() >= SUM_WINDOWS_MAX {
-                    return Err(SumError::TooMany.into());
+                if found.len() >= most {
+                    return Err(SumError::TooMany { most }.into());
                 }
                 found.push((collection, window));
             }
         }
     }
 
-    /// Notes a part of the range that no window covers, if there is one.
-    fn uncovered(
-        &self,
-        id: TaskId,
-        precision: TimePrecision,
-        (from, to): (Moment, Moment),
-        gathered: &mut Gathered,
-    ) -> Result<(), CollectError> {
-        let Ok(span) = Span::new(from, to) else { return Ok(()) };
-        let overlaps = |interval: Interval| {
-            Span::of(interval, precision).is_some_and(|other| other.from() < to && from < other.to())
-        };
-        let failures = self.store().failures(id, PAGE)?;
-        let failed = failures.into_iter().find(|failure| overlaps(failure.interval));
-        let why = match failed.map(|failure| failure.stage) {
-            Some(Stage::Failed { reason }) => format!("was not collected: {reason}"),
-            _ => "was not collected".to_owned(),
-        };
-        gathered.gaps.push(Gap { span, why });
-        Ok(())
-    }
-
     /// The cells of a release, and of the conversions that it follows.
     fn found(&self, task: &KnownTask, sequence: u64) -> Result<Found, CollectError> {
         let kept = |sequence| -> Result<Option<(Box<Release>, Cells)>, CollectError> {
-            let (release, cells) = (self.store().release(sequence)?, self.store().cells(sequence)?);
-            Ok(release.zip(cells).map(|(release, cells)| (Box::new(release.into_release()), cells)))
+            let found = self.store().with_cells(sequence)?;
+            Ok(found.map(|(release, cells)| (Box::new(release.into_release()), cells)))
         };
-        let missing = |sequence: u64| {
-            Found::Missing(format!("was released before numbers were kept for sums (release {sequence})"))
-        };
+        let missing = |sequence| Found::Missing(GapReason::WithoutCells, sequence);
         let Some((release, cells)) = kept(sequence)? else { return Ok(missing(sequence)) };
         if !is_value(task.task.vdaf().config()) {
             return Ok(Found::Cells { release, cells, conversions: None });
         }
         let Some(followed) = release.conversions.as_ref().map(|conversions| conversions.sequence) else {
-            return Ok(Found::Missing(format!("has no release of its conversions (release {sequence})")));
+            return Ok(Found::Missing(GapReason::WithoutConversions, sequence));
         };
         let Some(conversions) = kept(followed)? else { return Ok(missing(followed)) };
         Ok(Found::Cells { release, cells, conversions: Some(conversions) })
@@ -192,7 +177,6 @@ impl Collector {
 impl Gathered {
     fn add(&mut self, release: &Release, cells: &[i128], window: Span) -> Result<(), SumError> {
         self.total.add(release, cells)?;
-        self.buckets = cells.len();
         self.campaigns.resize(cells.len(), None);
         for (known, bucket) in self.campaigns.iter_mut().zip(&release.buckets) {
             match (&*known, &bucket.campaign) {
@@ -200,7 +184,7 @@ impl Gathered {
                     let (one, other) = (one.clone(), other.clone());
                     return Err(SumError::OtherCampaign { bucket: bucket.bucket, one, other, window });
                 }
-                // A campaign may be given a bucket later: until then nobody used it.
+                // A campaign may be given a bucket later: until then it had no name here.
                 (None, Some(_)) => known.clone_from(&bucket.campaign),
                 _ => {}
             }
@@ -209,6 +193,26 @@ impl Gathered {
         self.report_count = self.report_count.saturating_add(release.report_count);
         self.windows.push(Covered { sequence: release.sequence, window });
         Ok(())
+    }
+
+    /// Adds the conversions of a window of values. Which task counted them is what the release says: the task's file may
+    /// name another one today.
+    fn add_conversions(&mut self, release: &Release, cells: &[i128], window: Span) -> Result<(), SumError> {
+        match &self.counted_by {
+            Some(one) if *one != release.task => {
+                let (one, other) = (one.clone(), release.task.clone());
+                return Err(SumError::OtherConversions { one, other, window });
+            }
+            _ => self.counted_by = Some(release.task.clone()),
+        }
+        self.conversions.get_or_insert_default().add(release, cells)
+    }
+
+    /// How many numbers a sum of everything has: each bucket, and all campaigns together. Thresholds are for so many,
+    /// whatever is asked for: who asks for one campaign after the other is shown no more than who asks for all.
+    fn family(&self) -> usize {
+        let named = self.campaigns.iter().flatten().count();
+        self.campaigns.len() + usize::from(named > 1)
     }
 }
 
@@ -227,7 +231,7 @@ fn select(gathered: &Gathered, wanted: &Wanted) -> Result<Vec<Selection>, SumErr
         let found = all.iter().find(|(name, _)| name.as_ref() == Some(campaign));
         let Some(found) = found else {
             let names: Vec<&str> = all.iter().filter_map(|(name, _)| name.as_deref()).collect();
-            let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let known = if names.is_empty() { "none".to_owned() } else { printable(&names.join(", ")) };
             return Err(SumError::UnknownCampaign { range: wanted.range, campaign: campaign.clone(), known });
         };
         chosen.push(found.clone());
@@ -245,7 +249,7 @@ fn select(gathered: &Gathered, wanted: &Wanted) -> Result<Vec<Selection>, SumErr
 }
 
 fn rows(gathered: &Gathered, selections: Vec<Selection>, most: u128) -> Vec<SumRow> {
-    let count = selections.len();
+    let family = gathered.family();
     // All buckets have the same noise, so there are few different ones to compute.
     let mut judged: HashMap<usize, (Judged, Option<Judged>)> = HashMap::new();
     let deciding = gathered.conversions.as_ref();
@@ -253,7 +257,7 @@ fn rows(gathered: &Gathered, selections: Vec<Selection>, most: u128) -> Vec<SumR
         .into_iter()
         .map(|(campaign, buckets)| {
             let (own, conversions) = judged.entry(buckets.len()).or_insert_with(|| {
-                let of = |total: &Total| total.judged(buckets.len(), count);
+                let of = |total: &Total| total.judged(buckets.len(), family);
                 (of(&gathered.total), deciding.map(of))
             });
             let value = gathered.total.of(&buckets);

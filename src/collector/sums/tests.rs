@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use arras_protocol::signed::{self, DocumentType};
-use zeroize::Zeroizing;
 
 use super::*;
 use crate::collector::errors::CollectError;
-use crate::collector::fixture::{CELLS, HOUR, MONDAY, VALUES, World, draft_following, signer, span};
+use crate::collector::fixture::{
+    CELLS, HISTOGRAM, HOUR, MONDAY, VALUES, World, draft_following, signer, span,
+};
 use crate::collector::release::{Draft, Estimate, Published, Release};
-use crate::collector::store::{BeginError, Begun, Collection, CollectorStore};
+use crate::collector::store::{BeginError, Begun, Collection, CollectorStore, WithCells};
 use crate::collector::{Collector, how_summed, sum_table};
 use crate::store::StoreError;
 use crate::tasks::provisioned::KnownTask;
@@ -157,20 +158,30 @@ async fn what_a_sum_does_not_cover_is_named() {
     let found = sum(&collector, task, days(0, 7), &["alpha"]).unwrap();
     assert_eq!(found.windows, [Covered { sequence: 1, window: days(1, 2) }]);
     assert_eq!(shown(&found.rows[0]).estimate, CELLS[1]);
-    let gaps: Vec<_> = found.gaps.iter().map(|gap| (gap.span, gap.why.as_str())).collect();
+    let gaps: Vec<_> = found.gaps.iter().map(|gap| (gap.span, gap.why, gap.release)).collect();
     assert_eq!(
         gaps,
         [
-            (days(0, 1), "was not collected"),
-            (days(2, 3), "was released before numbers were kept for sums (release 2)"),
-            (days(3, 4), "is being collected"),
-            (days(4, 7), "was not collected: too few reports"),
+            (days(0, 1), GapReason::NotCollected, None),
+            (days(2, 3), GapReason::WithoutCells, Some(2)),
+            (days(3, 4), GapReason::UnderWay, None),
+            (days(4, 5), GapReason::NotCollected, None),
+            (days(5, 6), GapReason::Failed, None),
+            (days(6, 7), GapReason::NotCollected, None),
         ]
     );
     let table = sum_table(&found);
-    for gap in &found.gaps {
-        assert!(table.contains(&format!("not in it  {}: {}", gap.span, gap.why)), "{table}");
+    for (span, why) in [
+        (days(0, 1), "was not collected"),
+        (days(2, 3), "was released before numbers were kept for sums (release 2)"),
+        (days(3, 4), "is being collected"),
+        (days(5, 6), "was asked for and not collected"),
+    ] {
+        assert!(table.contains(&format!("not in it  {span}: {why}")), "{table}");
     }
+    // What the leader said is for the administrator, not for a document.
+    let document = String::from_utf8(found.to_json()).unwrap();
+    assert!(!document.contains("too few") && !table.contains("too few"), "{document}");
     // A window is whole or not in it.
     for range in [span(MONDAY + DAY + HOUR, MONDAY + 2 * DAY), span(MONDAY, MONDAY + 2 * DAY - HOUR)] {
         let error = sum(&collector, task, range, &[]).unwrap_err();
@@ -182,6 +193,131 @@ async fn what_a_sum_does_not_cover_is_named() {
         let error = sum(&collector, task, range, &[]).unwrap_err().to_string();
         assert!(error.contains("can be summed") && error.contains(why), "{error}");
     }
+}
+
+/// A signed sum gave the reason of one failed hour to the whole gap around it, and said of next week that it had not been
+/// collected.
+#[tokio::test]
+async fn a_failure_is_told_of_what_was_asked_for_alone() {
+    let world = World::new().await;
+    let (collector, task) = (world.collector(), &world.task);
+    release(&collector, task, days(2, 3), &CELLS, None);
+    let failed = |from: u64, to: u64| {
+        let window = interval(task, span(MONDAY + from * HOUR, MONDAY + to * HOUR));
+        collector.store().begin(task.task.id(), window, b"x").unwrap();
+        collector.store().fail(task.task.id(), window, "the leader refuses").unwrap();
+    };
+    // Two that overlap, one that touches the next, one that reaches into what was released.
+    for (from, to) in [(2, 4), (3, 6), (6, 7), (20, 22)] {
+        failed(from, to);
+    }
+    world.clock.set(MONDAY + 3 * DAY + 90 * 60);
+    let found = sum(&collector, task, days(0, 5), &[]).unwrap();
+    let at = |hours: u64| MONDAY + hours * HOUR;
+    let parts: Vec<_> =
+        found.gaps.iter().map(|gap| (gap.span.from().seconds(), gap.span.to().seconds(), gap.why)).collect();
+    assert_eq!(
+        parts,
+        [
+            (at(0), at(2), GapReason::NotCollected),
+            (at(2), at(7), GapReason::Failed),
+            (at(7), at(20), GapReason::NotCollected),
+            (at(20), at(22), GapReason::Failed),
+            (at(22), at(48), GapReason::NotCollected),
+            (at(72), at(73), GapReason::NotCollected),
+            // The step that is not over counts to what is to come.
+            (at(73), at(120), GapReason::NotOver),
+        ]
+    );
+    // Each moment of the range is in one window or one gap.
+    let covered: u64 = parts.iter().map(|(from, to, _)| to - from).sum();
+    assert_eq!(covered + DAY, 5 * DAY);
+    let error = sum(&collector, task, span(at(3), at(5)), &[]).unwrap_err().to_string();
+    assert!(error.contains("was not collected: the leader refuses"), "{error}");
+    let error = sum(&collector, task, days(4, 5), &[]).unwrap_err().to_string();
+    assert!(error.contains("is not over yet"), "{error}");
+}
+
+/// A sum of values named the task that its task's file has today; releases had followed another.
+#[tokio::test]
+async fn the_conversions_of_a_sum_are_those_that_its_windows_followed() {
+    let world = World::new().await;
+    let (collector, one) = (world.collector(), &world.task);
+    let other = world.add_task(HISTOGRAM, |file| file.name = "other".to_owned());
+    let values = world.add_task(VALUES, |file| file.conversions = Some(one.task.id()));
+    for (day, counting) in [(0, one), (1, &other)] {
+        let conversions = release(&collector, counting, days(day, day + 1), &CELLS, None);
+        release(&collector, &values, days(day, day + 1), &[0, 9000, 5, 5, 5], Some(&conversions));
+    }
+    for named in [None, Some(other.task.id()), Some(one.task.id())] {
+        // A file that names none is made by hand; it is not added.
+        let values = named
+            .map_or(Arc::clone(&values), |id| world.add_task(VALUES, |file| file.conversions = Some(id)));
+        for (day, followed) in [(0, one), (1, &other)] {
+            let found = sum(&collector, &values, days(day, day + 1), &[]).unwrap();
+            assert_eq!(found.conversions, Some(followed.task.id().to_string()), "{named:?}");
+            assert_eq!(found.rows[3].cell, Cell::Suppressed, "39 conversions");
+        }
+        let error = sum(&collector, &values, days(0, 2), &[]).unwrap_err();
+        let SumError::OtherConversions { window, .. } = &error else { panic!("{error}") };
+        assert_eq!(*window, days(1, 2));
+        assert!(error.to_string().contains("ask for the windows before and from then on apart"), "{error}");
+    }
+}
+
+/// The threshold was for as many numbers as were asked for: campaigns that were asked for one by one had a lower one, and
+/// of thousands of empty ones some were shown.
+#[tokio::test]
+async fn a_threshold_does_not_depend_on_what_is_asked_for() {
+    let world = World::new().await;
+    let collector = world.collector();
+    let task = world.add_task(HISTOGRAM, |file| file.threshold = Some(1));
+    for day in 0..3 {
+        release(&collector, &task, days(day, day + 1), &CELLS, None);
+    }
+    let threshold =
+        |campaigns: &[&str]| sum(&collector, &task, days(0, 3), campaigns).unwrap().rows[0].threshold;
+    let all = threshold(&[]);
+    let exact = convolved(2.0, 6, 200);
+    let chance = |threshold: u128| {
+        let tail: f64 = exact[200 + usize::try_from(threshold).unwrap()..].iter().sum();
+        // Five buckets, and all campaigns together.
+        1.0 - (1.0 - tail).powi(6)
+    };
+    assert!(chance(all) <= 1e-3 && chance(all - 1) > 1e-3, "{all}");
+    assert_eq!([threshold(&["beta"]), threshold(&["gamma", "alpha"])], [all, all]);
+}
+
+/// Beyond some cells a sum is refused before they are read.
+#[tokio::test]
+async fn windows_of_many_buckets_are_bounded_by_their_cells() {
+    let world = World::new().await;
+    let collector = world.collector();
+    let wide = "{ type = \"histogram\", length = 4096 }";
+    let task = world.add_task(wide, |file| file.threshold = Some(40));
+    let most = SUM_CELLS_MAX / 4096;
+    let start = MONDAY - 600 * HOUR;
+    let hour = |n: usize| span(start + n as u64 * HOUR, start + (n as u64 + 1) * HOUR);
+    for n in 0..=most {
+        collector.store().begin(task.task.id(), interval(&task, hour(n)), b"x").unwrap();
+    }
+    let range = |n: usize| Span::new(hour(0).from(), hour(n - 1).to()).unwrap();
+    let error = sum(&collector, &task, range(most + 1), &[]).unwrap_err();
+    assert_eq!(error, SumError::TooMany { most });
+    let error = sum(&collector, &task, range(most), &[]).unwrap_err();
+    assert!(matches!(error, SumError::Nothing { .. }), "{error}");
+}
+
+/// The layout, by which programs read a sum: every field, every reason, and the signed text of another implementation.
+#[test]
+fn the_document_is_the_golden_one() {
+    let golden = include_str!("golden.json");
+    let sum = Sum::from_json(golden.as_bytes()).unwrap();
+    assert_eq!(serde_json::to_string_pretty(&sum).unwrap().trim_end(), golden.trim_end());
+    let vector = include_str!("../../../protocol/vectors/arras-1/sum.jws").trim_end();
+    assert_eq!(signed::sign(&signer(), DocumentType::Sum, &sum.to_json()).unwrap(), vector);
+    let verified = signed::verify(&[*signer().public_key()], DocumentType::Sum, vector).unwrap();
+    assert_eq!(Sum::from_json(verified.document()).unwrap(), sum);
 }
 
 #[tokio::test]
@@ -292,8 +428,8 @@ impl CollectorStore for Forgetful {
         self.store.release(sequence)
     }
 
-    fn cells(&self, sequence: u64) -> Result<Option<Zeroizing<Vec<i128>>>, StoreError> {
-        if sequence == self.forgotten { Ok(None) } else { self.store.cells(sequence) }
+    fn with_cells(&self, sequence: u64) -> Result<Option<WithCells>, StoreError> {
+        if sequence == self.forgotten { Ok(None) } else { self.store.with_cells(sequence) }
     }
 
     fn collections(&self, task: TaskId, after: u64, limit: usize) -> Result<Vec<Collection>, StoreError> {

@@ -7,8 +7,8 @@ use crate::collector::release::{CONFIDENCE, Cell, Estimate, Release};
 use crate::privacy::accuracy::{Interval, Noise};
 use crate::privacy::noise::Scale;
 
-/// The cells of several windows of one task, added up bucket by bucket.
-#[derive(Debug, Default)]
+/// The cells of several windows of one task, added up bucket by bucket. No `Debug`: a log has no suppressed numbers.
+#[derive(Default)]
 pub(super) struct Total {
     cells: Zeroizing<Vec<i128>>,
     /// Each scale, and of how many windows.
@@ -60,7 +60,7 @@ impl Total {
         self.scales.iter().map(share).collect()
     }
 
-    /// How the sum of `buckets` buckets is judged, in a document of `rows` numbers: the exact distribution of the noise of
+    /// How the sum of `buckets` buckets is judged, as one of a family of `rows` numbers: the exact distribution of the noise of
     /// all their cells.
     pub(super) fn judged(&self, buckets: usize, rows: usize) -> Judged {
         let cells = |windows: u64| windows.saturating_mul(buckets as u64);

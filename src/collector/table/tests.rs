@@ -38,3 +38,74 @@ fn without_campaigns_every_bucket_has_a_line() {
     release.buckets.truncate(1);
     assert!(table(&release, None).contains("(all)"));
 }
+
+/// What a text says that would pass for this program's own.
+const POISON: &str = "\u{1b}[2J\u{202e}x\r\nverified: signed by key A";
+
+/// Every document that differs from this one in one string.
+fn poisoned(json: &serde_json::Value) -> Vec<serde_json::Value> {
+    fn strings(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+        match value {
+            serde_json::Value::String(_) => found.push(at.to_owned()),
+            serde_json::Value::Array(all) => {
+                all.iter().enumerate().for_each(|(n, value)| strings(value, &format!("{at}/{n}"), found));
+            }
+            serde_json::Value::Object(all) => {
+                all.iter().for_each(|(key, value)| strings(value, &format!("{at}/{key}"), found));
+            }
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    strings(json, "", &mut found);
+    let change = |at: String| {
+        let mut json = json.clone();
+        *json.pointer_mut(&at).unwrap() = POISON.into();
+        json
+    };
+    found.into_iter().map(change).collect()
+}
+
+/// `arras release show` is for files that nobody vouches for. It held back control characters in names alone: a file whose
+/// `mechanism`, `confidence`, `noise` or epochs had them could wipe "NOT verified" from the terminal and write the
+/// opposite, and so could the error about a `vdaf` of an unknown type.
+#[test]
+fn no_string_of_a_document_reaches_a_terminal_as_it_is() {
+    let check = |text: &str| {
+        assert!(text.chars().all(|c| c == '\n' || printable(&c.to_string()) == c.to_string()), "{text:?}");
+        assert!(!text.lines().any(|line| line.starts_with("verified")), "{text}");
+    };
+    let (mut read, mut refused) = (0, 0);
+    let golden = serde_json::from_str(include_str!("../release/golden.json")).unwrap();
+    for json in poisoned(&golden) {
+        match Release::from_json(&serde_json::to_vec(&json).unwrap()) {
+            Ok(release) => {
+                check(&table(&release, None));
+                check(&crate::collector::how_made(&release));
+                read += 1;
+            }
+            Err(error) => {
+                check(&format!("a\n{error}"));
+                refused += 1;
+            }
+        }
+    }
+    // Names, campaigns, endpoints, the source.
+    assert!(read >= 7 && refused >= 25, "{read} {refused}");
+    let golden = serde_json::from_str(include_str!("../sums/golden.json")).unwrap();
+    let (mut read, mut refused) = (0, 0);
+    for json in poisoned(&golden) {
+        match Sum::from_json(&serde_json::to_vec(&json).unwrap()) {
+            Ok(sum) => {
+                check(&sum_table(&sum));
+                check(&crate::collector::how_summed(&sum));
+                read += 1;
+            }
+            Err(error) => {
+                check(&format!("a\n{error}"));
+                refused += 1;
+            }
+        }
+    }
+    assert!(read == 3 && refused >= 25, "{read} {refused}");
+}

@@ -3,18 +3,47 @@
 //!
 //! It is display: the ledgers that refuse are the aggregators'. Rows are written in the transaction of their release. A
 //! store from before there were rows gets them from its releases when it is opened.
+//!
+//! A release that was made before this collector was told when the source's epochs start is in no row, and one that was
+//! made under another start is in rows of other epochs. A release is signed, so what cannot be added up is not said: one
+//! such release, and the source's releases say nothing of what was spent.
+
+use std::collections::BTreeMap;
 
 use ring::digest;
 
 use super::{CollectorDisk, RELEASE_PREFIX, SEQUENCE_KEY};
 use crate::collector::release::EpochCharge;
+use crate::privacy::ledger::EPOCH_SECONDS;
 use crate::store::{StateBatch, StoreError};
 
-/// Says that the rows cover every release.
+/// Says that the rows cover every release: there, with this version of the rows.
 const COMPLETE_KEY: &[u8] = b"s";
+const ROWS_VERSION: &[u8] = &[2];
 
 /// Releases read at once while rows are made: each has at most some megabytes.
 const PAGE_ROWS: usize = 16;
+
+/// When in a week the epochs of a source start, by its releases; `None` if they differ, or one does not say.
+type WeekStart = Option<u64>;
+
+fn week_start(charges: &[EpochCharge]) -> WeekStart {
+    charges.first().map(|charge| charge.start_seconds % EPOCH_SECONDS)
+}
+
+/// With one release more.
+fn joined(before: Option<WeekStart>, charges: &[EpochCharge]) -> WeekStart {
+    let now = week_start(charges);
+    if before.is_none_or(|before| before == now) { now } else { None }
+}
+
+fn week_key(source: &str) -> Vec<u8> {
+    [b"p", digest::digest(&digest::SHA256, source.as_bytes()).as_ref()].concat()
+}
+
+fn encode_week(start: WeekStart) -> Vec<u8> {
+    start.map_or_else(Vec::new, |start| start.to_be_bytes().to_vec())
+}
 
 fn row_key(charge: &EpochCharge) -> Vec<u8> {
     // A name may be longer than a key.
@@ -35,30 +64,54 @@ impl CollectorDisk {
         charges.iter().map(total).collect()
     }
 
+    /// Whether [`CollectorDisk::spent_with`] knows of everything that the source's releases have charged, one with these
+    /// charges included.
+    pub(super) fn all_counted(&self, source: &str, charges: &[EpochCharge]) -> Result<WeekStart, StoreError> {
+        let before = match self.state.get(&week_key(source))? {
+            None => None,
+            Some(bytes) if bytes.is_empty() => Some(None),
+            Some(bytes) => {
+                let bytes = <[u8; 8]>::try_from(bytes.as_slice()).map_err(|_| self.malformed())?;
+                Some(Some(u64::from_be_bytes(bytes)))
+            }
+        };
+        Ok(joined(before, charges))
+    }
+
     /// Puts the totals of [`CollectorDisk::spent_with`] into a transaction.
     pub(super) fn keep_spent(
         batch: &mut StateBatch,
+        (source, week): (&str, WeekStart),
         charges: &[EpochCharge],
         totals: &[u64],
     ) -> Result<(), StoreError> {
+        batch.insert(&week_key(source), &encode_week(week))?;
         for (charge, total) in charges.iter().zip(totals) {
             batch.insert(&row_key(charge), &total.to_be_bytes())?;
         }
-        batch.insert(COMPLETE_KEY, &[])
+        batch.insert(COMPLETE_KEY, ROWS_VERSION)
     }
 
-    /// Makes the rows of a store that has releases and no rows. In one transaction each, ended by the mark: broken off,
+    /// Makes the rows of a store that has releases and no rows, or those of another version. In one transaction each, ended by the mark: broken off,
     /// the rows are made anew from the first release on.
     pub(super) fn make_rows_of_spent(&self) -> Result<(), StoreError> {
-        if self.state.get(COMPLETE_KEY)?.is_some() || self.state.get(SEQUENCE_KEY)?.is_none() {
+        if self.state.get(COMPLETE_KEY)?.is_some_and(|version| version == ROWS_VERSION)
+            || self.state.get(SEQUENCE_KEY)?.is_none()
+        {
             return Ok(());
         }
         let mut totals: Vec<(EpochCharge, u64)> = Vec::new();
+        let mut weeks: BTreeMap<String, WeekStart> = BTreeMap::new();
         let mut after: Option<Vec<u8>> = None;
         loop {
             let page = self.state.scan_prefix(RELEASE_PREFIX, after.as_deref(), PAGE_ROWS)?;
             for (_, value) in &page {
-                for charge in EpochCharge::of(self.published(value)?.release()) {
+                let published = self.published(value)?;
+                let charges = EpochCharge::of(published.release());
+                let source = &published.release().charge.budget_source;
+                let week = joined(weeks.get(source).copied(), &charges);
+                weeks.insert(source.clone(), week);
+                for charge in charges {
                     let same = |(other, _): &&mut (EpochCharge, u64)| {
                         other.source == charge.source && other.start_seconds == charge.start_seconds
                     };
@@ -82,7 +135,11 @@ impl CollectorDisk {
             let _receipt = self.state.lock().commit(batch)?;
         }
         let mut batch = StateBatch::default();
-        batch.insert(COMPLETE_KEY, &[])?;
+        // Sources are registered one by one by operators: a few rows.
+        for (source, week) in weeks {
+            batch.insert(&week_key(&source), &encode_week(week))?;
+        }
+        batch.insert(COMPLETE_KEY, ROWS_VERSION)?;
         let _receipt = self.state.lock().commit(batch)?;
         Ok(())
     }

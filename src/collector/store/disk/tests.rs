@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arras_protocol::signed::{self, DocumentType};
 
 use super::*;
-use crate::collector::fixture::{CELLS, HISTOGRAM, HOUR, MONDAY, draft, known_task, span};
+use crate::collector::fixture::{CELLS, HISTOGRAM, HOUR, MONDAY, draft, draft_charged, known_task, span};
 use crate::collector::release::Cell;
 use crate::collector::span::Span;
 use crate::store::{Damage, Fault, Faults, FileOp};
@@ -85,7 +85,7 @@ fn each_step_is_there_after_reopening() {
     let store = place.open();
     // The same bytes and the same signature, not only the same numbers.
     assert_eq!(store.release(1).unwrap(), Some(release.clone()));
-    assert_eq!(store.cells(1).unwrap().unwrap()[..], CELLS);
+    assert_eq!(store.with_cells(1).unwrap().unwrap().1[..], CELLS);
     assert_eq!(store.begin(id, interval, b"third").unwrap(), Begun::Released(Box::new(release)));
     assert_eq!(store.release(0).unwrap(), None);
     assert_eq!(store.release(2).unwrap(), None);
@@ -192,8 +192,8 @@ fn a_large_document_goes_to_the_spool() {
     let store = place.open();
     assert!(store.spool.bytes() > release.document().len() as u64);
     assert_eq!(store.release(1).unwrap(), Some(release));
-    assert_eq!(store.cells(1).unwrap().unwrap()[..], cells);
-    assert_eq!(store.cells(2).unwrap().map(|cells| cells.len()), None);
+    assert_eq!(store.with_cells(1).unwrap().unwrap().1[..], cells);
+    assert_eq!(store.with_cells(2).unwrap().map(|(_, cells)| cells.len()), None);
 }
 
 /// Cells below the threshold are in no document, signed or not; the store keeps them beside it, for sums.
@@ -213,7 +213,7 @@ fn no_document_holds_a_suppressed_number() {
         let text = String::from_utf8(published.document().to_vec()).unwrap();
         assert!(!text.contains("7654321") && text.contains("\"5000\""));
         assert_eq!(Published::from_signed(published.signed().unwrap().to_owned()).unwrap(), published);
-        assert_eq!(store.cells(1).unwrap().unwrap()[3], -7_654_321);
+        assert_eq!(store.with_cells(1).unwrap().unwrap().1[3], -7_654_321);
     }
 }
 
@@ -236,7 +236,7 @@ fn a_store_from_before_releases_were_signed_goes_on() {
     let published = store.release(1).unwrap().unwrap();
     assert_eq!((published.document(), published.signed()), (old.as_bytes(), None));
     assert_eq!(store.begin(place.id(), interval, b"x").unwrap(), Begun::Released(Box::new(published)));
-    assert!(store.cells(1).unwrap().is_none(), "no sum covers it");
+    assert!(store.with_cells(1).unwrap().is_none(), "no sum covers it");
     drop(store);
     // The next release knows what the first one cost, and so does one after another restart.
     for (day, spent) in [(1, "4"), (2, "6")] {
@@ -246,6 +246,42 @@ fn a_store_from_before_releases_were_signed_goes_on() {
         let release = store.finish(place.id(), interval, place.draft(window)).unwrap().into_release();
         assert_eq!(release.charge.epochs.unwrap()[0].spent.as_deref(), Some(spent));
     }
+}
+
+/// A release said that its epoch had been charged for it alone, and was signed, although an earlier one of the same week was
+/// there: made before the collector was told when epochs start, or under another start, it was in no row of that epoch.
+#[test]
+fn what_was_spent_is_not_told_while_some_of_it_cannot_be_counted() {
+    let start = MONDAY - 21 * 24 * HOUR;
+    let release = |place: &Place, day: u64, epoch_start| {
+        let store = place.open();
+        let (window, interval) = hours(day * 24, day * 24 + 24);
+        store.begin(place.id(), interval, b"request").unwrap();
+        let draft = draft_charged(&place.task, window, &CELLS, None, epoch_start);
+        let epochs = store.finish(place.id(), interval, draft).unwrap().into_release().charge.epochs;
+        epochs.map(|epochs| epochs.iter().filter_map(|epoch| epoch.spent.clone()).collect::<Vec<_>>())
+    };
+    let all = |spent: &str| Some(vec![spent.to_owned()]);
+    let nothing = Some(vec![]);
+    let place = Place::new();
+    assert_eq!(release(&place, 0, None), None);
+    assert_eq!(release(&place, 1, Some(start)), nothing);
+    assert_eq!(release(&place, 2, Some(start)), nothing);
+    // A store of the version that did not look for this.
+    let mut batch = StateBatch::default();
+    batch.insert(b"s", &[]).unwrap();
+    batch
+        .remove(&[b"p", ring::digest::digest(&ring::digest::SHA256, b"shop.example").as_ref()].concat())
+        .unwrap();
+    let _receipt = place.open().state.lock().commit(batch).unwrap();
+    assert_eq!(release(&place, 3, Some(start)), nothing);
+
+    let place = Place::new();
+    assert_eq!(release(&place, 0, Some(start)), all("2"));
+    // Another first epoch, the same weeks.
+    assert_eq!(release(&place, 1, Some(start + 7 * 24 * HOUR)), all("4"));
+    assert_eq!(release(&place, 2, Some(start + 24 * HOUR)), nothing);
+    assert_eq!(release(&place, 3, Some(start)), nothing);
 }
 
 /// Fails one file operation: the one with the given number.
@@ -353,7 +389,7 @@ fn check_after(place: &Place, progress: &Progress, n: usize) {
         "operation {n}"
     );
     let Cell::Shown(estimate) = &release.release().buckets[0].cell else { panic!("shown") };
-    assert_eq!(store.cells(1).unwrap().unwrap()[0], estimate.estimate, "operation {n}");
+    assert_eq!(store.with_cells(1).unwrap().unwrap().1[0], estimate.estimate, "operation {n}");
     assert_eq!(store.release(1).unwrap(), Some(release));
     assert_eq!(store.release(2).unwrap(), None);
 }

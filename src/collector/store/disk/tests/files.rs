@@ -57,7 +57,11 @@ fn view(store: &CollectorDisk) -> Result<String, StoreError> {
     let mut view = String::new();
     for sequence in 0..9 {
         let release = store.release(sequence)?;
-        view += &format!("{:?} {:?}\n", release.as_ref().map(Published::signed), store.cells(sequence)?);
+        view += &format!(
+            "{:?} {:?}\n",
+            release.as_ref().map(Published::signed),
+            store.with_cells(sequence)?.map(|(_, cells)| cells)
+        );
     }
     for place in tasks() {
         let (collections, failures) =
