@@ -41,7 +41,7 @@ pub fn run(now: u64, out: &mut dyn Write) -> Result<(), Failure> {
         writeln!(out, "ad {campaign} of {}, clicked on: {}", ad.advertiser, ad.clicked)?;
     }
     for report in journal.conversions.iter().flat_map(|conversion| &conversion.reports) {
-        writeln!(out, "report {:?}, {:?}", report.form, report.state)?;
+        writeln!(out, "a report {}, and {}", report.form, report.state)?;
     }
     // "Forget it."
     app.erase(now + 800)?;

@@ -10,7 +10,7 @@ pub const CONTRIBUTION_SECONDS: u64 = 7 * 24 * 3600;
 const REMEMBERED_UNIT: u64 = 3600;
 
 /// After this, from the beginning of the hour in which it was made, a report counts no more.
-const COUNTS_FOR: u64 = CONTRIBUTION_SECONDS + REMEMBERED_UNIT;
+pub(crate) const COUNTS_FOR: u64 = CONTRIBUTION_SECONDS + REMEMBERED_UNIT;
 
 /// How many times k reports are remembered. With clocks that only go forward this is four weeks, so that
 /// an event that an app tells late can still be judged; a leader takes none that is older than 30 days.

@@ -4,10 +4,9 @@ mod courier;
 
 use arras_protocol::codec::{CodecError, Decode as _, Encode as _};
 use arras_protocol::manifest::entity_tag;
-use arras_protocol::messages::{
-    HpkeConfigList, MediaType, Report, ReportUploadStatus, TaskId, UploadErrors, Url,
-};
+use arras_protocol::messages::{HpkeConfigList, MediaType, Report, ReportUploadStatus, TaskId, Url};
 
+pub use crate::queue::resource;
 pub use courier::{Courier, Http, LOOK_SECONDS_MAX, Outbox, REQUEST_TIMEOUT, Transport};
 
 /// Longest answer that is read: upload errors are 17 bytes a report, a problem document is short. A server
@@ -62,11 +61,6 @@ pub enum UploadError {
 pub struct Uploader {
     http: reqwest::Client,
     leader: Url,
-}
-
-/// A resource under an aggregator's base URL, which may or may not end in a slash.
-pub fn resource(base: &Url, path: &str) -> String {
-    format!("{}/{path}", base.as_str().trim_end_matches('/'))
 }
 
 /// Fetches the HPKE configurations of an aggregator.
@@ -152,14 +146,13 @@ struct Answer {
 }
 
 impl Answer {
-    /// The reports that a leader did not store. It answers 200 and nothing, or 200 and a list; a proxy's 204 or an
-    /// empty 202 stored nothing.
     fn refused_reports(self) -> Result<Vec<ReportUploadStatus>, UploadError> {
-        if self.status == OK && self.body.is_empty() {
-            return Ok(Vec::new());
+        match crate::queue::refused_reports(self.status, &self.content_type, &self.body) {
+            Some(refused) => Ok(refused?),
+            None => {
+                Err(UploadError::NotAnAggregator { status: self.status, content_type: self.content_type })
+            }
         }
-        let body = self.message(MediaType::UploadErrors)?;
-        Ok(UploadErrors::from_bytes(&body)?.status)
     }
 
     /// The body, if it is the message that was asked for.
@@ -202,7 +195,7 @@ fn detail(body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use arras_protocol::messages::{ReportError, ReportId};
+    use arras_protocol::messages::{ReportError, ReportId, UploadErrors};
 
     use super::*;
 

@@ -208,7 +208,7 @@ fn the_examples_run() {
     chat_ad_slot::run(NOW, &mut said).unwrap();
     let said = String::from_utf8(said).unwrap();
     assert_eq!(said.matches("ad tents of shop.example").count(), 2, "{said}");
-    assert_eq!(said.matches("Attributed").count(), 2, "{said}");
+    assert_eq!(said.matches("for tents, and waits to be sent").count(), 2, "{said}");
     assert!(said.ends_with("0 ads are remembered, 0 reports wait\n"), "{said}");
     let lines = fs::read_to_string(
         Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("client/examples/chat_ad_slot.rs"),
@@ -217,11 +217,13 @@ fn the_examples_run() {
 
     let place = tempfile::tempdir().unwrap();
     let (mut said, mut sizes) = (Vec::new(), Vec::new());
-    let mut send = |request: &arras_client::queue::UploadRequest| {
-        sizes.push(request.body.len());
-        Ok(())
+    let mut post = |url: &str, content_type: &str, body: &[u8]| {
+        assert!(url.starts_with("https://leader.example/tasks/") && url.ends_with("/reports"), "{url}");
+        assert_eq!(content_type, "application/ppm-dap;message=upload-req");
+        sizes.push(body.len());
+        Ok((200, String::new(), None, Vec::new()))
     };
-    native_app::run(&place.path().join("app"), NOW, &mut send, &mut said).unwrap();
+    native_app::run(&place.path().join("app"), NOW, &mut post, &mut said).unwrap();
     let said = String::from_utf8(said).unwrap();
     assert!(said.starts_with("2 reports wait\n") && said.ends_with("0 reports wait\n"), "{said}");
     assert_eq!(sizes.len(), 2, "a request for each task");

@@ -14,7 +14,7 @@ use crate::attribution::{
 use crate::files::Files;
 
 /// A conversion, as an app tells it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Event<'a> {
     /// The advertiser's site, at which it happened.
     pub advertiser: &'a str,
@@ -22,8 +22,16 @@ pub struct Event<'a> {
     pub name: &'a str,
     /// In the currency's minor unit, such as cents, if it is worth something.
     pub value: Option<u64>,
-    /// The caller's id of it, such as an order number: told twice, it is counted once. It never leaves the device.
+    /// The caller's id of it, such as an order number: told twice, it is counted once, as long as the journal is not erased and
+    /// less than 1,000 others came since. It never leaves the device.
     pub id: &'a str,
+}
+
+impl std::fmt::Debug for Event<'_> {
+    // What somebody bought is not for logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Event").finish_non_exhaustive()
+    }
 }
 
 /// What became of a conversion. None of it says whether an ad led to it.
@@ -65,17 +73,14 @@ impl<S: Storage, F: Files> App<S, F> {
         }
         let manifest = self.manifest(event.advertiser, now)?;
         if !manifest.knows_event(event.name) {
-            return Err(AppError::UnknownEvent {
-                advertiser: event.advertiser.to_owned(),
-                event: event.name.to_owned(),
-            });
+            return Err(AppError::UnknownEvent);
         }
         if self.kept.events.contains(event.advertiser, event.name, event.id) {
             return Ok(Converted::Duplicate);
         }
         // Taken out, so that the rest of the app can be changed while it is looked at; back in whatever happens.
         let Some(manifest) = self.manifests.remove(event.advertiser) else {
-            return Err(AppError::NoManifest(event.advertiser.to_owned()));
+            return Err(AppError::NoManifest);
         };
         let converted = self.convert(rng, &manifest, event, now);
         self.manifests.insert(event.advertiser.to_owned(), manifest);
@@ -89,6 +94,9 @@ impl<S: Storage, F: Files> App<S, F> {
         event: Event<'_>,
         now: u64,
     ) -> Result<Converted, AppError> {
+        if self.kept.is_full() {
+            self.kept.prune(&manifest.tasks().iter().map(|task| task.task.id()).collect(), now);
+        }
         let counting: Vec<(&ManifestTask, u32)> = manifest
             .tasks()
             .iter()
@@ -133,7 +141,9 @@ impl<S: Storage, F: Files> App<S, F> {
             .task
             .interval()
             .is_none_or(|interval| interval.contains(task.task.configuration().time_precision.truncate(now)));
-        within && self.kept.sent.get(&task.task.id()).is_none_or(|sent| sent.admits(now, k).is_ok())
+        within
+            && self.kept.has_room_for(task.task.id())
+            && self.kept.sent_of(task.task.id()).admits(now, k).is_ok()
     }
 
     /// Before anything is spent.
@@ -215,7 +225,7 @@ impl<S: Storage, F: Files> App<S, F> {
         };
         for one in planned {
             let k = one.task.task.policy().map_or(0, |policy| policy.contributions.get());
-            self.kept.sent.entry(one.task.task.id()).or_default().count(now, k);
+            self.kept.count(one.task.task.id(), now, k);
         }
         self.kept.events.insert(event.advertiser, event.name, event.id);
         self.kept.note(JournalEntry {

@@ -25,7 +25,12 @@ impl<S: Storage, F: Files> App<S, F> {
         if self.is_withdrawing() { None } else { self.queue.next_due_in(now) }
     }
 
-    /// What a leader answered, or that nobody did. The journal is durable before reports are forgotten.
+    /// Takes a request back that was not sent: its reports are due again.
+    pub fn release(&mut self, request: &UploadRequest) {
+        self.queue.release(request);
+    }
+
+    /// What a leader answered, or that nobody did; [`HttpAnswer`](crate::queue::HttpAnswer) reads an answer. The journal is durable before reports are forgotten.
     ///
     /// A report whose key is outdated is made again under its id if the manifest has another key by now, and waits for a
     /// newer manifest otherwise: then [`App::wants_manifest`] says so. Under another id it could count twice, since an
@@ -39,23 +44,35 @@ impl<S: Storage, F: Files> App<S, F> {
     ) -> Result<(), AppError> {
         let outcomes = self.queue.answered(rng, request, answer, now);
         let mut done = Vec::new();
+        let mut failed = None;
         for outcome in outcomes {
             let (id, state) = match outcome {
                 Outcome::Delivered(id) => (id, ReportState::Delivered),
                 Outcome::Refused(id, error) => (id, ReportState::Refused { why: error.token().to_owned() }),
-                Outcome::Outdated(id) if self.make_again(rng, id)? => continue,
-                Outcome::Outdated(id) => (id, ReportState::Lost),
+                Outcome::Outdated(id) => match self.make_again(rng, id) {
+                    Ok(true) => continue,
+                    Ok(false) => (id, ReportState::Lost),
+                    // It stays as it is. What is to be done with the others does not hang on it.
+                    Err(error) => {
+                        failed = Some(error);
+                        continue;
+                    }
+                },
             };
             if let Some(report) = self.journal_report(id) {
                 report.state = state;
             }
             done.push(id);
         }
-        if done.is_empty() {
-            return Ok(());
+        if !done.is_empty() {
+            self.keep()?;
         }
-        self.keep()?;
-        done.into_iter().try_for_each(|id| self.queue.forget(id)).map_err(AppError::Io)
+        for id in done {
+            if let Err(error) = self.queue.forget(id) {
+                failed = Some(error.into());
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     /// Whether reports wait for a newer manifest, because a leader does not have the key of this one any more.
@@ -124,6 +141,10 @@ impl<S: Storage + Send, F: Files> crate::upload::Outbox for App<S, F> {
         now: u64,
     ) -> io::Result<()> {
         Self::answered(self, rng, request, answer, now).map_err(io::Error::other)
+    }
+
+    fn release(&mut self, request: &UploadRequest) {
+        Self::release(self, request);
     }
 
     fn next_due_in(&self, now: u64) -> Option<u64> {

@@ -1,5 +1,7 @@
 //! What the person can see: which ads are remembered, what was reported and in what form, what is left of the budgets.
 
+use std::fmt;
+
 use arras_protocol::messages::{ReportId, TaskId};
 use serde::{Deserialize, Serialize};
 
@@ -21,14 +23,21 @@ pub struct Journal {
     pub budgets: Vec<BudgetOfAdvertiser>,
 }
 
-impl std::fmt::Debug for Journal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Journal").finish_non_exhaustive()
-    }
+/// What somebody saw and bought is not for logs.
+macro_rules! opaque {
+    ($($kind:ident)*) => {$(
+        impl fmt::Debug for $kind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($kind)).finish_non_exhaustive()
+            }
+        }
+    )*};
 }
 
+opaque!(Journal Remembered Form JournalReport JournalEntry);
+
 /// An ad that was seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Remembered {
     /// The advertiser's site.
     pub advertiser: String,
@@ -41,7 +50,7 @@ pub struct Remembered {
 }
 
 /// What a report says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "form")]
 pub enum Form {
     /// That the conversion belongs to no ad. Why is known on the device alone.
@@ -58,6 +67,22 @@ pub enum Form {
         /// What is added there.
         amount: u64,
     },
+}
+
+impl fmt::Display for Form {
+    /// For the person.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null { why } => write!(f, "says that no ad led to it: {why}"),
+            Self::Attributed { campaign, amount, .. } => {
+                write!(
+                    f,
+                    "says {amount} for {}",
+                    campaign.as_deref().unwrap_or("a campaign that has no name any more")
+                )
+            }
+        }
+    }
 }
 
 /// Where a report is.
@@ -77,8 +102,20 @@ pub enum ReportState {
     Lost,
 }
 
+impl fmt::Display for ReportState {
+    /// For the person.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waiting => f.write_str("waits to be sent"),
+            Self::Delivered => f.write_str("was sent"),
+            Self::Refused { why } => write!(f, "was refused ({why})"),
+            Self::Lost => f.write_str("was lost"),
+        }
+    }
+}
+
 /// A report of a conversion.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalReport {
     /// The task's id, in unpadded base64url.
     pub task: String,
@@ -93,7 +130,7 @@ pub struct JournalReport {
 }
 
 /// A conversion.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalEntry {
     /// When, in POSIX seconds.
     pub at: u64,
@@ -156,7 +193,7 @@ impl<S: Storage, F: Files> App<S, F> {
             .map(|site| self.engine.budgets(&site, Moment::from_posix_seconds(now)))
             .unwrap_or_default();
         let tasks = self.manifests.get(advertiser).map_or(&[][..], |manifest| manifest.tasks());
-        let left = |task: TaskId, k: u32| self.kept.sent.get(&task).map_or(k, |sent| sent.left(now, k));
+        let left = |task: TaskId, k: u32| self.kept.sent_of(task).left(now, k);
         let reports_left = tasks.iter().filter_map(|one| {
             let k = one.task.policy()?.contributions.get();
             Some((one.task.id().to_string(), left(one.task.id(), k)))

@@ -17,7 +17,8 @@ impl<S: Storage, F: Files> App<S, F> {
     /// itself. From then on an older one is refused. Reports whose keys were outdated are made again with the new ones.
     ///
     /// # Errors
-    /// [`AppError::Manifest`] says why it is not followed; the one before it is followed on.
+    /// [`AppError::Manifest`] says why it is not followed; the one before it is followed on. After another error it may be
+    /// followed, and some reports are still to be made again: they are with the next one.
     pub fn update_manifest(
         &mut self,
         rng: &mut impl CryptoRng,
@@ -54,14 +55,14 @@ impl<S: Storage, F: Files> App<S, F> {
 
     fn advertiser(&self, site: &str) -> Result<&Advertiser, AppError> {
         let found = self.rules.advertisers.iter().find(|advertiser| advertiser.site == site);
-        found.ok_or_else(|| AppError::UnknownAdvertiser(site.to_owned()))
+        found.ok_or(AppError::UnknownAdvertiser)
     }
 
     /// The manifest of an advertiser, if one holds now.
     pub(super) fn manifest(&self, advertiser: &str, now: u64) -> Result<&Manifest, AppError> {
         self.advertiser(advertiser)?;
         let manifest = self.manifests.get(advertiser).filter(|manifest| manifest.holds_at(now).is_ok());
-        manifest.ok_or_else(|| AppError::NoManifest(advertiser.to_owned()))
+        manifest.ok_or(AppError::NoManifest)
     }
 
     /// Those that an earlier run followed. One that does not hold any more, or is no manifest, is as if there were none: it

@@ -47,7 +47,7 @@ use kept::Kept;
 /// The engine knows services by a URL; the app has one, whose tasks its manifests name.
 const SERVICE: &str = "arras:manifests";
 
-/// A click comes before every view, however long ago it was.
+/// A click comes before every view that is remembered, however long ago it was.
 const CLICK_PRIORITY: i32 = 1;
 
 /// Longest id of an event, in bytes.
@@ -95,6 +95,22 @@ impl AppRules {
         }
     }
 
+    /// What a later call would stumble over.
+    fn check(&self) -> Result<(), AppError> {
+        let mut sites = std::collections::BTreeSet::new();
+        for advertiser in &self.advertisers {
+            if Site::parse(&advertiser.site)?.as_str() != advertiser.site || !sites.insert(&advertiser.site) {
+                return Err(AttributionError::Syntax(advertiser.site.clone()).into());
+            }
+        }
+        let most = Config::default().max_lookback_days;
+        if !(1..=most).contains(&self.lookback_days) {
+            let refusal = format!("lookback_days is {}, it must be 1 to {most}", self.lookback_days);
+            return Err(AttributionError::Range(refusal).into());
+        }
+        Ok(())
+    }
+
     fn engine(&self) -> Config {
         let service = AggregationService {
             protocol: Protocol::Dap18Histogram,
@@ -114,34 +130,27 @@ impl AppRules {
     }
 }
 
-/// Why a call did nothing, or less than it should.
+/// Why a call did nothing, or less than it should. Errors end up in logs, so none says which ad was seen or what was bought:
+/// the caller knows.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppError {
     /// The rules name no such advertiser.
-    #[error("{0} is no advertiser of this app; add it and its keys to the rules")]
-    UnknownAdvertiser(String),
+    #[error("the site is no advertiser of this app; add it and its keys to the rules")]
+    UnknownAdvertiser,
     /// There is no manifest of the advertiser that holds now.
-    #[error("there is no current manifest of {0}; fetch it and give it to `update_manifest`")]
-    NoManifest(String),
+    #[error("there is no current manifest of the advertiser; fetch it and give it to `update_manifest`")]
+    NoManifest,
     /// The manifest has no such campaign.
     #[error(
-        "the manifest of {advertiser} has no campaign {campaign:?}; check the name, or fetch a newer manifest"
+        "the advertiser's manifest has no campaign of this name; check the name, or fetch a newer manifest"
     )]
-    UnknownCampaign {
-        /// Whose.
-        advertiser: String,
-        /// As it was given.
-        campaign: String,
-    },
+    UnknownCampaign,
     /// No task of the manifest counts such an event.
-    #[error("no task of {advertiser} counts {event:?}; check the name, or fetch a newer manifest")]
-    UnknownEvent {
-        /// Whose.
-        advertiser: String,
-        /// As it was given.
-        event: String,
-    },
+    #[error(
+        "no task of the advertiser counts an event of this name; check the name, or fetch a newer manifest"
+    )]
+    UnknownEvent,
     /// An event's id is empty or too long.
     #[error("an event id has 1 to {EVENT_ID_BYTES_MAX} bytes")]
     EventId,
@@ -169,12 +178,19 @@ pub enum AppError {
 }
 
 /// An ad, as an app knows it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Ad<'a> {
     /// The advertiser's site.
     pub advertiser: &'a str,
     /// The campaign, by its name in the manifest.
     pub campaign: &'a str,
+}
+
+impl std::fmt::Debug for Ad<'_> {
+    // What somebody saw is not for logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ad").finish_non_exhaustive()
+    }
 }
 
 /// The measurement of one device. It is owned by one thread at a time; an app and its courier share it behind a mutex.
@@ -199,11 +215,7 @@ impl<S: Storage, F: Files> App<S, F> {
     /// second, as everywhere here.
     pub fn open(rules: AppRules, storage: S, files: F, now: u64) -> Result<Self, AppError> {
         let site = Site::parse(&rules.site)?;
-        for advertiser in &rules.advertisers {
-            if Site::parse(&advertiser.site)?.as_str() != advertiser.site {
-                return Err(AttributionError::Syntax(advertiser.site.clone()).into());
-            }
-        }
+        rules.check()?;
         let engine = Engine::open(rules.engine(), storage)?;
         let queue = Queue::open(files, rules.queue)?;
         let kept = Kept::load(queue.files())?;
@@ -217,6 +229,29 @@ impl<S: Storage, F: Files> App<S, F> {
         }
         app.load_manifests(now)?;
         app.reconcile();
+        Ok(app)
+    }
+
+    /// Gives up an app's file that [`App::open`] found damaged ([`StateError::Damaged`]), and begins anew at `now`, which
+    /// must be right. Nobody knows what was agreed and what was spent, so the person is as if not asked; the ads and the reports
+    /// that wait are forgotten, as by [`App::erase`]; and no task gets a report for the next 7 days. A file that is not
+    /// damaged is opened as it is.
+    pub fn replace_damaged(rules: AppRules, storage: S, files: F, now: u64) -> Result<Self, AppError> {
+        match Kept::load(&files) {
+            Err(StateError::Damaged(_)) => {}
+            _ => return Self::open(rules, storage, files, now),
+        }
+        let site = Site::parse(&rules.site)?;
+        rules.check()?;
+        let engine = Engine::open(rules.engine(), storage)?;
+        let queue = Queue::open(files, rules.queue)?;
+        let kept = Kept::closed_until(now.saturating_add(crate::contributions::COUNTS_FOR));
+        let mut app = Self { rules, site, engine, queue, kept, manifests: BTreeMap::new() };
+        app.engine.set_enabled(false)?;
+        app.forget(now)?;
+        // Last: until here the file is the damaged one, and all of it is done again.
+        app.load_manifests(now)?;
+        app.keep()?;
         Ok(app)
     }
 
@@ -284,10 +319,7 @@ impl<S: Storage, F: Files> App<S, F> {
 
     fn remember(&mut self, ad: Ad<'_>, priority: i32, now: u64) -> Result<(), AppError> {
         let manifest = self.manifest(ad.advertiser, now)?;
-        let bucket = manifest.bucket(ad.campaign).ok_or_else(|| AppError::UnknownCampaign {
-            advertiser: ad.advertiser.to_owned(),
-            campaign: ad.campaign.to_owned(),
-        })?;
+        let bucket = manifest.bucket(ad.campaign).ok_or(AppError::UnknownCampaign)?;
         let options = ImpressionOptions {
             conversion_sites: vec![ad.advertiser.to_owned()],
             lifetime_days: self.rules.lookback_days,
@@ -305,10 +337,23 @@ impl<S: Storage, F: Files> App<S, F> {
         }
     }
 
-    /// Deletes what has expired. To be called once a day or so, by somebody who trusts the clock.
+    /// Deletes what has expired: ads, budgets of old weeks, reports that no leader would take any more, and what was counted for
+    /// tasks that are over. To be called once a day or so, by somebody who trusts the clock.
     pub fn maintain(&mut self, now: u64) -> Result<(), AppError> {
         self.engine.maintain(Moment::from_posix_seconds(now))?;
+        let expired = self.queue.expire(now);
+        self.reconcile();
+        self.prune(now);
+        self.keep()?;
+        expired?;
         Ok(())
+    }
+
+    /// Forgets what was counted for tasks that are in no manifest any more, if it counts no more.
+    fn prune(&mut self, now: u64) {
+        let tasks = self.manifests.values().flat_map(Manifest::tasks).map(|task| task.task.id());
+        let current = tasks.collect();
+        self.kept.prune(&current, now);
     }
 
     /// The reports that wait, for a host that sends them by its own means; see also `upload::Courier`.

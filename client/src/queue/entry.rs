@@ -17,7 +17,13 @@ pub(super) fn name(number: u64) -> String {
 /// The number in a name, if it is one of this queue's.
 pub(super) fn number(file: &str) -> Option<u64> {
     let number = u64::from_str_radix(file.strip_prefix(PREFIX)?, 16).ok()?;
-    (name(number) == file).then_some(number)
+    // Beyond this none is ever given, and one that somebody put there would leave no numbers for others.
+    (name(number) == file && number < u64::MAX / 2).then_some(number)
+}
+
+/// Whether a later version of this crate wrote it: then it is no damage.
+pub(super) fn is_newer(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|version| *version > VERSION)
 }
 
 pub(super) struct Entry<'a> {

@@ -7,6 +7,7 @@
 //! is sent is what was kept, byte for byte, so a leader that has it already says `report_replayed`, and that means that it
 //! arrived. A crash at any point leads to sending twice at worst, never to two ids.
 
+mod answer;
 mod entry;
 mod request;
 #[cfg(test)]
@@ -19,7 +20,10 @@ use arras_protocol::codec::Encode as _;
 use arras_protocol::messages::{Report, ReportId, TaskId, Url};
 use rand::{CryptoRng, RngExt as _};
 
-pub use request::{Outcome, SendFailure, UploadRequest};
+pub use answer::HttpAnswer;
+#[cfg(feature = "upload")]
+pub(crate) use answer::refused_reports;
+pub use request::{Outcome, SendFailure, UploadRequest, resource};
 
 use crate::files::Files;
 use entry::Entry;
@@ -45,8 +49,8 @@ pub const RETRY_MAX_SECONDS: u64 = 6 * 3_600;
 /// The longest pause that a leader can ask for, in seconds: a day.
 pub const RETRY_AFTER_MAX_SECONDS: u64 = 24 * 3_600;
 
-/// After this a report gives way to a new one if the queue is full, in seconds: 28 days. A leader takes none that is older
-/// than 30.
+/// After this a report is given up by [`Queue::expire`], and gives way to a new one if the queue is full, in seconds: 28
+/// days. A leader takes none that is older than 30.
 pub const KEEP_SECONDS: u64 = 28 * 24 * 3_600;
 
 /// Reports in one request. More than one saves requests, and tells the leader that they are of one device; behind a relay
@@ -118,6 +122,8 @@ struct Waiting {
     not_before: u64,
     attempts: u32,
     under_way: bool,
+    /// Of this report alone: the leader says that it comes too early, or its file cannot be read now.
+    pause: Pause,
     /// The leader does not have the key that it was sealed to. It is not sent again as it is.
     outdated: bool,
 }
@@ -132,6 +138,34 @@ struct Pause {
 }
 
 impl Pause {
+    /// Makes it a pause that doubles with each failure, of which chance takes up to a half, so that devices that failed at one
+    /// moment do not come back at one moment. Nor do those that a leader asked to wait: they wait somewhat longer, by
+    /// chance, or one that is told another time than others could be known by when it is back.
+    fn lengthen(&mut self, rng: &mut impl CryptoRng, asked: Option<u64>, now: u64) {
+        let longest = self.next_seconds();
+        let wait = match asked.map(|asked| asked.min(RETRY_AFTER_MAX_SECONDS)) {
+            Some(asked) if asked > 0 => asked + rng.random_range(0..=longest.max(asked / 4)),
+            _ => rng.random_range(longest / 2..=longest),
+        };
+        self.last(wait, now);
+    }
+
+    /// How long the next one lasts at most.
+    fn next_seconds(&self) -> u64 {
+        let doubled = RETRY_FIRST_SECONDS.checked_shl(self.failures).unwrap_or(RETRY_MAX_SECONDS);
+        doubled.min(RETRY_MAX_SECONDS)
+    }
+
+    fn last(&mut self, wait: u64, now: u64) {
+        let failures = self.failures.saturating_add(1).min(32);
+        *self = Self { until: now.saturating_add(wait), longest: wait, failures };
+    }
+
+    /// In how many seconds it is over.
+    fn left(&self, now: u64) -> u64 {
+        if self.over(now) { 0 } else { self.until - now }
+    }
+
     /// Whether it is over. A pause that has longer to go than any pause lasts is one of another clock.
     fn over(&self, now: u64) -> bool {
         now >= self.until || self.until - now > self.longest
@@ -158,8 +192,9 @@ impl<F> std::fmt::Debug for Queue<F> {
 }
 
 impl<F: Files> Queue<F> {
-    /// Takes up what an earlier run left. A file that cannot be read as a report is removed, and counted in
-    /// [`Queue::damaged`]: one bad block must not keep all other reports from being sent.
+    /// Takes up what an earlier run left. A file that is no report is removed. One that cannot be read at all, or is of a
+    /// later version of this crate, is left where it is, for a later start. Both are counted in [`Queue::damaged`]: one
+    /// bad block must not keep all other reports from being sent.
     pub fn open(files: F, rules: QueueRules) -> io::Result<Self> {
         let mut queue = Self {
             files,
@@ -172,16 +207,30 @@ impl<F: Files> Queue<F> {
         };
         for name in queue.files.names()? {
             let Some(number) = entry::number(&name) else { continue };
-            let Some(bytes) = queue.files.read(&name)? else { continue };
             queue.next = queue.next.max(number.saturating_add(1));
-            if let Some(entry) = Entry::from_bytes(&bytes) {
-                queue.insert(number, &entry);
-            } else {
-                queue.files.remove(&name)?;
-                queue.damaged += 1;
+            let bytes = match queue.files.read(&name) {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => continue,
+                Err(_) => {
+                    queue.damaged += 1;
+                    continue;
+                }
+            };
+            match Entry::from_bytes(&bytes) {
+                // A second file of one report would be sent after the first was answered for.
+                Some(entry) if !queue.has(entry.report_id) => queue.insert(number, &entry),
+                None if entry::is_newer(&bytes) => queue.damaged += 1,
+                _ => {
+                    queue.files.remove(&name)?;
+                    queue.damaged += 1;
+                }
             }
         }
         Ok(queue)
+    }
+
+    fn has(&self, id: ReportId) -> bool {
+        self.waiting.values().any(|waiting| waiting.report_id == id)
     }
 
     fn insert(&mut self, number: u64, entry: &Entry<'_>) {
@@ -198,6 +247,7 @@ impl<F: Files> Queue<F> {
                 not_before: entry.not_before,
                 attempts: 0,
                 under_way: false,
+                pause: Pause::default(),
                 outdated: false,
             },
         );
@@ -262,6 +312,17 @@ impl<F: Files> Queue<F> {
             self.take_out(number)?;
         }
         Ok(dropped)
+    }
+
+    /// Gives up the reports that no leader would take any more, made by a clock that was more than [`KEEP_SECONDS`] off `now` in
+    /// either direction, and says which. To be called once a day or so, by somebody who trusts the clock: what nobody takes
+    /// is tried for ever otherwise.
+    pub fn expire(&mut self, now: u64) -> io::Result<Vec<ReportId>> {
+        let old = |waiting: &Waiting| !waiting.under_way && now.abs_diff(waiting.made) > KEEP_SECONDS;
+        let over: Vec<_> = self.waiting.iter().filter(|(_, waiting)| old(waiting)).collect();
+        let over: Vec<_> = over.into_iter().map(|(number, waiting)| (*number, waiting.report_id)).collect();
+        over.iter().try_for_each(|(number, _)| self.take_out(*number))?;
+        Ok(over.into_iter().map(|(_, id)| id).collect())
     }
 
     /// Keeps a report for the leader of its task. When this returns, it survives a crash.

@@ -2,12 +2,10 @@
 
 use std::io;
 
-use arras_protocol::messages::{ReportError, ReportId, ReportUploadStatus, TaskId, Url};
-use rand::{CryptoRng, RngExt as _};
+use arras_protocol::messages::{MediaType, ReportError, ReportId, ReportUploadStatus, TaskId, Url};
+use rand::CryptoRng;
 
-use super::{
-    Pause, Queue, REQUEST_BYTES_MAX, RETRY_AFTER_MAX_SECONDS, RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS, entry,
-};
+use super::{Queue, REQUEST_BYTES_MAX, entry};
 use crate::files::Files;
 use crate::queue::entry::Entry;
 
@@ -24,6 +22,16 @@ pub struct UploadRequest {
 }
 
 impl UploadRequest {
+    /// Where it is posted to: under the base URL of the leader, or of a relay in its place.
+    pub fn url(&self, base: &Url) -> String {
+        resource(base, &format!("tasks/{}/reports", self.task))
+    }
+
+    /// What its `Content-Type` says.
+    pub fn content_type() -> &'static str {
+        MediaType::UploadRequest.as_str()
+    }
+
     /// How many reports are in it.
     pub fn reports(&self) -> usize {
         self.numbers.len()
@@ -34,6 +42,11 @@ impl std::fmt::Debug for UploadRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("UploadRequest").field("reports", &self.numbers.len()).finish_non_exhaustive()
     }
+}
+
+/// A resource under an aggregator's base URL, which may or may not end in a slash.
+pub fn resource(base: &Url, path: &str) -> String {
+    format!("{}/{path}", base.as_str().trim_end_matches('/'))
 }
 
 /// That nobody answered for a request, or refused it whole.
@@ -79,13 +92,35 @@ impl<F: Files> Queue<F> {
             if !request.numbers.is_empty() && request.body.len() as u64 + size > REQUEST_BYTES_MAX {
                 break;
             }
-            self.add_to(&mut request, number)?;
+            self.add_to(&mut request, number, now)?;
+        }
+        // Last: what an error above leaves out of a request must not wait for its answer.
+        for number in &request.numbers {
+            if let Some(waiting) = self.waiting.get_mut(number) {
+                waiting.under_way = true;
+                waiting.attempts = waiting.attempts.saturating_add(1);
+            }
         }
         Ok((!request.numbers.is_empty()).then_some(request))
     }
 
-    fn add_to(&mut self, request: &mut UploadRequest, number: u64) -> io::Result<()> {
-        let bytes = self.files.read(&entry::name(number))?;
+    /// Takes a request back that was not sent, or of which nobody knows: its reports are due again.
+    pub fn release(&mut self, request: &UploadRequest) {
+        for number in &request.numbers {
+            if let Some(waiting) = self.waiting.get_mut(number) {
+                waiting.under_way = false;
+            }
+        }
+    }
+
+    fn add_to(&mut self, request: &mut UploadRequest, number: u64, now: u64) -> io::Result<()> {
+        let Ok(bytes) = self.files.read(&entry::name(number)) else {
+            // A block that cannot be read now; the others are sent.
+            if let Some(waiting) = self.waiting.get_mut(&number) {
+                waiting.pause.last(waiting.pause.next_seconds(), now);
+            }
+            return Ok(());
+        };
         let Some(entry) = bytes.as_deref().and_then(Entry::from_bytes) else {
             // Somebody took the file away, or it was damaged since the start.
             self.damaged += 1;
@@ -93,10 +128,6 @@ impl<F: Files> Queue<F> {
         };
         request.body.extend_from_slice(entry.report);
         request.numbers.push(number);
-        if let Some(waiting) = self.waiting.get_mut(&number) {
-            waiting.under_way = true;
-            waiting.attempts = waiting.attempts.saturating_add(1);
-        }
         Ok(())
     }
 
@@ -104,7 +135,9 @@ impl<F: Files> Queue<F> {
         // A wait that has longer to go than any wait lasts is one of another clock.
         let wait = waiting.not_before.saturating_sub(now);
         let waited = wait == 0 || wait > self.rules.jitter_seconds;
-        waited && self.pauses.get(&waiting.task).is_none_or(|pause| pause.over(now))
+        waited
+            && waiting.pause.over(now)
+            && self.pauses.get(&waiting.task).is_none_or(|pause| pause.over(now))
     }
 
     /// In how many seconds a request may be due; `None` if nothing waits that can be sent.
@@ -113,10 +146,10 @@ impl<F: Files> Queue<F> {
             if self.is_due(waiting, now) {
                 return 0;
             }
-            let pause = self.pauses.get(&waiting.task).filter(|pause| !pause.over(now));
             let jitter = Some(waiting.not_before.saturating_sub(now));
             let jitter = jitter.filter(|wait| *wait <= self.rules.jitter_seconds);
-            pause.map_or(0, |pause| pause.until.saturating_sub(now)).max(jitter.unwrap_or(0))
+            let pause = self.pauses.get(&waiting.task).map_or(0, |pause| pause.left(now));
+            pause.max(waiting.pause.left(now)).max(jitter.unwrap_or(0))
         };
         self.waiting.values().filter(|waiting| waiting.sendable()).map(wait).min()
     }
@@ -135,7 +168,6 @@ impl<F: Files> Queue<F> {
         now: u64,
     ) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
-        let mut again = answer.err();
         for number in &request.numbers {
             let Some(waiting) = self.waiting.get_mut(number) else { continue };
             waiting.under_way = false;
@@ -150,7 +182,7 @@ impl<F: Files> Queue<F> {
                         Outcome::Outdated(id)
                     }
                     Some(ReportError::ReportTooEarly) => {
-                        again = Some(SendFailure::default());
+                        waiting.pause.lengthen(rng, None, now);
                         continue;
                     }
                     Some(error) => Outcome::Refused(id, error),
@@ -159,28 +191,13 @@ impl<F: Files> Queue<F> {
             waiting.under_way = !waiting.outdated;
             outcomes.push(outcome);
         }
-        match again {
-            None => {
-                self.pauses.remove(&request.task);
+        match answer {
+            Ok(_) => drop(self.pauses.remove(&request.task)),
+            Err(failure) => {
+                self.pauses.entry(request.task).or_default().lengthen(rng, failure.retry_after, now);
             }
-            Some(failure) => self.pause(rng, request.task, failure, now),
         }
         outcomes
-    }
-
-    /// A pause that doubles with each failure, of which chance takes up to a half, so that devices that failed at one moment
-    /// do not come back at one moment.
-    fn pause(&mut self, rng: &mut impl CryptoRng, task: TaskId, failure: SendFailure, now: u64) {
-        let pause = self.pauses.entry(task).or_default();
-        let longest = RETRY_FIRST_SECONDS.checked_shl(pause.failures).unwrap_or(RETRY_MAX_SECONDS);
-        let longest = longest.min(RETRY_MAX_SECONDS);
-        let asked = failure.retry_after.unwrap_or(0).min(RETRY_AFTER_MAX_SECONDS);
-        let wait = rng.random_range(longest / 2..=longest).max(asked);
-        *pause = Pause {
-            until: now.saturating_add(wait),
-            longest: wait,
-            failures: pause.failures.saturating_add(1).min(32),
-        };
     }
 }
 

@@ -37,6 +37,9 @@ pub trait Outbox: Send {
         now: u64,
     ) -> io::Result<()>;
 
+    /// See [`Queue::release`].
+    fn release(&mut self, request: &UploadRequest);
+
     /// See [`Queue::next_due_in`].
     fn next_due_in(&self, now: u64) -> Option<u64>;
 }
@@ -56,6 +59,10 @@ impl<F: Files> Outbox for Queue<F> {
     ) -> io::Result<()> {
         let outcomes = Queue::answered(self, rng, request, answer, now);
         outcomes.iter().map(Outcome::id).try_for_each(|id| self.forget(id))
+    }
+
+    fn release(&mut self, request: &UploadRequest) {
+        Queue::release(self, request);
     }
 
     fn next_due_in(&self, now: u64) -> Option<u64> {
@@ -108,6 +115,21 @@ impl Transport for Http {
     }
 }
 
+/// A request that nobody has answered for yet. Whoever drops the future, as an app does that goes to the background, must not
+/// leave its reports waiting for an answer until the process ends.
+struct UnderWay<'a, O: Outbox> {
+    outbox: &'a Mutex<O>,
+    request: Option<&'a UploadRequest>,
+}
+
+impl<O: Outbox> Drop for UnderWay<'_, O> {
+    fn drop(&mut self) {
+        if let Some(request) = self.request {
+            self.outbox.lock().unwrap_or_else(PoisonError::into_inner).release(request);
+        }
+    }
+}
+
 /// Sends what is due, whenever it is. The app and the courier share the outbox; it is locked for moments, never
 /// while a request is under way, so that the network keeps no caller waiting.
 #[derive(Debug, Default)]
@@ -127,7 +149,10 @@ impl<T: Transport> Courier<T> {
         self.wake.notify_one();
     }
 
-    /// Sends all that is due, one request after the other; returns how many there were. `clock` gives POSIX seconds.
+    /// Sends all that is due, one request after the other; returns how many there were. `clock` gives POSIX seconds. If the
+    /// future is dropped while a request is under way, its reports are due again.
+    ///
+    /// Between requests it writes and syncs files, and makes reports again whose keys were outdated, on the thread that polls it.
     pub async fn deliver_due<O: Outbox>(
         &self,
         outbox: &Mutex<O>,
@@ -140,7 +165,9 @@ impl<T: Transport> Courier<T> {
             let next = outbox.lock().unwrap_or_else(PoisonError::into_inner).next_request(clock())?;
             let Some(request) = next else { return Ok(requests) };
             requests += 1;
+            let mut under_way = UnderWay { outbox, request: Some(&request) };
             let sent = self.transport.send(&request).await;
+            under_way.request = None;
             let answer = sent.as_deref().map_err(|failure| *failure);
             let mut outbox = outbox.lock().unwrap_or_else(PoisonError::into_inner);
             outbox.answered(rng, &request, answer, clock())?;

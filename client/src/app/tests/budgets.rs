@@ -42,3 +42,89 @@ fn erasing_with_a_clock_that_is_behind_gives_no_budget_back() {
         assert_eq!(click_and_lead(&mut app, "2"), None, "{clocks:?}");
     }
 }
+
+/// A damaged file could only be removed, which gave each task its reports of the week again, and the budget of reports that wait.
+#[test]
+fn a_damaged_file_is_given_up_without_giving_anything_back() {
+    let (storage, mut files) = (MemoryStore::default(), MemoryFiles::default());
+    let mut app = ready(&storage, &files);
+    app.click(ad("tents"), NOW).unwrap();
+    for id in ["1", "2"] {
+        app.conversion(&mut rng(), lead(id), NOW).unwrap();
+    }
+    drop(app);
+    let mut bytes = files.read(kept::FILE).unwrap().unwrap();
+    let at = bytes.windows(8).position(|text| text == b"\"times\":").unwrap() + 12;
+    bytes[at] ^= 1;
+    files.replace(kept::FILE, &bytes).unwrap();
+    let damaged = open(&storage, &files).unwrap_err();
+    assert!(matches!(damaged, AppError::State(StateError::Damaged(_))), "{damaged}");
+    let replace =
+        |storage: &MemoryStore, now| App::replace_damaged(rules(), storage.clone(), files.clone(), now);
+    let mut app = replace(&storage, NOW).unwrap();
+    assert_eq!((app.consent(), app.waiting()), (Consent::Unasked, 0));
+    assert!(app.journal(NOW).remembered.is_empty());
+    app.set_consent(true, NOW).unwrap();
+    app.click(ad("tents"), NOW).unwrap();
+    for id in ["purchase", "again"] {
+        assert_eq!(app.conversion(&mut rng(), purchase(id), NOW).unwrap(), Converted::Spent);
+    }
+    drop(app);
+    // What is not damaged is not given up.
+    let mut app = replace(&storage, NOW).unwrap();
+    assert!(app.consent().given());
+    let older = app.update_manifest(&mut rng(), SHOP, &Publisher::new(1).manifest(0, NOW), NOW);
+    assert!(matches!(older, Err(AppError::Manifest(ManifestError::Older { .. }))));
+}
+
+/// What was counted for a task stayed for ever, in memory and in a file that each call writes whole.
+#[test]
+fn tasks_that_are_over_are_forgotten_without_giving_reports_back() {
+    let mut app = app();
+    let task = |number: u32| {
+        let mut id = [0; 32];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        arras_protocol::messages::TaskId::new(id)
+    };
+    let tasks = 0..300;
+    let taken = tasks.filter(|number| {
+        let room = app.kept.has_room_for(task(*number));
+        if room {
+            app.kept.count(task(*number), NOW, 2);
+        }
+        room
+    });
+    assert_eq!(taken.count(), 256);
+    assert_eq!(app.conversion(&mut rng(), lead("1"), NOW).unwrap(), Converted::Spent, "there is no room");
+    app.maintain(NOW + 4 * WEEK).unwrap();
+    assert!(app.kept.sent.is_empty());
+    assert_eq!(app.kept.sent_of(task(7)).left(NOW + WEEK, 2), 0, "the clock was set back");
+    assert_eq!(app.kept.sent_of(task(7)).left(NOW + 4 * WEEK, 2), 2);
+}
+
+/// An app's ads are all seen at its own site, of which the engine kept 1,000: a thousand views of other campaigns pushed a
+/// click out, and the conversion went to a view. Now one site may have the whole store.
+#[test]
+fn views_do_not_push_out_a_click() {
+    let mut app = app();
+    app.click(ad("tents"), NOW).unwrap();
+    for second in 0..1_100 {
+        app.impression(ad("boots"), NOW + second).unwrap();
+    }
+    app.conversion(&mut rng(), lead("1"), NOW + 1_100).unwrap();
+    assert_eq!(attributed(&app), [Some("tents".to_owned())]);
+    assert_eq!(app.journal(NOW).remembered.len(), 1_101);
+}
+
+/// What would only be noticed when somebody converts.
+#[test]
+fn rules_that_no_call_could_keep_are_refused_at_the_start() {
+    let shop = rules().advertisers[0].clone();
+    for wrong in [
+        AppRules { lookback_days: 0, ..rules() },
+        AppRules { lookback_days: 31, ..rules() },
+        AppRules { advertisers: vec![shop.clone(), shop], ..rules() },
+    ] {
+        assert!(App::open(wrong, MemoryStore::default(), MemoryFiles::default(), NOW).is_err());
+    }
+}

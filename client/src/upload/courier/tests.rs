@@ -91,7 +91,8 @@ async fn it_comes_back_by_itself_and_when_it_is_woken() {
     let run = tokio::spawn(async move {
         running.run(&outbox_of_run, &mut StdRng::seed_from_u64(1), &clock).await.map(|_| ())
     });
-    tokio::time::sleep(Duration::from_secs(600 + 100 + 2)).await;
+    // The pause is up to 30 seconds longer than what was asked for.
+    tokio::time::sleep(Duration::from_secs(600 + 130 + 2)).await;
     assert_eq!(courier.transport.sent.load(Ordering::SeqCst), 2, "once, and again after the pause");
     assert!(outbox.lock().unwrap().is_empty());
     // Nothing waits, so it sleeps for an hour; a new report that is due at once need not.
@@ -103,4 +104,29 @@ async fn it_comes_back_by_itself_and_when_it_is_woken() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(outbox.lock().unwrap().is_empty());
     run.abort();
+}
+
+/// Never answers.
+struct Silence;
+
+impl Transport for Silence {
+    async fn send(&self, _: &UploadRequest) -> Result<Vec<ReportUploadStatus>, SendFailure> {
+        std::future::pending().await
+    }
+}
+
+/// An app that went to the background dropped the future while a request was under way, and its reports were in no other
+/// request until the process ended.
+#[tokio::test(start_paused = true)]
+async fn a_future_that_is_dropped_leaves_nothing_under_way() {
+    let outbox = outbox(2, QueueRules { jitter_seconds: 0, ..QueueRules::default() });
+    let mut rng = StdRng::seed_from_u64(1);
+    let silent = Courier::new(Silence);
+    let clock = || NOW;
+    let dropped =
+        tokio::time::timeout(Duration::from_secs(1), silent.deliver_due(&outbox, &mut rng, &clock)).await;
+    assert!(dropped.is_err());
+    let courier = Line::courier(&outbox, &[]);
+    assert_eq!(courier.deliver_due(&outbox, &mut rng, &clock).await.unwrap(), 1);
+    assert!(outbox.lock().unwrap().is_empty());
 }
