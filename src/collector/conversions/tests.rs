@@ -41,6 +41,36 @@ async fn a_value_window_waits_for_its_conversions_and_costs_nothing_until_then()
     assert_eq!(collector.collect(values.task.id(), week()).await.unwrap(), release);
 }
 
+/// "Nothing was asked or spent" was said of a window, too, that the leader had been asked for before a task was removed.
+#[tokio::test]
+async fn a_window_that_was_asked_for_waits_for_a_task_that_went_away() {
+    let world = World::new().await;
+    let id = world.task.task.id();
+    let values = world.add_task(VALUES, |file| file.conversions = Some(id));
+    let collector = world.impatient();
+    world.leader.plan(&[Act::Ready(CELLS.to_vec())]);
+    collector.collect(id, week()).await.unwrap();
+    world.leader.serve(&values);
+    world.leader.plan(&[Act::Created, Act::Pending]);
+    let error = collector.collect(values.task.id(), week()).await.unwrap_err();
+    assert!(matches!(error, CollectError::StillPending { .. }), "{error}");
+
+    world.remove_task(id);
+    let error = collector.collect(values.task.id(), week()).await.unwrap_err();
+    assert!(matches!(refusal(error), ConversionsError::Unknown { .. }));
+    let [kept] = &collector.all_collections(values.task.id()).unwrap()[..] else { panic!("one window") };
+    assert!(
+        matches!(kept.stage, Stage::UnderWay { location: Some(_), .. }),
+        "it may have been charged: {kept:?}"
+    );
+    // It goes on where it was.
+    world.add_task(HISTOGRAM, |_| ());
+    world.leader.plan(&[Act::Ready(vec![7, 90_000, -3, 1_000_000, 55])]);
+    let release = collector.collect(values.task.id(), week()).await.unwrap();
+    assert_eq!(release.conversions.as_ref().unwrap().sequence, 1);
+    assert!(world.leader.asked().iter().all(|(method, ..)| method == "GET"), "the same job");
+}
+
 #[tokio::test]
 async fn tasks_that_do_not_fit_are_refused_with_what_to_do() {
     let world = World::new().await;

@@ -50,10 +50,15 @@ pub(super) async fn signed_sum(
 fn signed_text(collector: &Collector, id: TaskId, wanted: &Wanted) -> Result<String, CollectError> {
     let sum = collector.sum(id, wanted)?;
     let text = signed::sign(collector.signer(), DocumentType::Sum, &sum.to_json());
-    text.map_err(|error| match error {
+    text.map_err(not_signed)
+}
+
+/// A document that is too large is the question's fault and no failure of the store.
+fn not_signed(error: SignError) -> CollectError {
+    match error {
         SignError::TooLarge => SumError::TooLarge.into(),
         other => StoreError::prepare(other).into(),
-    })
+    }
 }
 
 /// Reads `from=TIME&to=TIME&campaign=NAME&campaign=NAME`, percent-encoded.
@@ -76,4 +81,26 @@ fn wanted(query: Option<&str>, task: &str) -> Result<Wanted, Failure> {
     let id = task_id(task)?;
     let range = Span::new(from, to).map_err(|error| problem(&error.into(), id))?;
     Ok(Wanted { range, campaigns })
+}
+
+#[cfg(test)]
+mod tests {
+    use arras_protocol::signed::DOCUMENT_BYTES_MAX;
+    use axum::response::IntoResponse as _;
+
+    use super::*;
+    use crate::collector::fixture::signer;
+
+    /// A sum of ten thousand windows with gaps between them could be larger than what is signed. That was logged as a failure
+    /// of the collector's store and answered with 500.
+    #[test]
+    fn a_sum_too_large_to_sign_is_the_questions_fault() {
+        let large = vec![b' '; DOCUMENT_BYTES_MAX + 1];
+        let Err(error) = signed::sign(&signer(), DocumentType::Sum, &large) else { panic!("it is signed") };
+        let error = not_signed(error);
+        assert!(matches!(error, CollectError::Sum(SumError::TooLarge)), "{error}");
+        assert!(error.to_string().contains("ask for a shorter range"), "{error}");
+        let answer = problem(&error, TaskId::new([9; 32])).into_response();
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+    }
 }
