@@ -162,7 +162,7 @@ impl Bench {
             });
             store.expect("an empty store")
         });
-        for (task, _) in &tasks {
+        for task in &tasks {
             for store in &stores {
                 fill(store, task, options.rounds);
             }
@@ -258,8 +258,9 @@ impl Bench {
 
 /// Batches of one step each, as aggregation would have left them. The cells are zero: what a release costs does not depend
 /// on them.
-fn fill(store: &HelperDisk, task: &Task, rounds: u64) {
-    let record = TaskRecord { configuration: task.configuration().to_bytes(), verify_secret_id: 1 };
+fn fill(store: &HelperDisk, (task, terms): &(Task, Terms), rounds: u64) {
+    let (configuration, terms) = (task.configuration().to_bytes(), terms.pinned());
+    let record = TaskRecord { configuration, verify_secret_id: 1, terms };
     store.opt_in(task.id(), &record).expect("a new task");
     let key = |n: u64| {
         let mut id = [0; ReportId::LEN];
