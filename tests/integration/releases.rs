@@ -2,10 +2,10 @@
 
 use arras::collector::{KeySet, Moment, Release, Span};
 use arras::net::problem::{DapError, ErrorType, OwnError};
-use arras_protocol::messages::ReportError;
+use arras_protocol::messages::{CollectionJobReq, ReportError, Url};
 use arras_protocol::signed::{self, DocumentType};
 
-use crate::harness::{Deployment, NOW, Options, PATIENCE, PRECISION, Role, WINDOW, read};
+use crate::harness::{Deployment, NOW, Options, PATIENCE, PRECISION, Role, StandIn, WINDOW, read};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_below_its_size_is_refused_and_may_grow() {
@@ -137,6 +137,35 @@ async fn a_query_beyond_the_budget_closes_no_window() {
     deployment.stop().await;
 }
 
+/// Creates a collection of reports that are all through, and waits until the leader asks the helper for it: then it cannot
+/// be deleted any more.
+async fn asking(deployment: &Deployment, request: &CollectionJobReq) {
+    let started = std::time::Instant::now();
+    loop {
+        assert!(started.elapsed() < PATIENCE, "the helper is not asked");
+        let created = deployment.create_collection(request).await;
+        let location = created.headers().get("location").unwrap().to_str().unwrap().to_owned();
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        let url = Url::new(deployment.leader_url().as_str().trim_end_matches('/')).unwrap();
+        let deleted = deployment.http.delete(format!("{url}{location}"));
+        let deleted = deleted.bearer_auth(deployment.loopback.collector_token.expose()).send().await.unwrap();
+        if deleted.status() == 409 {
+            return;
+        }
+    }
+}
+
+/// The leader's answer to a request for what is promised to others.
+async fn refused_for_now(deployment: &Deployment, request: &CollectionJobReq) {
+    let answer = deployment.create_collection(request).await;
+    assert!(answer.headers().contains_key("retry-after"));
+    let problem = read(answer).await.unwrap_err();
+    assert_eq!(*problem.kind(), ErrorType::Own(OwnError::Overloaded), "{problem:?}");
+    let detail = problem.detail().unwrap();
+    assert!(detail.contains("all but 0.5 of what is left there is promised"), "{detail}");
+    assert!(!detail.contains("stays refused"), "{detail}");
+}
+
 /// Two tasks of one budget, which has enough for one of them. The leader found enough for either, asked the helper for
 /// both, and could pay for one: the other's window opened again after the helper had closed it.
 #[tokio::test(flavor = "multi_thread")]
@@ -151,23 +180,49 @@ async fn a_budget_is_not_promised_to_two_tasks() {
     deployment.settled(128).await;
     // Nothing is answered by the helper, so a collection stands where the leader has asked it.
     deployment.stop_role(Role::Helper).await;
-    let started = std::time::Instant::now();
-    let problem = loop {
-        assert!(started.elapsed() < PATIENCE, "the budget was promised to both");
-        let answer = deployment.create_collection(&Deployment::query(WINDOW, 1)).await;
-        match read(answer).await {
-            Ok(_) => std::mem::swap(&mut deployment.task, &mut other),
-            Err(problem) => break problem,
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    };
-    assert_eq!(*problem.kind(), ErrorType::Own(OwnError::BudgetExhausted), "{problem:?}");
+    let request = Deployment::query(WINDOW, 1);
+    asking(&deployment, &request).await;
+    std::mem::swap(&mut deployment.task, &mut other);
+    refused_for_now(&deployment, &request).await;
+    // Also by a leader that has to read what it promised.
+    deployment.stop_role(Role::Leader).await;
+    deployment.start_role(Role::Leader);
+    refused_for_now(&deployment, &request).await;
     deployment.start_role(Role::Helper);
     std::mem::swap(&mut deployment.task, &mut other);
     assert_eq!(deployment.collect().await.unwrap().sums, vec![1; 64]);
     std::mem::swap(&mut deployment.task, &mut other);
     let problem = deployment.collect().await.unwrap_err();
     assert_eq!(*problem.kind(), ErrorType::Own(OwnError::BudgetExhausted), "{problem:?}");
+    assert!(problem.detail().unwrap().contains("stays refused"), "{problem:?}");
+    deployment.stop().await;
+}
+
+/// What is promised counts against the cap of a task as it does against that of its source: of two windows of one task, the
+/// cap has enough for one. The refusal of the other said that it stays refused until an operator raises the cap, and once
+/// the helper had refused the first one the same request was granted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_is_not_promised_more_than_its_cap() {
+    let options = Options { cap: "10\", task_cap = \"1.5", ..Options::default() };
+    let mut deployment = Deployment::start(options).await;
+    for hour in 0..2 {
+        let reports: Vec<_> =
+            (0..20).map(|bucket| deployment.report_at(bucket, (WINDOW + hour) * PRECISION)).collect();
+        deployment.upload(&reports).await;
+    }
+    deployment.settled(40).await;
+    deployment.stop_role(Role::Helper).await;
+    asking(&deployment, &Deployment::query(WINDOW, 1)).await;
+    let other = Deployment::query(WINDOW + 1, 1);
+    refused_for_now(&deployment, &other).await;
+    let refusal = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: 59\r\n\r\n\
+                   {\"type\":\"urn:ietf:params:ppm:dap:error:batchMismatch\"     }";
+    let stand_in = StandIn::at(deployment.helper_url(), refusal).await;
+    let problem = deployment.collect_window(&Deployment::query(WINDOW, 1)).await.unwrap_err();
+    assert_eq!(*problem.kind(), ErrorType::Dap(DapError::BatchMismatch), "{problem:?}");
+    stand_in.stop().await;
+    deployment.start_role(Role::Helper);
+    assert_eq!(deployment.collect_window(&other).await.unwrap().report_count, 20);
     deployment.stop().await;
 }
 
@@ -207,37 +262,6 @@ async fn a_signed_release_stays_byte_for_byte() {
         assert!(signed::verify(&keys, DocumentType::Release, &flipped).is_err());
         assert_eq!(*first.get_or_insert_with(|| (document.clone(), text.clone())), (document, text));
     }
-    deployment.stop().await;
-}
-
-/// What is promised counts against the cap of a task as it does against that of its source: of two windows of one task, the
-/// cap has enough for one.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_task_is_not_promised_more_than_its_cap() {
-    let options = Options { cap: "10\", task_cap = \"1.5", ..Options::default() };
-    let mut deployment = Deployment::start(options).await;
-    for hour in 0..2 {
-        let reports: Vec<_> =
-            (0..20).map(|bucket| deployment.report_at(bucket, (WINDOW + hour) * PRECISION)).collect();
-        deployment.upload(&reports).await;
-    }
-    deployment.settled(40).await;
-    // Nothing is answered by the helper, so a collection stands where the leader has asked it.
-    deployment.stop_role(Role::Helper).await;
-    let started = std::time::Instant::now();
-    let problem = 'refused: loop {
-        assert!(started.elapsed() < PATIENCE, "the task's cap was promised to both windows");
-        for hour in 0..2 {
-            let answer = deployment.create_collection(&Deployment::query(WINDOW + hour, 1)).await;
-            if let Err(problem) = read(answer).await {
-                break 'refused problem;
-            }
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    };
-    assert_eq!(*problem.kind(), ErrorType::Own(OwnError::BudgetExhausted), "{problem:?}");
-    let detail = problem.detail().unwrap();
-    assert!(detail.contains("`task_cap`") && detail.contains("only 0.5 is left"), "{detail}");
     deployment.stop().await;
 }
 

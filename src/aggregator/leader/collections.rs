@@ -23,7 +23,7 @@ use crate::metrics::CollectionOutcome;
 use crate::net::client::Reply;
 use crate::net::problem::{DapError, ErrorType, OwnError, ProblemDocument};
 use crate::privacy::gate::{self, BatchFacts, Envelope};
-use crate::store::{CollectionJob, CollectionState, RequestKey, StoreError};
+use crate::store::{CollectRefusal, CollectionJob, CollectionState, RequestKey, StoreError};
 
 /// Longest wait for news while a window drains; news normally wakes the driver.
 const DRAIN_POLL: Duration = Duration::from_millis(200);
@@ -77,8 +77,13 @@ impl Leader {
                 return Ok(Progress::Ended);
             }
         };
-        let leader = self.clone();
-        let kept = blocking(move || leader.store().set_collection_state(task_id, id, &state)).await;
+        let (leader, task) = (self.clone(), Arc::clone(task));
+        let kept = blocking(move || {
+            leader.store().set_collection_state(task_id, id, &state)?;
+            leader.promising(&task, |promising| promising.forget(task_id, id));
+            Ok::<_, StoreError>(())
+        })
+        .await;
         kept.map_err(|error| format!("its state cannot be kept: {error}"))?;
         self.metrics().collection(outcome);
         Ok(Progress::Ended)
@@ -148,9 +153,6 @@ impl Leader {
             }
             let facts =
                 BatchFacts { report_count: summary.report_count, charged_before: None, epoch_start: None };
-            // Until the state is kept: then it is a promise itself.
-            let promising = leader.promising();
-            let _dry_run = promising.admit(&task, job.interval, facts)?;
             let collection_job_req = CollectionJobReq::from_bytes(&job.request).map_err(Problem::invalid)?;
             let request = AggregateShareReq::time_interval(
                 collection_job_req,
@@ -159,8 +161,13 @@ impl Leader {
                 summary.checksum,
             )
             .to_bytes();
-            store.start_asking(task.task.id(), job.id, summary, &request).map_err(Problem::from)?;
-            drop(promising);
+            let id = task.task.id();
+            leader.promising(&task, |promising| {
+                let dry_run = promising.admit(&task, job.interval, facts)?;
+                store.start_asking(id, job.id, summary, &request)?;
+                promising.promise(id, job.id, &dry_run);
+                Ok::<_, Problem>(())
+            })?;
             Ok(request)
         })
         .await
@@ -200,9 +207,12 @@ impl Leader {
             let key = *job.id.as_bytes();
             let request = CollectionJobReq::from_bytes(&job.request)
                 .map_err(|_| Stopped::NotNow("a stored request does not decode".to_owned()))?;
-            let promising = leader.promising();
-            let batch = leader.store().collect(&task.task, &task.terms, job.interval, key, Some(asked));
-            drop(promising);
+            let batch = leader.promising(&task, |promising| {
+                let batch =
+                    leader.store().collect(&task.task, &task.terms, job.interval, key, Some(asked))?;
+                promising.forget(task.task.id(), job.id);
+                Ok::<_, CollectRefusal>(batch)
+            });
             // The helper has charged and closed the window: to open it here would take reports that nobody counts. Its
             // operator may have lowered a cap, and can raise it.
             let batch = batch.map_err(|refusal| {

@@ -123,7 +123,8 @@ fn refuse_unaffordable(
     if existing.is_some_and(|job| !matches!(job.state, CollectionState::Failed { .. })) {
         return Ok(());
     }
-    leader.promising().afford(task, interval).map_err(|problem| problem.task(id))
+    let affordable = leader.promising(task, |promising| promising.afford(task, interval));
+    affordable.map_err(|problem| problem.task(id))
 }
 
 async fn poll_collection(
