@@ -19,14 +19,30 @@ use crate::tasks::{TaskFolder, explain};
 use crate::text::utc;
 
 /// Windows that are listed of one source, the latest ones: five years of days, or twelve weeks of hours. All count in the
-/// sums. With half a megabyte for each source, those of fifty fit an answer.
+/// sums. They are half a megabyte of an answer.
 pub(crate) const WINDOWS_LISTED_MAX: usize = 2_000;
+
+/// Epochs that are listed of one source, the latest ones that something was spent in: two years. With 200 tasks in each,
+/// they are 4 megabytes of an answer, which may have 32; of one source among many an answer can be asked for alone.
+pub(crate) const EPOCHS_LISTED_MAX: usize = 104;
 
 /// What `/budget` answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BudgetReports {
     /// One for each role that the process plays.
     pub(crate) roles: Vec<BudgetReport>,
+}
+
+impl BudgetReports {
+    /// Of every other source than this one only what stands in its line: name, cap, start.
+    pub(crate) fn details_of(mut self, wanted: &str) -> Self {
+        let sources = self.roles.iter_mut().flat_map(|role| &mut role.sources);
+        for other in sources.filter(|source| source.source != wanted) {
+            other.epochs.clear();
+            other.windows.clear();
+        }
+        self
+    }
 }
 
 /// The budgets that a role knows.
@@ -53,8 +69,11 @@ pub(crate) struct SourceReport {
     pub(crate) epoch_start: Option<String>,
     /// When the configuration says that epoch 0 starts, if that is another time: then every release is refused.
     pub(crate) moved_to: Option<String>,
-    /// The epochs that something was spent in.
+    /// The epochs that something was spent in; at most [`EPOCHS_LISTED_MAX`], the latest.
     pub(crate) epochs: Vec<EpochReport>,
+    /// How many earlier epochs are not listed.
+    #[serde(default)]
+    pub(crate) epochs_left_out: usize,
     /// The windows that were charged, by time; at most [`WINDOWS_LISTED_MAX`], the latest.
     pub(crate) windows: Vec<WindowReport>,
     /// How many earlier windows are not listed.
@@ -220,9 +239,9 @@ fn of_source(
         configured.map(|rules| rules.epoch_start).filter(|start| kept.is_some_and(|kept| kept != *start));
     let mut windows: Vec<&ChargedWindow> = account.iter().flat_map(|account| &account.windows).collect();
     windows.sort_by_key(|window| (window.start, window.task));
-    let epochs = match (account, rules) {
+    let (epochs, epochs_left_out) = match (account, rules) {
         (Some(account), Some(rules)) => of_epochs(account, &rules, cap, task_caps, names),
-        _ => Vec::new(),
+        _ => (Vec::new(), 0),
     };
     let left_out = windows.len().saturating_sub(WINDOWS_LISTED_MAX);
     let windows = windows[left_out..].iter().map(|window| of_window(window, rules, names)).collect();
@@ -233,6 +252,7 @@ fn of_source(
         epoch_start: epoch_start.map(utc),
         moved_to: moved_to.map(utc),
         epochs,
+        epochs_left_out,
         windows,
         windows_left_out: left_out,
     }
@@ -244,7 +264,7 @@ fn of_epochs(
     cap: Option<u64>,
     task_caps: &TaskCaps,
     names: &mut Names<'_>,
-) -> Vec<EpochReport> {
+) -> (Vec<EpochReport>, usize) {
     let mut by_task: BTreeMap<Epoch, BTreeMap<TaskId, u64>> = BTreeMap::new();
     for window in &account.windows {
         let Ok(epochs) = rules.epochs_touched(window.start, window.end) else { continue };
@@ -278,7 +298,8 @@ fn of_epochs(
             tasks: by_task.remove(&epoch).unwrap_or_default().into_iter().map(&mut of_task).collect(),
         }
     };
-    all.into_iter().map(of_epoch).collect()
+    let left_out = all.len().saturating_sub(EPOCHS_LISTED_MAX);
+    (all.into_iter().skip(left_out).map(of_epoch).collect(), left_out)
 }
 
 fn of_window(window: &ChargedWindow, rules: Option<SourceRules>, names: &mut Names<'_>) -> WindowReport {
@@ -354,5 +375,21 @@ mod tests {
         let first = &report.epochs[0];
         assert_eq!((first.spent.as_str(), first.tasks[0].spent.as_str()), ("0.00168", "0.00168"));
         assert_eq!((&first.tasks[0].name, &first.left, &report.cap), (&None, &None, &None));
+    }
+    /// What is told of a source would grow without end, until nobody could read the answer.
+    #[test]
+    fn the_latest_epochs_are_listed_and_others_can_be_left_out() {
+        let start = 1_800_000_000;
+        let spent = (0..EPOCHS_LISTED_MAX as u64 + 2).map(|epoch| (Epoch(epoch), 10)).collect();
+        let account = SourceAccount { epoch_start: Some(start), spent, ..SourceAccount::default() };
+        let folder = TaskFolder::new(std::path::Path::new("/nowhere"));
+        let report = |name| of_source(name, None, Some(&account), &mut Names::new(&folder));
+        let one = report("shop.example");
+        assert_eq!((one.epochs.len(), one.epochs_left_out, one.epochs[0].epoch), (EPOCHS_LISTED_MAX, 2, 2));
+        let sources = vec![one.clone(), report("other.example")];
+        let role = BudgetReport { role: "helper".to_owned(), sources, disagreements: Vec::new() };
+        let reports = BudgetReports { roles: vec![role] }.details_of("shop.example");
+        let [first, second] = &reports.roles[0].sources[..] else { panic!("{reports:?}") };
+        assert_eq!((first, second.source.as_str(), second.epochs.len()), (&one, "other.example", 0));
     }
 }

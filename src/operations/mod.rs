@@ -5,7 +5,7 @@
 //! | `GET /metrics` | every series, in OpenMetrics |
 //! | `GET /healthz` | 200: the process answers |
 //! | `GET /readyz` | 200 if every role can do its work; else 503, and a line for each role that says why not |
-//! | `GET /budget` | what was spent of each budget source, in JSON: see [`budget`] |
+//! | `GET /budget` | what was spent of each budget source, in JSON: see [`budget`]; with `?source=NAME` of that one |
 //!
 //! It needs no token, as it is for this machine alone, and what it says holds nothing of anybody's. Another address
 //! than a loopback one is refused.
@@ -17,10 +17,10 @@ use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -37,6 +37,10 @@ const CONNECTIONS_MAX: usize = 16;
 
 /// How often it is looked whether a role can do its work.
 const TROUBLES_PAUSE: Duration = Duration::from_secs(10);
+
+/// For how many times as long as reading budgets took they are told again without reading: stores take no commit
+/// meanwhile, and whoever asks in a loop holds them up for a tenth of the time at most.
+const BUDGETS_KEPT: u32 = 9;
 
 /// What `/readyz` says until the roles are there.
 const STARTING: &str = "the stores are being opened";
@@ -59,6 +63,8 @@ struct Inner {
     checks: Mutex<Vec<(&'static str, Check)>>,
     /// Of each role that was started, what tells of its budgets.
     budgets: Mutex<Vec<(&'static str, Budget)>>,
+    /// What was told of them last, and until when it is told again. Locked with the list.
+    told: Mutex<Option<(BudgetReports, Instant)>>,
 }
 
 impl Operations {
@@ -85,10 +91,18 @@ impl Operations {
         if !self.0.started.load(Ordering::Acquire) {
             return Err(STARTING.to_owned());
         }
+        // One at a time.
         let budgets = self.budgets();
+        let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((reports, _)) = told.as_ref().filter(|(_, until)| Instant::now() < *until) {
+            return Ok(reports.clone());
+        }
+        let begun = Instant::now();
         let reports =
             budgets.iter().map(|(role, budget)| budget().map_err(|reason| format!("{role}: {reason}")));
-        Ok(BudgetReports { roles: reports.collect::<Result<_, _>>()? })
+        let reports = BudgetReports { roles: reports.collect::<Result<_, _>>()? };
+        *told = Some((reports.clone(), Instant::now() + begun.elapsed() * BUDGETS_KEPT));
+        Ok(reports)
     }
 
     // As with the checks.
@@ -167,9 +181,25 @@ async fn metrics(State(operations): State<Operations>) -> Response {
     }
 }
 
-async fn budgets(State(operations): State<Operations>) -> Response {
+async fn budgets(State(operations): State<Operations>, RawQuery(query): RawQuery) -> Response {
+    // Of a whole URL, since that is what the parser takes; the host is not looked at.
+    let url = reqwest::Url::parse(&format!("http://localhost/?{}", query.unwrap_or_default()));
+    let pairs: Vec<(String, String)> = url
+        .iter()
+        .flat_map(reqwest::Url::query_pairs)
+        .map(|(key, value)| (key.into(), value.into()))
+        .collect();
+    let wanted = match pairs.as_slice() {
+        [] => None,
+        [(key, name)] if key == "source" => Some(name.clone()),
+        _ => return (StatusCode::BAD_REQUEST, "the only parameter is source=NAME\n").into_response(),
+    };
     let reported = blocking(move || {
         let reports = operations.report_budgets()?;
+        let reports = match wanted {
+            Some(wanted) => reports.details_of(&wanted),
+            None => reports,
+        };
         serde_json::to_vec(&reports).map_err(|error| error.to_string())
     });
     match reported.await {
@@ -216,5 +246,28 @@ mod tests {
         assert_eq!((status.as_u16(), reason.as_str()), (503, "leader: nothing drives its jobs\n"));
         works.store(true, Ordering::Relaxed);
         assert_eq!(answer(&operations).await, (StatusCode::OK, "ready\n".to_owned()));
+    }
+    /// Each look into a ledger holds up the commits of its store, so whoever asked in a loop held up all of them.
+    #[tokio::test]
+    async fn budgets_are_not_read_again_at_once() {
+        let operations = Operations::default();
+        let read = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let asked = Arc::clone(&read);
+        operations.add_budget("helper", move || {
+            asked.fetch_add(1, Ordering::Relaxed);
+            // What follows is asked for within nine times as long.
+            std::thread::sleep(Duration::from_secs(1));
+            let role = "helper".to_owned();
+            Ok(BudgetReport { role, sources: Vec::new(), disagreements: Vec::new() })
+        });
+        operations.started();
+        let ask = async |query: Option<&str>| {
+            budgets(State(operations.clone()), RawQuery(query.map(str::to_owned))).await.status().as_u16()
+        };
+        assert_eq!(
+            [ask(None).await, ask(Some("source=shop.example")).await, ask(Some("x=1")).await],
+            [200, 200, 400]
+        );
+        assert_eq!(read.load(Ordering::Relaxed), 1);
     }
 }

@@ -102,9 +102,9 @@ pub enum LedgerError {
     #[error(
         "this release asks for {} epsilon of budget source {source} in epoch {epoch} (the week from {}), and of its \
          cap of {} only {} is left; nothing was charged or released. Budget does not come back with time: this window \
-         stays refused unless the operator of the aggregator that refuses raises `cap` of budget_source {source} in \
-         its configuration file and restarts it; there, `arras budget` says what was spent on what",
-        DisplayMicro(*.asked), utc(*.epoch_start), DisplayMicro(*.cap), DisplayMicro(*.left)
+         stays refused unless the operator of the aggregator that refuses raises `cap` of budget_source {source} to {} \
+         or more in its configuration file and restarts it; there, `arras budget` says what was spent on what",
+        DisplayMicro(*.asked), utc(*.epoch_start), DisplayMicro(*.cap), DisplayMicro(*.left), DisplayMicro(*.needed)
     )]
     Spent {
         /// What the release would cost this epoch, micro-epsilon.
@@ -117,6 +117,8 @@ pub enum LedgerError {
         epoch_start: u64,
         /// What is left of the cap, micro-epsilon.
         left: u64,
+        /// The smallest cap that all epochs of the release fit under, micro-epsilon.
+        needed: u64,
         /// Whose budget.
         r#source: BudgetSource,
     },
@@ -125,9 +127,9 @@ pub enum LedgerError {
         "this release asks for {} epsilon in epoch {epoch} of budget source {source} (the week from {}), and of the {} \
          that task {task} may spend there only {} is left; nothing was charged or released. Budget does not come back \
          with time: this window stays refused unless the operator of the aggregator that refuses raises `task_cap` of \
-         budget_source {source}, or what its `task_caps` says of this task, in its configuration file and restarts it; \
-         there, `arras budget` says what was spent on what",
-        DisplayMicro(*.asked), utc(*.epoch_start), DisplayMicro(*.cap), DisplayMicro(*.left)
+         budget_source {source}, or what its `task_caps` says of this task, to {} or more in its configuration file and \
+         restarts it; there, `arras budget` says what was spent on what",
+        DisplayMicro(*.asked), utc(*.epoch_start), DisplayMicro(*.cap), DisplayMicro(*.left), DisplayMicro(*.needed)
     )]
     TaskSpent {
         /// What the release would cost this epoch, micro-epsilon.
@@ -140,6 +142,8 @@ pub enum LedgerError {
         epoch_start: u64,
         /// What is left to the task, micro-epsilon.
         left: u64,
+        /// The smallest cap that all epochs of the release fit under, micro-epsilon.
+        needed: u64,
         /// Whose budget.
         r#source: BudgetSource,
         /// The task.
@@ -352,22 +356,20 @@ pub fn admit(
             .checked_add(*micro_epsilon)
             .ok_or_else(|| LedgerError::Overflow { epoch: *epoch, r#source: source.clone() })?;
     }
+    // What stands in the way, if anything does: the first epoch, what it is asked for, and what it has left.
+    let (mut needed, mut first) = (0, None);
     for ((source, epoch), asked) in asked_of {
+        let spent = spent(source, epoch);
+        needed = needed.max(spent.saturating_add(asked));
         // More than the cap may be spent already, if the operator lowered it.
-        let left = cap.saturating_sub(spent(source, epoch));
-        if asked > left {
-            let epoch_start = rules.start_of(epoch);
-            return Err(LedgerError::Spent {
-                asked,
-                cap,
-                epoch,
-                epoch_start,
-                left,
-                r#source: source.clone(),
-            });
+        let left = cap.saturating_sub(spent);
+        if asked > left && first.is_none() {
+            first = Some((source, epoch, asked, left));
         }
     }
-    Ok(())
+    let Some((source, epoch, asked, left)) = first else { return Ok(()) };
+    let (epoch_start, source) = (rules.start_of(epoch), source.clone());
+    Err(LedgerError::Spent { asked, cap, epoch, epoch_start, left, needed, source })
 }
 
 /// As [`admit`], for what one task may spend beside the cap of its source: `spent` is of the task, `task_cap` the most
@@ -381,8 +383,8 @@ pub fn admit_task(
 ) -> Result<(), LedgerError> {
     let of_task = SourceRules { cap: task_cap, ..*rules };
     admit(charges, |_, epoch| spent(epoch), &of_task).map_err(|error| match error {
-        LedgerError::Spent { asked, cap, epoch, epoch_start, left, r#source } => {
-            LedgerError::TaskSpent { asked, cap, epoch, epoch_start, left, r#source, task }
+        LedgerError::Spent { asked, cap, epoch, epoch_start, left, needed, r#source } => {
+            LedgerError::TaskSpent { asked, cap, epoch, epoch_start, left, needed, r#source, task }
         }
         other => other,
     })

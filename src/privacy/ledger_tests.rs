@@ -100,6 +100,7 @@ fn a_refusal_says_what_is_left_and_what_helps() {
             epoch: Epoch(7),
             epoch_start,
             left: 1_250_000,
+            needed: 10_500_000,
             source: source()
         }
     );
@@ -108,9 +109,16 @@ fn a_refusal_says_what_is_left_and_what_helps() {
         "this release asks for 1.5 epsilon of budget source shop.example in epoch 7 (the week from \
          2024-01-02T22:13:20Z), and of its cap of 10.25 only 1.25 is left; nothing was charged or released. Budget \
          does not come back with time: this window stays refused unless the operator of the aggregator that refuses \
-         raises `cap` of budget_source shop.example in its configuration file and restarts it; there, `arras budget` \
-         says what was spent on what"
+         raises `cap` of budget_source shop.example to 10.5 or more in its configuration file and restarts it; there, \
+         `arras budget` says what was spent on what"
     );
+    // That suffices for all epochs, also those after the first that does not allow it.
+    let later = Charge { epoch: Epoch(8), ..charge.clone() };
+    let uneven = |_: &BudgetSource, Epoch(epoch)| if epoch == 7 { 9_000_000 } else { 9_700_000 };
+    let both = [charge.clone(), later];
+    let refused = admit(&both, uneven, &rules(10_250_000)).unwrap_err();
+    assert!(matches!(refused, LedgerError::Spent { epoch: Epoch(7), needed: 11_200_000, .. }), "{refused:?}");
+    assert_eq!(admit(&both, uneven, &rules(11_200_000)), Ok(()));
     // A lowered cap leaves nothing rather than wrapping around.
     let lowered = admit(std::slice::from_ref(&charge), spent, &rules(8_000_000)).unwrap_err();
     assert!(matches!(lowered, LedgerError::Spent { left: 0, .. }));
@@ -119,10 +127,10 @@ fn a_refusal_says_what_is_left_and_what_helps() {
     let of_task = |cap| admit_task(std::slice::from_ref(&charge), |_| 500_000, &rules(u64::MAX), task, cap);
     assert_eq!(of_task(2_000_000), Ok(()));
     let error = of_task(1_750_000).unwrap_err();
-    let (asked, cap, left, epoch) = (1_500_000, 1_750_000, 1_250_000, Epoch(7));
+    let (asked, cap, left, needed, epoch) = (1_500_000, 1_750_000, 1_250_000, 2_000_000, Epoch(7));
     assert_eq!(
         error,
-        LedgerError::TaskSpent { asked, cap, epoch, epoch_start, left, source: source(), task }
+        LedgerError::TaskSpent { asked, cap, epoch, epoch_start, left, needed, source: source(), task }
     );
     let text = error.to_string();
     for part in [

@@ -41,7 +41,7 @@ type Failure = Box<dyn std::error::Error>;
 /// has printed both.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let config = Config::load(&args.config)?;
-    let (mut reports, from) = match ask(&config)? {
+    let (mut reports, from) = match ask(&config, args.source.as_deref())? {
         Some((reports, address)) => (reports, format!("asked at {address}")),
         None => (read(&config)?, "read from its store, as it is not running".to_owned()),
     };
@@ -84,12 +84,18 @@ fn only(reports: &mut BudgetReports, wanted: &str) -> Result<(), Failure> {
 
 /// Asks the running process. `None` if it cannot be running as far as one can tell from here: it has no address, or
 /// nothing listens there.
-fn ask(config: &Config) -> Result<Option<(BudgetReports, String)>, Failure> {
+fn ask(config: &Config, source: Option<&str>) -> Result<Option<(BudgetReports, String)>, Failure> {
     let Some(operations) = &config.operations else { return Ok(None) };
     let url = format!("http://{}/", operations.listen);
     let client = PeerClient::new(url.parse::<Endpoint>()?, None, None)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let reply = match runtime.block_on(client.get("budget")) {
+    let mut reference = "budget".to_owned();
+    if let Some(source) = source {
+        let mut asked = reqwest::Url::parse("http://localhost/")?;
+        asked.query_pairs_mut().append_pair("source", source);
+        reference = format!("budget?{}", asked.query().unwrap_or_default());
+    }
+    let reply = match runtime.block_on(client.get(&reference)) {
         Ok(reply) => reply,
         Err(ClientError::NotConnected { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),

@@ -76,7 +76,11 @@ fn write_epochs(out: &mut String, source: &SourceReport) {
     }
     out.push('\n');
     write_rows(out, &rows, &[0, 3, 4]);
-    if let Some(cap) = &source.cap {
+    if source.epochs_left_out > 0 {
+        let left_out = counted(source.epochs_left_out, "epoch");
+        let _ = writeln!(out, "  {left_out} before these not listed");
+    }
+    if let (Some(cap), None) = (&source.cap, &source.moved_to) {
         let _ = writeln!(out, "  every other epoch has {cap} left");
     }
 }
@@ -185,6 +189,7 @@ mod tests {
             cap: Some("10".to_owned()),
             epoch_start: Some("2027-01-04T00:00:00Z".to_owned()),
             moved_to: None,
+            epochs_left_out: 0,
             epochs: vec![epoch],
             windows: vec![
                 window("2027-01-12T00:00:00Z", 1, 1, true),

@@ -187,7 +187,11 @@ impl SourceAccount {
                 Ok(epochs) => {
                     for epoch in epochs {
                         let sum = spent.entry(epoch).or_default();
-                        *sum = sum.saturating_add(window.micro_epsilon);
+                        *sum = sum.checked_add(window.micro_epsilon).unwrap_or_else(|| {
+                            let reason = "it cost more than can be added up".to_owned();
+                            wrong.push(Disagreement::Window { window: window.clone(), reason });
+                            u64::MAX
+                        });
                     }
                 }
                 Err(reason) => wrong.push(Disagreement::Window { window: window.clone(), reason }),
