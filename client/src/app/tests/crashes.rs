@@ -7,44 +7,107 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::app::kept::Kept;
+use crate::attribution::Change;
 
-/// A step of a device's life.
+const DAY: u64 = 86_400;
+
+/// Two leads of 0.25 each.
+const BUDGET: u32 = 500_000;
+
+/// A step of a device's life. Clocks are days from 60 before now.
 #[derive(Clone, Debug)]
 enum Step {
-    Click(u64),
-    Convert(u8),
+    Click,
+    Convert(u8, u64),
     Send,
-    Consent(bool),
+    Consent(bool, u64),
+    Erase(u64),
     /// So many more writes succeed, and whether the next one happens although it fails.
     FailAfter(u64, bool),
-    Restart,
+    Mend,
+    Restart(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
+    // Right, or some days off, or weeks behind.
+    let clock = || prop_oneof![Just(60), 50..75_u64, 0..60_u64];
     prop_oneof![
-        2 => (0..1_000_u64).prop_map(Step::Click),
-        4 => (0..6_u8).prop_map(Step::Convert),
-        2 => Just(Step::Send),
-        1 => any::<bool>().prop_map(Step::Consent),
-        3 => (0..5_u64, any::<bool>()).prop_map(|(writes, happens)| Step::FailAfter(writes, happens)),
-        3 => Just(Step::Restart),
+        3 => Just(Step::Click),
+        // A manifest holds for a month.
+        6 => (0..12_u8, 60..78_u64).prop_map(|(id, clock)| Step::Convert(id, clock)),
+        4 => Just(Step::Send),
+        1 => (any::<bool>(), clock()).prop_map(|(given, clock)| Step::Consent(given, clock)),
+        // Behind: one that is right ends what these ads can cost.
+        2 => (0..50_u64).prop_map(Step::Erase),
+        1 => (0..5_u64, any::<bool>()).prop_map(|(writes, happens)| Step::FailAfter(writes, happens)),
+        2 => Just(Step::Mend),
+        2 => clock().prop_map(Step::Restart),
     ]
+}
+
+fn at(days: u64) -> u64 {
+    NOW - 60 * DAY + days * DAY
+}
+
+/// The engine's state, on the disk of the app's files: a write of it fails like one of theirs, and it is refused from then on.
+struct Brittle {
+    kept: MemoryStore,
+    files: MemoryFiles,
+    failed: bool,
+}
+
+const ENGINE: &str = "engine";
+
+impl Brittle {
+    fn new(kept: &MemoryStore, files: &MemoryFiles) -> Self {
+        Self { kept: kept.clone(), files: files.clone(), failed: false }
+    }
+
+    fn write(
+        &mut self,
+        change: impl FnOnce(&mut MemoryStore) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        if self.failed {
+            return Err(StorageError::Failed);
+        }
+        let number = |files: &MemoryFiles| files.read(ENGINE).unwrap().map_or(0, |bytes| bytes.len());
+        let before = number(&self.files);
+        let written = self.files.replace(ENGINE, &vec![0; before + 1]);
+        if number(&self.files) > before {
+            change(&mut self.kept)?;
+        }
+        self.failed = written.is_err();
+        written.map_err(|_| StorageError::Failed)
+    }
+}
+
+impl Storage for Brittle {
+    fn load(&mut self) -> Result<Vec<Change>, StorageError> {
+        self.kept.load()
+    }
+
+    fn append(&mut self, changes: &[Change]) -> Result<(), StorageError> {
+        self.write(|kept| kept.append(changes))
+    }
+
+    fn replace(&mut self, changes: &[Change]) -> Result<(), StorageError> {
+        self.write(|kept| kept.replace(changes))
+    }
 }
 
 /// What the leaders of all tasks have got.
 #[derive(Default)]
 struct Leaders {
-    got: BTreeMap<TaskId, BTreeSet<[u8; 16]>>,
+    got: BTreeMap<TaskId, BTreeSet<ReportId>>,
     sizes: BTreeMap<TaskId, BTreeSet<usize>>,
 }
 
 impl Leaders {
     /// Takes all that is sent. An answer is lost if the disk fails before the app could keep it.
-    fn take(&mut self, app: &mut Tested) {
+    fn take(&mut self, app: &mut App<Brittle, MemoryFiles>) {
         while let Ok(Some(request)) = app.next_request(NOW) {
             for report in UploadRequestRef::from_bytes(&request.body, 100).unwrap().reports {
-                let id: &ReportId = &report.header.report_id;
-                self.got.entry(request.task).or_default().insert(*id.as_bytes());
+                self.got.entry(request.task).or_default().insert(report.header.report_id);
                 self.sizes.entry(request.task).or_default().insert(report.encoded.len());
             }
             if app.answered(&mut rand::rng(), &request, Ok(&[]), NOW).is_err() {
@@ -54,44 +117,109 @@ impl Leaders {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+/// A device, what its leaders have, and what is to be true of that.
+struct Life {
+    disk: (MemoryStore, MemoryFiles),
+    app: App<Brittle, MemoryFiles>,
+    leaders: Leaders,
+    /// Reports that say a campaign; all ads are of one week.
+    attributed: BTreeSet<ReportId>,
+    /// What the app said is reported, and nobody erased since.
+    promised: BTreeSet<ReportId>,
+    counted: BTreeSet<u8>,
+}
 
-    /// At most k reports of a task ever arrive, of one size, and an event makes one report for each task at most.
-    #[test]
-    fn no_crash_gives_a_budget_back(steps in proptest::collection::vec(step(), 1..40)) {
-        let (storage, files) = (MemoryStore::default(), MemoryFiles::default());
-        let mut app = ready(&storage, &files);
-        let mut leaders = Leaders::default();
-        let mut counted = BTreeSet::new();
-        for step in steps {
-            match step {
-                Step::Click(at) => drop(app.click(ad("tents"), NOW + at)),
-                Step::Convert(id) => {
-                    let told = app.conversion(&mut rand::rng(), purchase(&id.to_string()), NOW);
-                    if let Ok(Converted::Reported(_)) = told {
-                        prop_assert!(counted.insert(id), "an event counted twice");
-                    }
-                }
-                Step::Send => leaders.take(&mut app),
-                // Both erase which events were counted; k bounds what comes of that.
-                Step::Consent(given) => {
-                    drop(app.set_consent(given, NOW));
-                    counted.clear();
-                }
-                Step::FailAfter(writes, happens) => files.fail_after(writes, happens),
-                Step::Restart => {
-                    files.mend();
-                    app = open(&storage, &files).unwrap();
+impl Life {
+    fn open(disk: &(MemoryStore, MemoryFiles), now: u64) -> App<Brittle, MemoryFiles> {
+        let rules = AppRules { advertiser_budget: BUDGET, ..rules() };
+        App::open(rules, Brittle::new(&disk.0, &disk.1), disk.1.clone(), now).unwrap()
+    }
+
+    fn new() -> Self {
+        let disk = (MemoryStore::default(), MemoryFiles::default());
+        let mut app = Self::open(&disk, NOW);
+        app.set_consent(true, NOW).unwrap();
+        let publisher = Publisher::new(1);
+        let mut manifest = publisher.document(1, NOW);
+        (manifest.not_before, manifest.expires) = (at(50), at(80));
+        let manifest = manifest.sign(&publisher.signing_key).unwrap();
+        app.update_manifest(&mut rng(), SHOP, &manifest, NOW).unwrap();
+        let (leaders, attributed, promised) = (Leaders::default(), BTreeSet::new(), BTreeSet::new());
+        Self { disk, app, leaders, attributed, promised, counted: BTreeSet::new() }
+    }
+
+    fn convert(&mut self, id: u8, now: u64) {
+        let told = self.app.conversion(&mut rand::rng(), lead(&id.to_string()), now);
+        let journal = &self.app.kept.journal;
+        for report in journal.iter().flat_map(|entry| &entry.reports) {
+            if matches!(report.form, Form::Attributed { .. }) {
+                self.attributed.extend(journal::from_hex(&report.report));
+            }
+        }
+        if let Ok(Converted::Reported(_)) = told {
+            let reports = &journal.back().unwrap().reports;
+            self.promised.extend(reports.iter().map(|report| journal::from_hex(&report.report).unwrap()));
+            assert!(self.counted.insert(id), "an event counted twice");
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Click => drop(self.app.click(ad("tents"), NOW)),
+            Step::Convert(id, clock) => self.convert(id, at(clock)),
+            Step::Send => self.leaders.take(&mut self.app),
+            // Both may erase what waits, and which events were counted; k bounds what comes of that.
+            Step::Consent(given, clock) => {
+                drop(self.app.set_consent(given, at(clock)));
+                self.promised.clear();
+                self.counted.clear();
+            }
+            Step::Erase(clock) => {
+                drop(self.app.erase(at(clock)));
+                self.promised.clear();
+                self.counted.clear();
+            }
+            Step::FailAfter(writes, happens) => self.disk.1.fail_after(writes, happens),
+            Step::Mend => self.disk.1.mend(),
+            Step::Restart(clock) => {
+                self.disk.1.mend();
+                self.app = Self::open(&self.disk, at(clock));
+                // A withdrawal that was cut short is finished, and erases what was counted since, too.
+                if !self.app.consent().given() {
+                    self.promised.clear();
+                    self.counted.clear();
                 }
             }
         }
-        files.mend();
-        leaders.take(&mut open(&storage, &files).unwrap());
-        for (task, ids) in &leaders.got {
-            prop_assert!(ids.len() <= 2, "{} reports of task {task}", ids.len());
+        if !self.app.consent().given() {
+            let withdrawn = self.app.queue.report_ids().filter(|id| self.attributed.contains(id));
+            assert_eq!(withdrawn.count(), 0, "recorded as withdrawn, and still to be sent");
         }
-        prop_assert!(leaders.sizes.values().all(|sizes| sizes.len() == 1));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever fails, is erased, and however wrong the clock is: what arrives of ads of one week was paid for from its
+    /// budget; reports of a task have one size; an event makes one report for each task at most; and what the app said is reported
+    /// arrives in the end, unless the person erased it.
+    #[test]
+    fn no_crash_gives_a_budget_back(steps in proptest::collection::vec(step(), 1..60)) {
+        let mut life = Life::new();
+        for step in &steps {
+            life.step(step);
+        }
+        life.disk.1.mend();
+        life.app = Life::open(&life.disk, NOW);
+        life.leaders.take(&mut life.app);
+        let got: BTreeSet<_> = life.leaders.got.values().flatten().copied().collect();
+        let disclosed = got.intersection(&life.attributed).count() as u64 * 250_000;
+        prop_assert!(disclosed <= BUDGET.into(), "{} of {}", disclosed, BUDGET);
+        // In 18 days, of which 7 have two.
+        prop_assert!(life.leaders.got.values().all(|ids| ids.len() <= 6));
+        prop_assert!(life.leaders.sizes.values().all(|sizes| sizes.len() == 1));
+        prop_assert!(life.promised.is_subset(&got) || !life.app.consent().given());
     }
 
     #[test]
