@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{CodecError, Decode as _, Encode as _};
 use crate::messages::{HpkeConfigList, TaskConfiguration};
-use crate::signed::{DocumentType, PublicKey, SignError, SigningKey, sign, verify};
+use crate::signed::{DocumentType, KeyId, PublicKey, SignError, SigningKey, sign, verify};
 use crate::task::{Task, TaskError};
 
 pub use check::{
@@ -152,7 +152,9 @@ pub enum ManifestError {
         seen: u64,
     },
     /// Two different manifests with one sequence: its publisher tells different devices different things.
-    #[error("two different manifests have sequence {0}: do not follow either, and tell their publisher")]
+    #[error(
+        "two different manifests have sequence {0}: the one that was seen first is kept; tell their publisher"
+    )]
     Split(u64),
 }
 
@@ -180,6 +182,8 @@ pub struct Manifest {
     tasks: Vec<ManifestTask>,
     /// Of the signed bytes: tells two manifests of one sequence apart.
     digest: [u8; 32],
+    /// Who signed it.
+    key: KeyId,
 }
 
 /// What a device remembers of the newest manifest of an advertiser.
@@ -189,6 +193,9 @@ pub struct Seen {
     pub sequence: u64,
     /// SHA-256 of the signed bytes.
     pub digest: [u8; 32],
+    /// Who signed it. Once the key is trusted no more, what it said does not count: a stolen key could have signed a sequence that no
+    /// manifest comes after.
+    pub key: KeyId,
 }
 
 impl ManifestDocument {
@@ -256,6 +263,18 @@ impl Manifest {
         seen: Option<Seen>,
         now: u64,
     ) -> Result<Self, ManifestError> {
+        let manifest = Self::read(text, keys, advertiser, seen)?;
+        manifest.holds_at(now)?;
+        Ok(manifest)
+    }
+
+    /// The same at any time, for one that is at hand: [`Manifest::holds_at`] is asked when it is used.
+    pub fn read(
+        text: &str,
+        keys: &[PublicKey],
+        advertiser: &str,
+        seen: Option<Seen>,
+    ) -> Result<Self, ManifestError> {
         if text.len() > MANIFEST_BYTES_MAX / 3 * 4 + 1_024 {
             return Err(ManifestError::Signature(SignError::TooLarge));
         }
@@ -267,7 +286,7 @@ impl Manifest {
             return Err(ManifestError::Advertiser { expected, found });
         }
         let tasks = check::check(&document)?;
-        match seen {
+        match seen.filter(|seen| keys.iter().any(|key| key.id() == seen.key)) {
             Some(seen) if document.sequence < seen.sequence => {
                 return Err(ManifestError::Older { found: document.sequence, seen: seen.sequence });
             }
@@ -276,9 +295,7 @@ impl Manifest {
             }
             _ => {}
         }
-        let manifest = Self { document, tasks, digest };
-        manifest.holds_at(now)?;
-        Ok(manifest)
+        Ok(Self { document, tasks, digest, key: verified.key() })
     }
 
     /// Whether it holds at a POSIX second.
@@ -300,7 +317,7 @@ impl Manifest {
 
     /// What to remember of it.
     pub fn seen(&self) -> Seen {
-        Seen { sequence: self.document.sequence, digest: self.digest }
+        Seen { sequence: self.document.sequence, digest: self.digest, key: self.key }
     }
 
     /// When it ends, in POSIX seconds.

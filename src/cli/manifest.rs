@@ -10,7 +10,7 @@ use arras_protocol::messages::{HpkeConfigList, Url};
 
 use crate::config::Config;
 use crate::tasks::TaskFolder;
-use crate::tasks::manifests::{ManifestFile, next_sequence, publish};
+use crate::tasks::manifests::{ManifestFile, keeps_buckets, lock, next_sequence, publish};
 
 /// Arguments of `arras manifest`.
 #[derive(Debug, clap::Args)]
@@ -23,13 +23,17 @@ pub struct Args {
     /// Certificates of the authorities that the aggregators' certificates come from, in PEM, if they are no public ones.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// Let buckets mean other campaigns than in the last manifest. What devices remember is counted for the wrong ones then,
+    /// for a month.
+    #[arg(long)]
+    renumber: bool,
 }
 
 type Failure = Box<dyn std::error::Error>;
 
 /// Runs the command.
 pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-    make(&args.file, &args.config, args.ca.as_deref(), now, out)?;
+    make(&args.file, &args.config, args.ca.as_deref(), args.renumber, now, out)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -39,6 +43,7 @@ pub fn make(
     file: &Path,
     config_path: &Path,
     ca: Option<&Path>,
+    renumber: bool,
     now: SystemTime,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
@@ -72,8 +77,12 @@ pub fn make(
         .zip(hpke)
         .map(|((entry, known), lists)| (entry, known, lists))
         .collect();
+    let _lock = lock(folder)?;
     let sequence = next_sequence(folder, &description.advertiser, now)?;
     let document = description.document(&gathered, sequence, now)?;
+    if !renumber {
+        keeps_buckets(folder, &document)?;
+    }
     publish(folder, &key, &document)?;
     let expires = u64::saturating_sub(document.expires, now) / (24 * 3_600);
     writeln!(

@@ -152,6 +152,41 @@ impl ManifestFile {
 /// The sequence of the next manifest: above that of the one in the folder, and not below the POSIX second, so that a folder
 /// that was lost does not bring old sequences back, which devices would refuse.
 pub fn next_sequence(folder: &Path, advertiser: &str, now: u64) -> Result<u64, PublishError> {
+    let last = last_manifest(folder, advertiser)?;
+    Ok(last.map_or(now, |last| last.sequence.saturating_add(1).max(now)))
+}
+
+/// Refuses a manifest in which a bucket means another campaign than in the one in the folder: devices remember buckets for a
+/// month, and their conversions would be counted for the wrong campaign.
+pub fn keeps_buckets(folder: &Path, document: &ManifestDocument) -> Result<(), PublishError> {
+    let Some(last) = last_manifest(folder, &document.advertiser)? else { return Ok(()) };
+    let moved = document.campaigns.iter().find(|campaign| {
+        let moved = |one: &Campaign| (one.name == campaign.name) != (one.bucket == campaign.bucket);
+        last.campaigns.iter().any(moved)
+    });
+    moved.map_or(Ok(()), |campaign| {
+        Err(PublishError::Description(format!(
+            "bucket {} was not that of {:?} in the last manifest, and devices remember buckets for a month: keep the \
+             order of campaigns and add new ones at the end, or say `--renumber` and lose a month's attribution",
+            campaign.bucket, campaign.name
+        )))
+    })
+}
+
+/// Keeps others from publishing into the folder at the same time, who would give two manifests one sequence; until the file is
+/// dropped.
+pub fn lock(folder: &Path) -> Result<fs::File, PublishError> {
+    let path = folder.join(".lock");
+    let open = || {
+        fs::create_dir_all(folder)?;
+        let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+        file.lock()?;
+        Ok(file)
+    };
+    open().map_err(|error| PublishError::Io { path: path.display().to_string(), error })
+}
+
+fn last_manifest(folder: &Path, advertiser: &str) -> Result<Option<ManifestDocument>, PublishError> {
     let Some(name) = file_name(advertiser) else {
         let reason = format!("{advertiser:?} is not the name of a host in lower case");
         return Err(PublishError::Description(reason));
@@ -159,12 +194,11 @@ pub fn next_sequence(folder: &Path, advertiser: &str, now: u64) -> Result<u64, P
     let path = folder.join(name);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(now),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(PublishError::Io { path: path.display().to_string(), error }),
     };
     let document = read_unverified(DocumentType::Manifest, &text).map_err(ManifestError::from)?.0;
-    let last: ManifestDocument = serde_json::from_slice(&document).map_err(ManifestError::from)?;
-    Ok(last.sequence.saturating_add(1).max(now))
+    Ok(Some(serde_json::from_slice(&document).map_err(ManifestError::from)?))
 }
 
 /// Signs a manifest and puts it into the folder, durably and at once: a reader sees the whole file or the one before.
@@ -182,4 +216,43 @@ pub fn publish(folder: &Path, key: &SigningKey, document: &ManifestDocument) -> 
         sync_parent(&path)
     };
     write().map_err(|error| PublishError::Io { path: path.display().to_string(), error })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn document(campaigns: &[&str]) -> ManifestDocument {
+        let campaign = |(bucket, name): (u32, &&str)| Campaign { name: (*name).to_owned(), bucket };
+        ManifestDocument {
+            version: MANIFEST_VERSION,
+            advertiser: "shop.example".to_owned(),
+            sequence: 7,
+            not_before: 0,
+            expires: 1,
+            campaigns: (1..).zip(campaigns).map(campaign).collect(),
+            tasks: Vec::new(),
+        }
+    }
+
+    /// A campaign's bucket is its place in the list of its tasks. A new task with a campaign less gave those behind it other
+    /// buckets, and a month of remembered ads was counted for the wrong campaigns without a word.
+    #[test]
+    fn a_bucket_keeps_its_campaign() {
+        let folder = tempfile::tempdir().unwrap();
+        keeps_buckets(folder.path(), &document(&["boots"])).unwrap();
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let last = serde_json::to_vec(&document(&["boots", "tents"])).unwrap();
+        let text = arras_protocol::signed::sign(&key, DocumentType::Manifest, &last).unwrap();
+        fs::write(folder.path().join("shop.example.jws"), text).unwrap();
+        assert_eq!(next_sequence(folder.path(), "shop.example", 0).unwrap(), 8);
+        for kept in [&["boots", "tents", "lamps"][..], &["boots", "tents"], &["boots"]] {
+            keeps_buckets(folder.path(), &document(kept)).unwrap();
+        }
+        for moved in [&["tents"][..], &["lamps", "boots", "tents"], &["boots", "lamps"]] {
+            let refused = keeps_buckets(folder.path(), &document(moved)).unwrap_err();
+            assert!(refused.to_string().contains("--renumber"), "{refused}");
+        }
+    }
 }

@@ -58,7 +58,7 @@ async fn a_device_that_was_told_by_a_manifest_is_counted() {
     let publish = move || {
         let now = UNIX_EPOCH + Duration::from_secs(NOW);
         let mut said = Vec::new();
-        arras::cli::manifest::make(&description, &config, None, now, &mut said)
+        arras::cli::manifest::make(&description, &config, None, false, now, &mut said)
             .map_err(|error| error.to_string())?;
         Ok::<_, String>(String::from_utf8(said).unwrap())
     };

@@ -78,6 +78,7 @@ struct Counted {
 struct SeenManifest {
     sequence: u64,
     digest: [u8; 32],
+    key: String,
 }
 
 /// How many reports were made for a task.
@@ -181,12 +182,14 @@ impl Kept {
             sent.insert(task, one);
         }
         let seen = |(advertiser, one): (String, SeenManifest)| {
-            (advertiser, arras_protocol::manifest::Seen { sequence: one.sequence, digest: one.digest })
+            let key = one.key.parse().map_err(|_| "the id of a key is none")?;
+            let (sequence, digest) = (one.sequence, one.digest);
+            Ok((advertiser, arras_protocol::manifest::Seen { sequence, digest, key }))
         };
         Ok(Self {
             consent: document.consent,
             events: Events(document.events),
-            manifests: document.manifests.into_iter().map(seen).collect(),
+            manifests: document.manifests.into_iter().map(seen).collect::<Result<_, &'static str>>()?,
             sent,
             sent_from: document.contributions_from,
             journal: document.journal,
@@ -198,7 +201,8 @@ impl Kept {
             (task.to_string(), Times { known_from: sent.known_from(), times: sent.times().to_vec() })
         };
         let seen = |(advertiser, one): (&String, &arras_protocol::manifest::Seen)| {
-            (advertiser.clone(), SeenManifest { sequence: one.sequence, digest: one.digest })
+            let (sequence, digest, key) = (one.sequence, one.digest, one.key.to_string());
+            (advertiser.clone(), SeenManifest { sequence, digest, key })
         };
         let document = Document {
             version: VERSION,

@@ -26,7 +26,8 @@ impl<S: Storage, F: Files> App<S, F> {
         text: &str,
         now: u64,
     ) -> Result<(), AppError> {
-        let manifest = self.open_manifest(advertiser, text, now)?;
+        let manifest = self.open_manifest(advertiser, text)?;
+        manifest.holds_at(now)?;
         // After a crash the file counts: `load_manifests` remembers what is in it.
         self.queue.files_mut().replace(&file(advertiser), text.as_bytes())?;
         self.kept.manifests.insert(advertiser.to_owned(), manifest.seen());
@@ -47,10 +48,10 @@ impl<S: Storage, F: Files> App<S, F> {
         Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()))
     }
 
-    fn open_manifest(&self, advertiser: &str, text: &str, now: u64) -> Result<Manifest, AppError> {
+    fn open_manifest(&self, advertiser: &str, text: &str) -> Result<Manifest, AppError> {
         let keys = &self.advertiser(advertiser)?.keys;
         let seen = self.kept.manifests.get(advertiser).copied();
-        Ok(Manifest::open(text, keys, advertiser, seen, now)?)
+        Ok(Manifest::read(text, keys, advertiser, seen)?)
     }
 
     fn advertiser(&self, site: &str) -> Result<&Advertiser, AppError> {
@@ -65,13 +66,13 @@ impl<S: Storage, F: Files> App<S, F> {
         manifest.ok_or(AppError::NoManifest)
     }
 
-    /// Those that an earlier run followed. One that does not hold any more, or is no manifest, is as if there were none: it
-    /// has to be fetched again, and what was seen is not forgotten.
-    pub(super) fn load_manifests(&mut self, now: u64) -> Result<(), AppError> {
+    /// Those that an earlier run followed, whether or not they hold now: the clock may be set later. What is no manifest is as
+    /// if there were none: it has to be fetched again, and what was seen is not forgotten.
+    pub(super) fn load_manifests(&mut self) -> Result<(), AppError> {
         for advertiser in self.rules.advertisers.clone() {
             let Some(bytes) = self.queue.files().read(&file(&advertiser.site))? else { continue };
             let Ok(text) = String::from_utf8(bytes) else { continue };
-            if let Ok(manifest) = self.open_manifest(&advertiser.site, &text, now) {
+            if let Ok(manifest) = self.open_manifest(&advertiser.site, &text) {
                 self.kept.manifests.insert(advertiser.site.clone(), manifest.seen());
                 self.manifests.insert(advertiser.site, manifest);
             }

@@ -227,7 +227,7 @@ impl<S: Storage, F: Files> App<S, F> {
             (true, false) => app.set_consent(false, now)?,
             _ => {}
         }
-        app.load_manifests(now)?;
+        app.load_manifests()?;
         app.reconcile();
         Ok(app)
     }
@@ -250,7 +250,7 @@ impl<S: Storage, F: Files> App<S, F> {
         app.engine.set_enabled(false)?;
         app.forget(now)?;
         // Last: until here the file is the damaged one, and all of it is done again.
-        app.load_manifests(now)?;
+        app.load_manifests()?;
         app.keep()?;
         Ok(app)
     }

@@ -48,13 +48,13 @@ pub(super) fn check(document: &ManifestDocument) -> Result<Vec<ManifestTask>, Ma
     require((1..=TASKS_MAX).contains(&document.tasks.len()), || {
         format!("it has {} tasks, must be 1 to {TASKS_MAX}", document.tasks.len())
     })?;
-    let largest = document.campaigns.iter().map(|campaign| campaign.bucket).max().unwrap_or(0);
+    let buckets: Vec<_> = document.campaigns.iter().map(|campaign| campaign.bucket).collect();
     let mut ids = BTreeSet::new();
     let mut tasks = Vec::new();
     for task in &document.tasks {
         let task = task.check()?;
         require(ids.insert(task.task.id()), || "it has a task twice".to_owned())?;
-        check_task(&task, &document.advertiser, largest)?;
+        check_task(&task, &document.advertiser, &buckets)?;
         tasks.push(task);
     }
     Ok(tasks)
@@ -78,6 +78,17 @@ fn check_campaigns(document: &ManifestDocument) -> Result<(), ManifestError> {
     Ok(())
 }
 
+/// Events with one offset are counted together; those with different ones have no cell in common, or a lead of one campaign
+/// would be a purchase of another.
+fn check_cells(task: &ManifestTask, buckets: &[u32]) -> Result<(), ManifestError> {
+    let offsets: BTreeSet<_> = task.events.iter().map(|event| event.offset).collect();
+    let mut cells = BTreeSet::new();
+    let cell = |offset: u32| buckets.iter().map(move |bucket| u64::from(*bucket) + u64::from(offset));
+    require(offsets.into_iter().flat_map(cell).all(|cell| cells.insert(cell)), || {
+        "two events of a task have cells in common; set their offsets further apart".to_owned()
+    })
+}
+
 fn check_name(name: &str) -> Result<(), ManifestError> {
     let characters = name.chars().count();
     require((1..=NAME_CHARACTERS_MAX).contains(&characters) && !name.chars().any(char::is_control), || {
@@ -85,7 +96,8 @@ fn check_name(name: &str) -> Result<(), ManifestError> {
     })
 }
 
-fn check_task(task: &ManifestTask, advertiser: &str, largest_bucket: u32) -> Result<(), ManifestError> {
+fn check_task(task: &ManifestTask, advertiser: &str, buckets: &[u32]) -> Result<(), ManifestError> {
+    let largest_bucket = buckets.iter().max().copied().unwrap_or(0);
     require(task.task.policy().is_some(), || "a task is not bound to a privacy policy".to_owned())?;
     // Or one advertiser's conversions would be charged to another.
     require(task.task.budget_source() == Some(advertiser), || {
@@ -110,6 +122,7 @@ fn check_task(task: &ManifestTask, advertiser: &str, largest_bucket: u32) -> Res
     require(task.unit > 0 && (task.measures == Measures::Value || task.unit == 1), || {
         "the unit of a task is not 1, or of a value at least 1".to_owned()
     })?;
+    check_cells(task, buckets)?;
     let mut names = BTreeSet::new();
     for event in &task.events {
         check_name(&event.name)?;

@@ -95,11 +95,24 @@ fn nobody_brings_a_device_back() {
     assert!(matches!(open(&split, seen, NOW), Err(ManifestError::Split(8))));
 }
 
+/// Whoever stole a key signed the largest sequence there is, once. After the app had pinned another key every manifest was
+/// "older", on every device, for ever.
+#[test]
+fn what_a_key_said_is_forgotten_with_the_key() {
+    let stolen = ManifestDocument { sequence: u64::MAX, ..document() }.sign(&key(2)).unwrap();
+    let keys = [1, 2].map(|seed| *key(seed).public_key());
+    let seen = Some(Manifest::open(&stolen, &keys, SHOP, None, NOW).unwrap().seen());
+    let text = document().sign(&key(1)).unwrap();
+    let while_pinned = Manifest::open(&text, &keys, SHOP, seen, NOW);
+    assert!(matches!(while_pinned, Err(ManifestError::Older { .. })));
+    open(&text, seen, NOW).unwrap();
+}
+
 /// What nobody would follow is not signed either.
 #[test]
 fn the_rules_hold_on_both_sides() {
     type Break = fn(&mut ManifestDocument);
-    let breaks: [Break; 17] = [
+    let breaks: [Break; 18] = [
         |one| one.version = 2,
         |one| one.advertiser = "a b".to_owned(),
         |one| one.advertiser = "other.example".to_owned(),
@@ -117,6 +130,8 @@ fn the_rules_hold_on_both_sides() {
         |one| one.tasks[0].unit = 2,
         |one| one.tasks[0].events[1].name = "purchase".to_owned(),
         |one| one.tasks[0].leader_hpke = "AAAA".to_owned(),
+        // A lead of the first campaign would be a purchase of the second.
+        |one| one.tasks[0].events[1].offset = 1,
     ];
     for (index, wrong) in breaks.into_iter().enumerate() {
         let mut document = document();

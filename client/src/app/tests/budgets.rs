@@ -128,3 +128,14 @@ fn rules_that_no_call_could_keep_are_refused_at_the_start() {
         assert!(App::open(wrong, MemoryStore::default(), MemoryFiles::default(), NOW).is_err());
     }
 }
+
+/// A phone that opened the app before its clock was set dropped the manifest that it had, and its conversions were lost until
+/// the next one was fetched.
+#[test]
+fn a_manifest_is_kept_until_the_clock_is_right() {
+    let (storage, files) = (MemoryStore::default(), MemoryFiles::default());
+    drop(ready(&storage, &files));
+    let mut app = App::open(rules(), storage, files, 0).unwrap();
+    assert!(matches!(app.conversion(&mut rng(), lead("1"), 0), Err(AppError::NoManifest)));
+    assert_eq!(app.conversion(&mut rng(), lead("1"), NOW).unwrap(), Converted::Reported(1));
+}
