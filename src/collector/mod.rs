@@ -49,8 +49,8 @@ pub use sums::{
     Covered, Gap, GapReason, NoiseShare, SUM_CAMPAIGNS_MAX, SUM_CELLS_MAX, SUM_VERSION, SUM_WINDOWS_MAX, Sum,
     SumError, SumKeys, SumRow,
 };
-pub use table::{sum_table, table};
-pub use words::{how_made, how_summed};
+pub use table::{claimed_sum_table, claimed_table, sum_table, table};
+pub use words::{Signature, how_made, how_summed};
 
 use crate::aggregator::Clock;
 use crate::collector::attempts::Attempts;

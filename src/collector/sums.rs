@@ -51,7 +51,7 @@ pub enum SumError {
         sequence: u64,
     },
     /// No window of the range can be summed.
-    #[error("no window from {range} can be summed: {why}")]
+    #[error("there is nothing to add up from {range}: {why}")]
     Nothing {
         /// What was asked for.
         range: Span,
@@ -92,6 +92,16 @@ pub enum SumError {
         /// The campaign.
         campaign: String,
         /// Those that there are.
+        known: String,
+    },
+    /// A campaign that the task does not have, of a range without a release.
+    #[error("the task has no campaign {campaign:?}; it has: {known}. And nothing was released from {range}")]
+    NoSuchCampaign {
+        /// What was asked for.
+        range: Span,
+        /// The campaign.
+        campaign: String,
+        /// Those of the task's file.
         known: String,
     },
     /// A campaign that is named twice, which would count it twice.

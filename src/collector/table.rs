@@ -22,8 +22,17 @@ struct Row {
 /// data: it adds a column. Buckets that no campaign has are left out if others have one, unless they are
 /// shown.
 pub fn table(release: &Release, truth: Option<&[u64]>) -> String {
+    release_table(release, truth, false)
+}
+
+/// [`table`] of a release that nobody vouches for: the key is what it claims.
+pub fn claimed_table(release: &Release) -> String {
+    release_table(release, None, true)
+}
+
+fn release_table(release: &Release, truth: Option<&[u64]>, claimed: bool) -> String {
     let mut out = String::new();
-    for (label, text) in header(release) {
+    for (label, text) in header(release, claimed) {
         line(&mut out, &format!("{label:<11}{text}"));
     }
     out.push('\n');
@@ -57,8 +66,17 @@ fn line(out: &mut String, text: &str) {
 
 /// The table of a sum. What the sum does not cover is named first.
 pub fn sum_table(sum: &Sum) -> String {
+    table_of_sum(sum, false)
+}
+
+/// [`sum_table`] of a sum that nobody vouches for: the key is what it claims.
+pub fn claimed_sum_table(sum: &Sum) -> String {
+    table_of_sum(sum, true)
+}
+
+fn table_of_sum(sum: &Sum, claimed: bool) -> String {
     let mut out = String::new();
-    for (label, text) in sum_header(sum) {
+    for (label, text) in sum_header(sum, claimed) {
         line(&mut out, &format!("{label:<11}{text}"));
     }
     for gap in &sum.gaps {
@@ -85,7 +103,7 @@ pub fn sum_table(sum: &Sum) -> String {
             (None, true, ..) => "(not attributed)".to_owned(),
             (None, false, [_], Measured::Count {}) => "(all)".to_owned(),
             (None, false, [bucket], _) => format!("(bucket {bucket})"),
-            (None, false, buckets, _) => format!("(these {} together)", buckets.len()),
+            (None, false, buckets, _) => format!("(the {} campaigns together)", buckets.len()),
         };
         let (estimate, interval) = cell(&row.cell);
         Row { name, estimate, interval, truth: String::new() }
@@ -97,7 +115,7 @@ pub fn sum_table(sum: &Sum) -> String {
     out
 }
 
-fn sum_header(sum: &Sum) -> Vec<(&'static str, String)> {
+fn sum_header(sum: &Sum, claimed: bool) -> Vec<(&'static str, String)> {
     let threshold = |buckets: fn(usize) -> bool| {
         sum.rows.iter().find(|row| buckets(row.buckets.len())).map(|row| row.threshold.to_string())
     };
@@ -115,7 +133,7 @@ fn sum_header(sum: &Sum) -> Vec<(&'static str, String)> {
         ("noise", format!("{}, from each of the two aggregators", noise.join("; "))),
         ("threshold", format!("{thresholds}; below it a number is suppressed")),
         ("charged", "nothing: it is made of numbers that were released".to_owned()),
-        ("signed", format!("by key {}", printable(&sum.keys.signing))),
+        ("signed", words::signed(Some(&sum.keys.signing), claimed)),
     ]
 }
 
@@ -126,7 +144,7 @@ fn task(name: Option<&str>, id: &str) -> String {
     }
 }
 
-fn header(release: &Release) -> Vec<(&'static str, String)> {
+fn header(release: &Release, claimed: bool) -> Vec<(&'static str, String)> {
     let policy = &release.policy;
     let mut lines = vec![
         ("release", release.sequence.to_string()),
@@ -147,7 +165,8 @@ fn header(release: &Release) -> Vec<(&'static str, String)> {
         ("charged", words::charged(&release.charge)),
     ];
     lines.extend(words::spent(&release.charge).map(|spent| ("spent", spent)));
-    lines.push(("signed", words::signed(release)));
+    let key = release.keys.as_ref().map(|keys| keys.signing.as_str());
+    lines.push(("signed", words::signed(key, claimed)));
     lines
 }
 

@@ -107,11 +107,35 @@ pub(super) fn spent(charge: &Charged) -> Option<String> {
     Some(format!("{} epsilon in {noun} so far, by this collector's own releases", spent?.join(", ")))
 }
 
-/// Whose signature the release has.
-pub(super) fn signed(release: &Release) -> String {
-    match &release.keys {
-        Some(keys) => format!("by key {}", printable(&keys.signing)),
+/// What is known of the signature of a document that is put into words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signature {
+    /// It was verified.
+    Verified,
+    /// It was not looked at: nothing may be said that rests on it.
+    Unchecked,
+}
+
+/// Whose signature a document has, or says that it has; `key` is the one that it names.
+pub(super) fn signed(key: Option<&str>, claimed: bool) -> String {
+    match key {
+        Some(key) if claimed => format!("by key {}, it says; not checked", printable(key)),
+        Some(key) => format!("by key {}", printable(key)),
         None => "no; it is from before releases were signed".to_owned(),
+    }
+}
+
+/// What the signature shows, or would show, and what it does not.
+fn vouched(signature: Signature) -> &'static str {
+    match signature {
+        Signature::Verified => {
+            "The signature shows that this is what the collector published, unchanged. It does not show that the \
+             aggregators counted and added noise as they should."
+        }
+        Signature::Unchecked => {
+            "No signature was checked here: `arras release verify` does that, with the collector's keys. Even a good one \
+             does not show that the aggregators counted and added noise as they should."
+        }
     }
 }
 
@@ -139,7 +163,7 @@ fn selected(release: &Release) -> &'static str {
 }
 
 /// How the numbers of a release were made, in sentences for whoever reads one for the first time.
-pub fn how_made(release: &Release) -> String {
+pub fn how_made(release: &Release, signature: Signature) -> String {
     let policy = &release.policy;
     let percent = release.confidence.trim_start_matches("0.");
     let k = counted(policy.contributions, "report");
@@ -192,9 +216,7 @@ pub fn how_made(release: &Release) -> String {
             quoted(&release.charge.budget_source)
         ),
         shown,
-        "The signature shows that this is what the collector published, unchanged. It does not show that the aggregators \
-         counted and added noise as they should."
-            .to_owned(),
+        vouched(signature).to_owned(),
     ];
     let mut out = String::new();
     for paragraph in paragraphs {
@@ -205,7 +227,7 @@ pub fn how_made(release: &Release) -> String {
 }
 
 /// How the numbers of a sum were made.
-pub fn how_summed(sum: &Sum) -> String {
+pub fn how_summed(sum: &Sum, signature: Signature) -> String {
     let percent = sum.confidence.trim_start_matches("0.");
     let follows = match &sum.conversions {
         None => String::new(),
@@ -242,9 +264,10 @@ pub fn how_summed(sum: &Sum) -> String {
              the task's numbers with nothing in it at most once in a thousand such sums of all of them.{follows} The threshold is for the reader's sake: two sums that \
              differ in one number can be subtracted, which gives that number with its noise. Privacy rests on the noise."
         ),
-        "It cost no budget: whatever is computed from numbers that are noised already reveals no more than they do. The \
-         signature shows that the collector published it, unchanged; not that the numbers are right."
-            .to_owned(),
+        format!(
+            "It cost no budget: whatever is computed from numbers that are noised already reveals no more than they do. {}",
+            vouched(signature)
+        ),
     ];
     let mut out = String::new();
     for paragraph in paragraphs {

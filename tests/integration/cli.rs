@@ -190,6 +190,12 @@ fn verify_offline(dir: &Path, collector: &str, signed: &str, document: &str) {
         assert!(table.contains(text), "{text}: {table}");
     }
     assert_eq!(done(&["release", "verify", &release, "--keys", &keys, "--json"]), document);
+    // What was not checked is not spoken for.
+    let shown = done(&["release", "show", &release, "--explain"]);
+    for text in ["NOT verified", "it says; not checked", "No signature was checked here"] {
+        assert!(shown.contains(text), "{text}: {shown}");
+    }
+    assert!(!shown.contains("signature shows"), "{shown}");
     // One byte of the document, and one of the signature.
     for at in [signed.len() / 2, signed.len() - 10] {
         let mut changed = signed.as_bytes().to_vec();
@@ -335,7 +341,7 @@ fn the_roles_apart_over_tls() {
     let (file, keys) = (file.to_str().unwrap(), keys.to_str().unwrap());
     let verified = done(&["release", "verify", file, "--keys", keys]);
     assert!(
-        verified.contains("verified: signed by key") && verified.contains("(these 2 together)"),
+        verified.contains("verified: signed by key") && verified.contains("(the 2 campaigns together)"),
         "{verified}"
     );
     let none = get("2", "--json");

@@ -7,7 +7,10 @@ use std::path::Path;
 use arras_protocol::signed::{self, DocumentType, PublicKey, SIGNED_BYTES_MAX, SignError};
 
 use super::ReleaseCommandError;
-use crate::collector::{KeySet, ReadError, Release, Sum, how_made, how_summed, sum_table, table};
+use crate::collector::{
+    KeySet, ReadError, Release, Signature, Sum, claimed_sum_table, claimed_table, how_made, how_summed,
+    sum_table, table,
+};
 use crate::text::printable;
 
 /// A set of a hundred keys has 20 kB; more is another file.
@@ -43,7 +46,7 @@ pub(super) fn verify(
         return Ok(());
     }
     writeln!(out, "verified: signed by key {}", verified.key())?;
-    document.print(explain, out)
+    document.print(explain, Signature::Verified, out)
 }
 
 pub(super) fn show(file: &Path, explain: bool, out: &mut dyn Write) -> Result<(), ReleaseCommandError> {
@@ -67,7 +70,7 @@ pub(super) fn show(file: &Path, explain: bool, out: &mut dyn Write) -> Result<()
         },
     };
     writeln!(out, "NOT verified: `arras release verify` does that, with the collector's keys")?;
-    document.print(explain, out)
+    document.print(explain, Signature::Unchecked, out)
 }
 
 /// What a file holds.
@@ -94,10 +97,21 @@ impl Document {
         }
     }
 
-    fn print(&self, explain: bool, out: &mut dyn Write) -> Result<(), ReleaseCommandError> {
-        let (table, words) = match self {
-            Self::Release(release) => (table(release, None), how_made(release)),
-            Self::Sum(sum) => (sum_table(sum), how_summed(sum)),
+    fn print(
+        &self,
+        explain: bool,
+        signature: Signature,
+        out: &mut dyn Write,
+    ) -> Result<(), ReleaseCommandError> {
+        let table = match (self, signature) {
+            (Self::Release(release), Signature::Verified) => table(release, None),
+            (Self::Release(release), Signature::Unchecked) => claimed_table(release),
+            (Self::Sum(sum), Signature::Verified) => sum_table(sum),
+            (Self::Sum(sum), Signature::Unchecked) => claimed_sum_table(sum),
+        };
+        let words = match self {
+            Self::Release(release) => how_made(release, signature),
+            Self::Sum(sum) => how_summed(sum, signature),
         };
         write!(out, "{table}")?;
         if explain {

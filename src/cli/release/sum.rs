@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 
 use super::ReleaseCommandError;
 use crate::cli::console::{self, Console};
-use crate::collector::{Moment, Span, Sum, how_summed, sum_table};
+use crate::collector::{Moment, Signature, Span, Sum, how_summed, sum_table};
 
 /// How a sum is printed.
 #[derive(Clone, Copy)]
@@ -43,7 +43,7 @@ pub(super) fn run(
     write!(out, "{}", sum_table(&sum))?;
     if form.explain {
         writeln!(out, "\nHow these numbers were made\n")?;
-        write!(out, "{}", how_summed(&sum))?;
+        write!(out, "{}", how_summed(&sum, Signature::Unchecked))?;
     }
     Ok(())
 }

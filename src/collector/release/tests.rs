@@ -87,7 +87,9 @@ fn terms_that_no_task_binds_are_called_the_collectors_own() {
     assert!(json(&release).contains(r#""threshold":40,"bound":false}"#), "{}", json(&release));
     assert!(!json(&bound).contains("bound\":"), "left out of others");
     assert_eq!(Release::from_json(&release.to_json()).unwrap(), release);
-    let words = |release: &Release| crate::collector::how_made(release).replace('\n', " ");
+    let words = |release: &Release| {
+        crate::collector::how_made(release, crate::collector::Signature::Verified).replace('\n', " ")
+    };
     assert!(words(&release).contains("the collector's own terms") && !words(&bound).contains("own terms"));
     assert!(words(&bound).contains("Whether it did cannot be seen from here."), "{}", words(&bound));
 }

@@ -53,7 +53,7 @@ impl Collector {
     /// Sums releases of a task. Reads; asks nobody and spends nothing.
     pub(in crate::collector) fn sum(&self, id: TaskId, wanted: &Wanted) -> Result<Sum, CollectError> {
         let task = self.known_task(id)?;
-        let gathered = self.gather(&task, wanted.range)?;
+        let gathered = self.gather(&task, wanted)?;
         let selections = select(&gathered, wanted)?;
         let vdaf = Measured::of(task.task.vdaf().config())
             .ok_or(CollectError::Release(crate::collector::ReleaseError::Vdaf))?;
@@ -76,8 +76,8 @@ impl Collector {
         })
     }
 
-    fn gather(&self, task: &KnownTask, range: Span) -> Result<Gathered, CollectError> {
-        let id = task.task.id();
+    fn gather(&self, task: &KnownTask, wanted: &Wanted) -> Result<Gathered, CollectError> {
+        let (id, range) = (task.task.id(), wanted.range);
         let precision = task.task.configuration().time_precision;
         let mut gathered = Gathered::default();
         let uncollected = Uncollected::read(self, id, precision, range)?;
@@ -109,17 +109,7 @@ impl Collector {
         }
         gathered.gaps.extend(uncollected.parts(at, range.to()));
         if gathered.windows.is_empty() {
-            let words = |gap: &Gap| match uncollected.reason(gap) {
-                Some(reason) => format!("was not collected: {}", printable(reason)),
-                None => words::gap(gap),
-            };
-            let why = match &gathered.gaps[..] {
-                [gap] => words(gap),
-                gaps => {
-                    gaps.first().map(|gap| format!("first, {} {}", gap.span, words(gap))).unwrap_or_default()
-                }
-            };
-            return Err(SumError::Nothing { range, why }.into());
+            return Err(nothing(task, wanted, &gathered.gaps, &uncollected).into());
         }
         Ok(gathered)
     }
@@ -172,6 +162,43 @@ impl Collector {
         let Some(conversions) = kept(followed)? else { return Ok(missing(followed)) };
         Ok(Found::Cells { release, cells, conversions: Some(conversions) })
     }
+}
+
+/// Why a range has nothing to add up. No release says which campaigns there are then; the task's file does.
+fn nothing(task: &KnownTask, wanted: &Wanted, gaps: &[Gap], uncollected: &Uncollected) -> SumError {
+    let range = wanted.range;
+    if let Some(campaign) = wanted.campaigns.iter().find(|name| !task.campaigns.contains(name)) {
+        let known = names(task.campaigns.iter().map(String::as_str));
+        return SumError::NoSuchCampaign { range, campaign: campaign.clone(), known };
+    }
+    let words = |gap: &Gap| match uncollected.reason(gap) {
+        // The advice after the first sentence is for whoever collects; it is long, and kept up to a length only.
+        Some(reason) => {
+            let first = reason.split_once(". ").map_or(reason, |(first, _)| first);
+            format!(
+                "was asked for and not collected: {}; `arras collect` tries again and says more",
+                printable(first)
+            )
+        }
+        None if gap.why == GapReason::NotCollected => {
+            "was not collected; `arras collect` does that".to_owned()
+        }
+        None => words::gap(gap),
+    };
+    let why = match gaps {
+        [gap] => format!("it {}", words(gap)),
+        gaps => gaps
+            .first()
+            .map(|gap| format!("its first part, from {}, {}", gap.span, words(gap)))
+            .unwrap_or_default(),
+    };
+    SumError::Nothing { range, why }
+}
+
+/// The names of campaigns in an error.
+fn names<'a>(campaigns: impl Iterator<Item = &'a str>) -> String {
+    let all: Vec<&str> = campaigns.collect();
+    if all.is_empty() { "none".to_owned() } else { printable(&all.join(", ")) }
 }
 
 impl Gathered {
@@ -230,8 +257,7 @@ fn select(gathered: &Gathered, wanted: &Wanted) -> Result<Vec<Selection>, SumErr
         }
         let found = all.iter().find(|(name, _)| name.as_ref() == Some(campaign));
         let Some(found) = found else {
-            let names: Vec<&str> = all.iter().filter_map(|(name, _)| name.as_deref()).collect();
-            let known = if names.is_empty() { "none".to_owned() } else { printable(&names.join(", ")) };
+            let known = names(all.iter().filter_map(|(name, _)| name.as_deref()));
             return Err(SumError::UnknownCampaign { range: wanted.range, campaign: campaign.clone(), known });
         };
         chosen.push(found.clone());

@@ -11,7 +11,7 @@ use crate::collector::fixture::{
 };
 use crate::collector::release::{Draft, Estimate, Published, Release};
 use crate::collector::store::{BeginError, Begun, Collection, CollectorStore, WithCells};
-use crate::collector::{Collector, how_summed, sum_table};
+use crate::collector::{Collector, Signature, how_summed, sum_table};
 use crate::store::StoreError;
 use crate::tasks::provisioned::KnownTask;
 use arras_protocol::messages::{Interval, TaskId};
@@ -191,7 +191,7 @@ async fn what_a_sum_does_not_cover_is_named() {
         [(days(2, 3), "release 2"), (days(4, 5), "was not collected"), (days(5, 7), "too few")]
     {
         let error = sum(&collector, task, range, &[]).unwrap_err().to_string();
-        assert!(error.contains("can be summed") && error.contains(why), "{error}");
+        assert!(error.contains("nothing to add up") && error.contains(why), "{error}");
     }
 }
 
@@ -233,9 +233,49 @@ async fn a_failure_is_told_of_what_was_asked_for_alone() {
     let covered: u64 = parts.iter().map(|(from, to, _)| to - from).sum();
     assert_eq!(covered + DAY, 5 * DAY);
     let error = sum(&collector, task, span(at(3), at(5)), &[]).unwrap_err().to_string();
-    assert!(error.contains("was not collected: the leader refuses"), "{error}");
+    assert!(error.contains("it was asked for and not collected: the leader refuses;"), "{error}");
     let error = sum(&collector, task, days(4, 5), &[]).unwrap_err().to_string();
     assert!(error.contains("is not over yet"), "{error}");
+}
+
+/// Where nothing was released the answer was "can be summed: was not collected", or a refusal of many sentences that ended
+/// within a word, and a campaign that the task does not have was not noticed.
+#[tokio::test]
+async fn an_empty_range_is_told_in_whole_sentences() {
+    let world = World::new().await;
+    let (collector, task) = (world.collector(), &world.task);
+    let (id, window) = (task.task.id(), interval(task, days(1, 2)));
+    let refusal = format!("the budget does not allow it. Ask for other weeks. {}", "x".repeat(1_000));
+    collector.store().begin(id, window, b"x").unwrap();
+    collector.store().fail(id, window, &refusal).unwrap();
+    let told = |range, campaigns: &[&str]| sum(&collector, task, range, campaigns).unwrap_err().to_string();
+    let [first, second] = [days(0, 1), days(1, 2)];
+    assert_eq!(
+        told(first, &["beta"]),
+        format!("there is nothing to add up from {first}: it was not collected; `arras collect` does that")
+    );
+    let why = "was asked for and not collected: the budget does not allow it; `arras collect` tries again and says more";
+    assert_eq!(told(second, &[]), format!("there is nothing to add up from {second}: it {why}"));
+    let range = days(1, 3);
+    assert_eq!(
+        told(range, &[]),
+        format!("there is nothing to add up from {range}: its first part, from {second}, {why}")
+    );
+    assert_eq!(
+        told(first, &["beta", "delta"]),
+        format!(
+            "the task has no campaign \"delta\"; it has: alpha, beta, gamma. And nothing was released from {first}"
+        )
+    );
+}
+
+/// The last row was "(these 3 together)", below rows of which it has some and others not.
+#[tokio::test]
+async fn the_row_of_all_campaigns_says_so() {
+    let world = World::new().await;
+    release(&world.collector(), &world.task, days(0, 1), &CELLS, None);
+    let table = sum_table(&sum(&world.collector(), &world.task, days(0, 1), &[]).unwrap());
+    assert!(table.contains("\n(the 3 campaigns together) "), "{table}");
 }
 
 /// A sum of values named the task that its task's file has today; releases had followed another.
@@ -373,7 +413,11 @@ async fn sums_of_values_follow_the_sums_of_their_conversions() {
     assert_eq!(shown(&found.rows[2]).estimate, -7);
     let table = sum_table(&found);
     assert!(table.contains("about 0, at most") && !table.contains("-7"), "{table}");
-    assert!(how_summed(&found).replace('\n', " ").contains("sum of the conversions of the same windows"));
+    assert!(
+        how_summed(&found, Signature::Verified)
+            .replace('\n', " ")
+            .contains("sum of the conversions of the same windows")
+    );
     // Values of conversions that are not kept are a gap.
     drop(collector);
     let store: Arc<dyn CollectorStore> = Arc::new(Forgetful { store: world.store(), forgotten: 1 });

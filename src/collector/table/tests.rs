@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::collector::Signature;
 use crate::collector::fixture::{CELLS, HISTOGRAM, draft, known_task, week};
 
 fn release(vdaf: &str, cells: &[i128]) -> Release {
@@ -37,6 +38,33 @@ fn without_campaigns_every_bucket_has_a_line() {
     release.vdaf = Measured::Count {};
     release.buckets.truncate(1);
     assert!(table(&release, None).contains("(all)"));
+}
+
+/// `arras release show --explain` ended "The signature shows that this is what the collector published, unchanged", also of a
+/// file whose signature is broken, and had the line "signed by key".
+#[test]
+fn nothing_is_said_of_a_signature_that_was_not_checked() {
+    let release = release(HISTOGRAM, &CELLS);
+    let sum = Sum::from_json(include_bytes!("../sums/golden.json").trim_ascii()).unwrap();
+    let texts = |signature| {
+        [crate::collector::how_made(&release, signature), crate::collector::how_summed(&sum, signature)]
+            .map(|text| text.replace('\n', " "))
+    };
+    for text in texts(Signature::Unchecked) {
+        assert!(
+            text.contains("No signature was checked here") && !text.contains("signature shows"),
+            "{text}"
+        );
+    }
+    for text in texts(Signature::Verified) {
+        assert!(text.contains("The signature shows") && !text.contains("was checked"), "{text}");
+    }
+    let pairs =
+        [(table(&release, None), claimed_table(&release)), (sum_table(&sum), claimed_sum_table(&sum))];
+    for (known, claimed) in pairs {
+        let line = known.lines().find(|line| line.starts_with("signed     by key ")).unwrap();
+        assert_eq!(claimed, known.replace(line, &format!("{line}, it says; not checked")));
+    }
 }
 
 /// What a text says that would pass for this program's own.
@@ -81,7 +109,8 @@ fn no_string_of_a_document_reaches_a_terminal_as_it_is() {
         match Release::from_json(&serde_json::to_vec(&json).unwrap()) {
             Ok(release) => {
                 check(&table(&release, None));
-                check(&crate::collector::how_made(&release));
+                check(&claimed_table(&release));
+                check(&crate::collector::how_made(&release, Signature::Unchecked));
                 read += 1;
             }
             Err(error) => {
@@ -98,7 +127,8 @@ fn no_string_of_a_document_reaches_a_terminal_as_it_is() {
         match Sum::from_json(&serde_json::to_vec(&json).unwrap()) {
             Ok(sum) => {
                 check(&sum_table(&sum));
-                check(&crate::collector::how_summed(&sum));
+                check(&claimed_sum_table(&sum));
+                check(&crate::collector::how_summed(&sum, Signature::Unchecked));
                 read += 1;
             }
             Err(error) => {
