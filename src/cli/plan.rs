@@ -64,7 +64,7 @@ pub struct Args {
     /// Buckets of the histogram; otherwise as many as the campaigns need.
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     buckets: Option<u32>,
-    /// Reports that one device may send in a window; 1 unless a task says otherwise.
+    /// Reports of a task that one device may send in any 7 days; 1 unless a task says otherwise.
     #[arg(long, value_name = "K", allow_negative_numbers = true)]
     contributions: Option<NonZeroU32>,
     /// What the release of a window spends; 1 unless a task says otherwise.
@@ -76,6 +76,9 @@ pub struct Args {
     /// The smallest noised count that is shown; otherwise the smallest that empty buckets hardly ever reach.
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     threshold: Option<u64>,
+    /// The fewest reports with which a window is released; 10 unless a task says otherwise.
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    min_batch: Option<u64>,
     /// Plan values, too: the most that one report can add, in the value task's units.
     #[arg(long, value_name = "UNITS", allow_negative_numbers = true)]
     max_value: Option<u64>,
@@ -85,12 +88,12 @@ pub struct Args {
     /// What a conversion is worth on average.
     #[arg(long, value_name = "AMOUNT", allow_negative_numbers = true)]
     average_value: Option<Amount>,
-    /// What one unit of the value task is worth.
-    #[arg(long, value_name = "AMOUNT", default_value = "1", allow_negative_numbers = true)]
-    unit: Amount,
+    /// What one unit of the value task is worth; 1 unless it is given.
+    #[arg(long, value_name = "AMOUNT", allow_negative_numbers = true)]
+    unit: Option<Amount>,
     /// What the currency is called.
-    #[arg(long, value_name = "NAME", default_value = "")]
-    currency: String,
+    #[arg(long, value_name = "NAME")]
+    currency: Option<String>,
     /// What the release of a window's values spends; otherwise as much as that of its conversions.
     #[arg(long, value_name = "E", allow_negative_numbers = true)]
     value_epsilon: Option<MicroEpsilon>,
@@ -230,10 +233,20 @@ fn setting(args: &Args) -> Result<Setting, Error> {
         source,
         rules,
         time_precision: own.map(|file| file.time_precision),
-        min_batch_size: own.map_or(MIN_MIN_BATCH_SIZE, |file| file.min_batch_size),
+        min_batch_size: min_batch_size(args, own)?,
         target: args.target_error,
         solve_epsilon: args.target_error.is_some() && args.epsilon.is_none(),
     })
+}
+
+/// What the command line says, otherwise the task's file, otherwise the least that aggregators accept.
+fn min_batch_size(args: &Args, file: Option<&TaskFile>) -> Result<u64, Error> {
+    match args.min_batch.or(file.map(|file| file.min_batch_size)).unwrap_or(MIN_MIN_BATCH_SIZE) {
+        few if few < MIN_MIN_BATCH_SIZE => {
+            Err(usage("--min-batch", format!("is {few}, the least allowed is {MIN_MIN_BATCH_SIZE}")))
+        }
+        enough => Ok(enough),
+    }
 }
 
 /// A file's text, if it is no larger than such a file is.
@@ -357,9 +370,21 @@ fn values(
             let epsilon = args.value_epsilon.unwrap_or(counts.epsilon);
             Terms { vdaf, epsilon, contributions: counts.contributions, cap: task_cap(source, None) }
         }
-        (None, None) => return Ok(None),
+        (None, None) => {
+            let given = [
+                ("--average-value", args.average_value.is_some()),
+                ("--unit", args.unit.is_some()),
+                ("--currency", args.currency.is_some()),
+                ("--value-epsilon", args.value_epsilon.is_some()),
+            ];
+            return match given.into_iter().find(|(_, is_given)| *is_given) {
+                Some((option, _)) => Err(usage(option, "needs --max-value or --value-task to plan values")),
+                None => Ok(None),
+            };
+        }
     };
-    Ok(Some(Values { terms, unit: args.unit, currency: args.currency.clone() }))
+    let unit = args.unit.unwrap_or(Amount::ONE);
+    Ok(Some(Values { terms, unit, currency: args.currency.clone().unwrap_or_default() }))
 }
 
 /// Whose budget, and its rules. Without a configuration windows are taken to begin with the epochs.

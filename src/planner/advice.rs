@@ -88,6 +88,11 @@ pub enum Step {
         /// Whether the limit of a single task is in its way.
         task_caps: bool,
     },
+    /// A lower threshold than the one that was set.
+    LowerThreshold {
+        /// The one that releases have by default.
+        threshold: u64,
+    },
     /// Fewer reports of each device: the same cost then buys more epsilon for each.
     FewerContributions {
         /// How many.
@@ -123,10 +128,13 @@ impl Display for Step {
                     }
                 }
             }
+            Self::LowerThreshold { threshold } => {
+                write!(f, "lower the threshold to {threshold}, the default with this noise")
+            }
             Self::FewerContributions { contributions, epsilon } => write!(
                 f,
-                "let a device send {} a window, so that what it has beyond is not counted; an epsilon of {epsilon} then \
-                 costs no more than now",
+                "let a device send {} in any 7 days, so that what it has beyond is not counted; an epsilon of {epsilon} \
+                 then costs no more than now",
                 counted(contributions, "report")
             ),
         }
@@ -271,6 +279,9 @@ fn steps(
     let terms: Vec<Terms> =
         [Some(&longest.counts), longest.values.as_ref()].into_iter().flatten().map(|p| p.terms).collect();
     let mut steps = Vec::new();
+    if longest.budget.is_whole() {
+        steps.extend(lower_threshold(setting, longest, &terms, campaign)?);
+    }
     if longest.window == Window::Week && longest.budget.is_whole() {
         for weeks in 2..=WEEKS_MAX {
             if is_useful(setting, &terms, weeks * EPOCH_SECONDS, campaign)? {
@@ -306,6 +317,21 @@ fn is_useful(
         useful: setting.useful_error(),
     };
     Ok(judge.outlook(campaign).useful)
+}
+
+/// A threshold that was set above the default, if the default makes a campaign useful.
+fn lower_threshold(
+    setting: &Setting,
+    longest: &Choice,
+    terms: &[Terms],
+    campaign: &Campaign,
+) -> Result<Option<Step>, PlanError> {
+    let by_default = Setting { threshold: None, ..setting.clone() };
+    let threshold = threshold(&by_default, &longest.counts);
+    if threshold >= longest.threshold || !is_useful(&by_default, terms, longest.window.seconds(), campaign)? {
+        return Ok(None);
+    }
+    Ok(Some(Step::LowerThreshold { threshold }))
 }
 
 /// With the largest of the others that are too small, or else with the smallest that is not.

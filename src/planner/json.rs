@@ -116,6 +116,9 @@ fn step(step: &Step) -> Value {
             "cap": cap.map(|cap| DisplayMicro(cap).to_string()),
             "task_caps_are_too_small": task_caps,
         }),
+        Step::LowerThreshold { threshold } => {
+            json!({"do": "lower_threshold", "threshold": threshold.to_string()})
+        }
         Step::FewerContributions { contributions, epsilon } => {
             json!({"do": "fewer_contributions", "contributions": contributions, "epsilon": epsilon})
         }

@@ -150,7 +150,7 @@ pub struct Terms {
     pub vdaf: VdafConfig,
     /// What the release of one window spends.
     pub epsilon: MicroEpsilon,
-    /// k: reports that one device may send in one window.
+    /// k: reports of the task that one device sends in any 7 days at most, and so in any window of a week or less.
     pub contributions: NonZeroU32,
     /// What this task alone may spend of an epoch, micro-epsilon, if its operator set a limit beside the source's cap.
     pub cap: Option<u64>,

@@ -67,7 +67,7 @@ fn header(plan: &Plan<'_>) -> Vec<(&'static str, String)> {
         (
             "budget",
             format!(
-                "{} epsilon in each epoch of 7 days; a device sends {} a window",
+                "{} epsilon in each epoch of 7 days; a device sends at most {} in any 7 days",
                 DisplayMicro(setting.rules.cap),
                 counted(setting.counts.contributions, "report")
             ),
@@ -186,12 +186,8 @@ fn recommendation(plan: &Plan<'_>) -> String {
         Some(target) => format!("reaches {target} for {useful} of {all}"),
         None => format!("give useful numbers for {useful} of {all}"),
     };
-    if !choice.budget.is_whole() {
-        return format!(
-            "No windows are all carried by this budget: a release costs {} epsilon of a cap of {}.",
-            DisplayMicro(choice.budget.cost),
-            DisplayMicro(plan.setting.rules.cap)
-        );
+    if !choice.budget.is_whole() || !choice.enough_reports {
+        return nothing_released(plan, choice);
     }
     match plan.setting.target {
         Some(target) if useful == 0 => {
@@ -219,6 +215,23 @@ fn recommendation(plan: &Plan<'_>) -> String {
             format!("Take windows of {window}: they {shows}, and an epoch costs {week} of {cap} epsilon.")
         }
     }
+}
+
+/// Why no length of windows is released whole: the one to take is not, so none is.
+fn nothing_released(plan: &Plan<'_>, choice: &Choice) -> String {
+    let carried = plan.choices.iter().any(|choice| choice.budget.is_whole());
+    if !carried {
+        return format!(
+            "No windows are all carried by this budget: a release costs {} epsilon of a cap of {}.",
+            DisplayMicro(choice.budget.cost),
+            DisplayMicro(plan.setting.rules.cap)
+        );
+    }
+    let some = plan.choices.iter().any(|choice| choice.enough_reports);
+    let which = if some { "No window that this budget carries" } else { "No window" };
+    let setting = plan.setting;
+    let (a_week, needed) = (counted(setting.reports_per_week(), "report"), setting.min_batch_size);
+    format!("{which} gets enough reports to be released: {a_week} a week, and a batch needs {needed}.")
 }
 
 /// Lines no longer than [`LINE_CHARACTERS_MAX`] where words allow; what goes on is set in.

@@ -208,6 +208,7 @@ fn advice_keeps_its_word() {
                     assert!(!choice(&plan, Window::Week).campaigns[1].useful, "{less} is enough");
                 }
                 Step::FewerContributions { .. } => panic!("one report cannot be fewer"),
+                Step::LowerThreshold { .. } => panic!("none was set"),
             }
             assert!(choice(&Plan::new(&changed).unwrap(), Window::Week).campaigns[1].useful);
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::cli::{ARGUMENTS, Served, arras, done, free_ports};
+use crate::cli::{ARGUMENTS, Ended, Served, arras, done, free_ports};
 
 /// A program that is `arras` for whoever starts it: this test binary plays it.
 fn program(dir: &Path) -> String {
@@ -119,6 +119,29 @@ fn running_aggregators_are_loaded_too() {
     }
     let ended = arras(&usual);
     assert!(ended.code == 1 && ended.error.contains("error: "), "{}", ended.error);
+}
+
+/// A load of which 1,936 of 2,000 reports were refused ended as if all was well.
+#[test]
+fn a_load_that_is_refused_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let roles = dir.path().join("roles");
+    let path = |name: &str| roles.join(name).to_str().unwrap().to_owned();
+    done(&["init", &path(""), "--ports", &free_ports(), "--budget-source", "shop.example"]);
+    let served = ["leader/leader.toml", "helper/helper.toml"].map(|config| Served::start(&path(config)));
+    // Nobody was told of the task.
+    let (task, ca) = (path("tasks-examples/conversions.toml"), path("ca.pem"));
+    let usual = ["load", "--task", &task, "--ca", &ca, "--reports", "6", "--reports-per-request", "2"];
+    let Ended { code, out, error } = arras(&usual);
+    assert_eq!((code, error.as_str()), (1, ""), "{out}");
+    assert!(out.contains("accepted   0 in "), "{out}");
+    assert!(out.lines().last().unwrap().starts_with("REFUSED: 6 of 6 reports"), "{out}");
+    let Ended { code, out, .. } = arras(&[&usual[..], &["--json"]].concat());
+    let found: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &found["accepted"]), (1, &0.into()), "{found}");
+    for role in served {
+        assert_eq!(role.stop(), Some(0));
+    }
 }
 
 #[test]

@@ -52,7 +52,7 @@ impl<E: Into<Failure>> From<E> for LoadError {
     }
 }
 
-/// Loads and prints what came of it.
+/// Loads and prints what came of it. It fails if any report was rejected: scripts look at nothing else.
 pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode, LoadError> {
     args.check().map_err(LoadError::Usage)?;
     let now = now.duration_since(UNIX_EPOCH)?.as_secs();
@@ -62,7 +62,7 @@ pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode
     };
     let printed = if args.json { outcome.print_json(out) } else { outcome.print(out) };
     printed?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if outcome.refused() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Loads aggregators that are running, with reports of now.

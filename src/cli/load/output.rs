@@ -116,7 +116,20 @@ impl Outcome {
         }
         self.print_latencies(out)?;
         self.print_costs(out)?;
-        self.print_backlog(out)
+        self.print_backlog(out)?;
+        match self.refused() {
+            0 => Ok(()),
+            refused => writeln!(
+                out,
+                "\nREFUSED: {refused} of {} reports were not accepted; the reasons are under \"rejected\"",
+                self.reports
+            ),
+        }
+    }
+
+    /// Reports that were sent and not accepted.
+    pub(super) fn refused(&self) -> u64 {
+        self.sent.rejected.values().sum()
     }
 
     fn print_latencies(&self, out: &mut dyn Write) -> io::Result<()> {

@@ -105,6 +105,7 @@ fn what_is_wrong_is_said_with_its_option() {
         (&["--task", &value_task], "--task", "--value-task"),
         (&["--task", missing], "--task /", "No such file"),
         (&["--config", missing], "--config /", "missing.toml"),
+        (&["--min-batch", "9"], "--min-batch: ", "least allowed is 10"),
         (&["--source", "two words"], "--source: ", "without spaces"),
         (&["--value-task", &value_task, "--source", "other.example"], "--value-task /", "by itself"),
         (&["--target-error", "10%", "--value-epsilon", "1"], "--value-epsilon: ", "give --epsilon, too"),
@@ -197,6 +198,50 @@ fn an_epsilon_that_is_given_stays() {
     for window in solved["windows"].as_array().unwrap() {
         assert_eq!(window["counts"]["epsilon"], "0.5");
     }
+}
+
+/// What values are worth was taken and ignored if no values were planned.
+#[test]
+fn what_is_of_values_alone_is_refused_without_values() {
+    for (option, value) in
+        [("--average-value", "20"), ("--unit", "1"), ("--currency", "EUR"), ("--value-epsilon", "1")]
+    {
+        let line = with(&[option, value]);
+        let error = planned(&line.iter().map(String::as_str).collect::<Vec<_>>()).unwrap_err();
+        assert_eq!(error.to_string(), format!("{option}: needs --max-value or --value-task to plan values"));
+    }
+    let values = plan(&["--max-value", "100", "--average-value", "20", "--currency", "EUR"]);
+    assert!(values.contains("up to 100.00 EUR a report"), "{values}");
+}
+
+/// Too few reports for any window were called a budget that is too small, and the smallest batch could not be given.
+#[test]
+fn too_few_reports_are_no_small_budget() {
+    let none = planned(&["--campaign", "a=0"]).unwrap();
+    let why = "No window gets enough reports to be released: 0 reports a week, and a batch needs 10.\n";
+    assert!(none.contains(why) && !none.contains("No windows are all carried"), "{none}");
+    // Useful if it were released, so a week was proposed.
+    let few = planned(&["--campaign", "a=99", "--min-batch", "100", "--cap", "1000"]).unwrap();
+    assert!(few.contains("No window gets enough reports") && !few.contains("Take windows"), "{few}");
+    let enough = planned(&["--campaign", "a=100", "--min-batch", "100"]).unwrap();
+    assert!(enough.contains("Take windows of a week"), "{enough}");
+    let poor = planned(&["--campaign", "a=0", "--cap", "0.5"]).unwrap();
+    assert!(poor.contains("No windows are all carried by this budget"), "{poor}");
+}
+
+/// With a high threshold the only advice was to wait for weeks.
+#[test]
+fn a_threshold_that_hides_a_campaign_is_to_be_lowered() {
+    let hidden = planned(&["--campaign", "a=100", "--threshold", "500"]).unwrap();
+    let advice = hidden.lines().find(|line| line.starts_with("  - lower the threshold to ")).unwrap();
+    let number = advice.split(' ').find_map(|word| word.trim_end_matches(',').parse::<u64>().ok()).unwrap();
+    let number = number.to_string();
+    let shown = planned(&["--campaign", "a=100", "--threshold", &number]).unwrap();
+    assert_eq!(shown, planned(&["--campaign", "a=100"]).unwrap(), "it is the default");
+    assert!(shown.contains("give useful numbers for 1 of 1 campaign"), "{shown}");
+    // Where the threshold is not what hides it, it is not blamed.
+    let tiny = planned(&["--campaign", "a=1", "--not-attributed", "100", "--threshold", "500"]).unwrap();
+    assert!(!tiny.contains("lower the threshold"), "{tiny}");
 }
 
 #[test]
