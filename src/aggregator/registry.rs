@@ -112,7 +112,7 @@ pub struct Registry {
     tasks: RwLock<BTreeMap<TaskId, Arc<ProvisionedTask>>>,
     /// Tasks of the folder that cannot be used, and why: for the log.
     left_out: Mutex<HashMap<TaskId, String>>,
-    /// When a missing task was last looked for, by POSIX second; owned by `get`.
+    /// When a missing task was last looked for, by POSIX second; owned by `get`, which holds it while it looks.
     last_scan: Mutex<u64>,
     max_body: usize,
 }
@@ -167,20 +167,25 @@ impl Registry {
 
     /// A task. One that is not known is looked for in the folder, which blocks, at most every
     /// two seconds.
+    ///
+    /// Whoever asks while somebody looks waits, and then sees what was found: when a task was added, its first uploads
+    /// come at once.
     pub fn get(&self, id: TaskId, now: u64) -> Option<Arc<ProvisionedTask>> {
         if let Some(task) = self.cached(id) {
             return Some(task);
         }
-        {
-            let mut last = self.last_scan.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if now.abs_diff(*last) < RESCAN_SECONDS {
-                return None;
-            }
-            *last = now;
+        let mut last = self.last_scan.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(task) = self.cached(id) {
+            return Some(task);
         }
+        if now.abs_diff(*last) < RESCAN_SECONDS {
+            return None;
+        }
+        *last = now;
         if let Err(error) = self.load_all() {
             tracing::error!(%error, "looking for tasks");
         }
+        drop(last);
         self.cached(id)
     }
 
