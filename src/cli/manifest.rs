@@ -8,9 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arras_client::upload::fetch_hpke_configs;
 use arras_protocol::messages::{HpkeConfigList, Url};
 
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::net::client::causes;
 use crate::tasks::TaskFolder;
 use crate::tasks::manifests::{ManifestFile, keeps_buckets, lock, next_sequence, publish};
+use crate::text::counted;
 
 /// Arguments of `arras manifest`.
 #[derive(Debug, clap::Args)]
@@ -20,7 +22,8 @@ pub struct Args {
     /// The collector's configuration, which has the signing key and the folder of manifests.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Certificates of the authorities that the aggregators' certificates come from, in PEM, if they are no public ones.
+    /// Certificates of the authorities that the aggregators' certificates come from, in PEM; otherwise that of the
+    /// configuration's leader.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// Let buckets mean other campaigns than in the last manifest. What devices remember is counted for the wrong ones then,
@@ -69,7 +72,13 @@ pub fn make(
             format!("the collector takes no part in task {id}; add it with `arras task add`")
         })?);
     }
-    let hpke = fetch(ca, &known)?;
+    let ca = match ca {
+        Some(path) => Some(std::fs::read(path).map_err(|error| named(path, &error))?),
+        None => {
+            collector.leader.ca.as_ref().map(config::values::Pem::read).transpose()?.map(|pem| pem.to_vec())
+        }
+    };
+    let hpke = fetch(ca.as_deref(), &known)?;
     let gathered: Vec<_> = description
         .task
         .iter()
@@ -87,30 +96,36 @@ pub fn make(
     let expires = u64::saturating_sub(document.expires, now) / (24 * 3_600);
     writeln!(
         out,
-        "manifest {sequence} of {} with {} tasks and {} campaigns holds for {expires} days; signed by key {}",
+        "manifest {sequence} of {} with {} and {} holds for {expires} days; signed by public key {} (key id {})",
         document.advertiser,
-        document.tasks.len(),
-        document.campaigns.len(),
-        key.public_key()
+        counted(document.tasks.len(), "task"),
+        counted(document.campaigns.len(), "campaign"),
+        key.public_key(),
+        key.public_key().id()
     )?;
     Ok(())
 }
 
 /// The HPKE configurations of the aggregators of each task.
 fn fetch(
-    ca: Option<&Path>,
+    ca: Option<&[u8]>,
     tasks: &[crate::tasks::KnownTask],
 ) -> Result<Vec<(HpkeConfigList, HpkeConfigList)>, Failure> {
-    let ca = ca.map(std::fs::read).transpose().map_err(|error| format!("--ca: {error}"))?;
     let http = reqwest::Client::builder()
-        .tls_backend_preconfigured(crate::net::tls::client_config(ca.as_deref())?)
+        .tls_backend_preconfigured(crate::net::tls::client_config(ca)?)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .build()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let list = async |endpoint: &Url| {
         let fetched = fetch_hpke_configs(&http, endpoint).await;
-        fetched.map_err(|error| format!("the HPKE configurations of {endpoint}: {error}"))
+        fetched.map_err(|error| {
+            format!(
+                "the HPKE configurations of {endpoint}: {error} ({}); it must be running, and --ca name the \
+                 authority of its certificate if that is not the leader's",
+                causes(&error)
+            )
+        })
     };
     runtime.block_on(async {
         let mut lists = Vec::new();

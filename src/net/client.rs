@@ -348,7 +348,7 @@ mod simulated {
 }
 
 /// The chain of causes without the first link, which repeats the URL.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut parts = Vec::new();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -37,6 +37,10 @@ fn valid_days() -> u64 {
     VALID_DAYS
 }
 
+/// The most days that a description may ask for: what devices take ([`arras_protocol::manifest`]), less the day that is
+/// kept for clocks that are behind.
+const VALID_DAYS_MAX: u64 = 30;
+
 /// A task of a description.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,7 +79,7 @@ pub enum PublishError {
     #[error("the description of the manifest: {0}")]
     Description(String),
     /// No device would follow it.
-    #[error(transparent)]
+    #[error("no device would follow this manifest: {}", rule(.0))]
     Manifest(#[from] ManifestError),
     /// The file.
     #[error("{path}: {error}")]
@@ -85,6 +89,14 @@ pub enum PublishError {
         /// Why.
         error: std::io::Error,
     },
+}
+
+/// What is wrong with a manifest, said to its publisher and not to a device.
+fn rule(error: &ManifestError) -> String {
+    match error {
+        ManifestError::Rule(reason) => format!("{reason}; change its description"),
+        other => other.to_string(),
+    }
 }
 
 /// A task with what is known of it and of its aggregators.
@@ -102,7 +114,13 @@ pub fn file_name(advertiser: &str) -> Option<String> {
 impl ManifestFile {
     /// Reads a description.
     pub fn parse(text: &str) -> Result<Self, PublishError> {
-        toml::from_str(text).map_err(|error| PublishError::Description(error.to_string()))
+        let file: Self =
+            toml::from_str(text).map_err(|error| PublishError::Description(error.to_string()))?;
+        if !(1..=VALID_DAYS_MAX).contains(&file.valid_days) {
+            let reason = format!("valid_days is {}; it must be 1 to {VALID_DAYS_MAX}", file.valid_days);
+            return Err(PublishError::Description(reason));
+        }
+        Ok(file)
     }
 
     /// The ids of its tasks.
@@ -233,6 +251,19 @@ mod tests {
             expires: 1,
             campaigns: (1..).zip(campaigns).map(campaign).collect(),
             tasks: Vec::new(),
+        }
+    }
+
+    /// 90 days were once refused as "more than 2678400 seconds; its publisher has to make another one", to its publisher.
+    #[test]
+    fn the_days_of_a_description_are_bounded_in_days() {
+        let parse =
+            |days: &str| ManifestFile::parse(&format!("advertiser = \"shop.example\"\n{days}\ntask = []"));
+        assert_eq!(parse("").unwrap().valid_days, VALID_DAYS);
+        assert_eq!(parse("valid_days = 30").unwrap().valid_days, VALID_DAYS_MAX);
+        for days in [0, 31, 90] {
+            let error = parse(&format!("valid_days = {days}")).unwrap_err().to_string();
+            assert!(error.contains(&format!("valid_days is {days}; it must be 1 to 30")), "{error}");
         }
     }
 

@@ -9,7 +9,11 @@ use crate::text::{counted, printable};
 pub(super) fn table(report: &BudgetReport, from: &str) -> String {
     let mut out = format!("{} ({from})\n", report.role);
     if report.sources.is_empty() {
-        out += "\nno budget source is configured and nothing was ever spent\n";
+        out += match report.role.as_str() {
+            // It keeps no ledger: it knows what it released.
+            "collector" => "\nnothing was released yet\n",
+            _ => "\nno budget source is configured and nothing was ever spent\n",
+        };
     }
     for source in &report.sources {
         out.push('\n');
