@@ -426,7 +426,9 @@ fn the_examples_task_file_makes_a_task() {
 /// The README and the changelog name no subcommand and no option that does not exist.
 #[test]
 fn the_documents_name_what_exists() {
-    let subcommands = ["init", "check", "serve", "task", "collect", "release", "plan", "demo", "load"];
+    let subcommands = [
+        "init", "check", "serve", "task", "collect", "release", "budget", "manifest", "plan", "demo", "load",
+    ];
     let task = ["add", "list", "show"];
     let release = ["get", "verify", "show", "sum", "keys", "new-key"];
     let mut helps: Vec<String> = subcommands.iter().map(|name| done(&[name, "--help"])).collect();
