@@ -9,7 +9,7 @@ use arras_client::upload::fetch_hpke_configs;
 use arras_protocol::messages::{HpkeConfigList, Url};
 
 use crate::config::{self, Config};
-use crate::net::client::causes;
+use crate::net::client::{causes, device_client};
 use crate::tasks::TaskFolder;
 use crate::tasks::manifests::{ManifestFile, keeps_buckets, lock, next_sequence, publish};
 use crate::text::counted;
@@ -111,11 +111,7 @@ fn fetch(
     ca: Option<&[u8]>,
     tasks: &[crate::tasks::KnownTask],
 ) -> Result<Vec<(HpkeConfigList, HpkeConfigList)>, Failure> {
-    let http = reqwest::Client::builder()
-        .tls_backend_preconfigured(crate::net::tls::client_config(ca)?)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .build()?;
+    let http = device_client(ca)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let list = async |endpoint: &Url| {
         let fetched = fetch_hpke_configs(&http, endpoint).await;

@@ -347,6 +347,17 @@ mod simulated {
     }
 }
 
+/// A client as a device has one: without a token, following no redirect, using no proxy of the environment, and trusting
+/// the authorities in `ca_pem` alone.
+pub(crate) fn device_client(ca_pem: Option<&[u8]>) -> Result<reqwest::Client, ClientError> {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls::client_config(ca_pem)?)
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .build()
+        .map_err(|error| ClientError::Setup(causes(&error)))
+}
+
 /// The chain of causes without the first link, which repeats the URL.
 pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut parts = Vec::new();

@@ -36,11 +36,7 @@ pub(super) struct Clients {
 impl Clients {
     /// Fetches the aggregators' HPKE configurations.
     pub(super) async fn connect(task: &Task) -> Result<Self, Failure> {
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(crate::net::tls::client_config(None)?)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
+        let http = crate::net::client::device_client(None)?;
         let configuration = task.configuration();
         let leader = fetch_hpke_configs(&http, &configuration.leader).await?;
         let helper = fetch_hpke_configs(&http, &configuration.helper).await?;

@@ -191,11 +191,7 @@ fn make_requests(
 }
 
 fn hpke_configs(task: &Task, ca: Option<&[u8]>) -> Result<(HpkeConfig, HpkeConfig), Failure> {
-    let http = reqwest::Client::builder()
-        .tls_backend_preconfigured(crate::net::tls::client_config(ca)?)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .build()?;
+    let http = crate::net::client::device_client(ca)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let configuration = task.configuration();
     let fetched = runtime.block_on(async {

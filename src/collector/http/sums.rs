@@ -20,14 +20,7 @@ pub(super) async fn sum(
     Path(task): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
-    let (id, wanted) = (task_id(&task)?, wanted(query.as_deref(), &task)?);
-    let turn = collector.turn_to_sum().await;
-    let sum = blocking(move || {
-        let _turn = turn;
-        collector.sum(id, &wanted)
-    })
-    .await
-    .map_err(|error| problem(&error, id))?;
+    let sum = in_turn(collector, &task, query.as_deref(), Collector::sum).await?;
     Ok(json(StatusCode::OK, sum.to_json()))
 }
 
@@ -37,14 +30,25 @@ pub(super) async fn signed_sum(
     Path(task): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
-    let (id, wanted) = (task_id(&task)?, wanted(query.as_deref(), &task)?);
+    let text = in_turn(collector, &task, query.as_deref(), signed_text).await?;
+    Ok(typed("application/jose", text.into_bytes()))
+}
+
+/// Computes what a query asks for when it is its turn, off the runtime.
+async fn in_turn<T: Send + 'static>(
+    collector: Collector,
+    task: &str,
+    query: Option<&str>,
+    compute: impl FnOnce(&Collector, TaskId, &Wanted) -> Result<T, CollectError> + Send + 'static,
+) -> Result<T, Failure> {
+    let (id, wanted) = (task_id(task)?, wanted(query, task)?);
     let turn = collector.turn_to_sum().await;
-    let text = blocking(move || {
+    let computed = blocking(move || {
         let _turn = turn;
-        signed_text(&collector, id, &wanted)
+        compute(&collector, id, &wanted)
     })
     .await;
-    Ok(typed("application/jose", text.map_err(|error| problem(&error, id))?.into_bytes()))
+    computed.map_err(|error| problem(&error, id))
 }
 
 fn signed_text(collector: &Collector, id: TaskId, wanted: &Wanted) -> Result<String, CollectError> {
