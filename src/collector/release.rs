@@ -227,9 +227,9 @@ impl Policy {
         Scale::new(self.sensitivity, self.epsilon)
     }
 
-    /// What one release charges each epoch that it touches, in micro-epsilon. Cannot overflow: a u32 times a u32.
+    /// What one release charges each epoch that it touches, in micro-epsilon.
     pub(super) fn micro_per_epoch(&self) -> u64 {
-        u64::from(self.contributions.get()) * u64::from(self.epsilon.get())
+        ledger::cost(self.epsilon, self.contributions)
     }
 }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregator::{Collectors, RegisteredSource};
 use crate::collector::{CollectorStore, Release};
-use crate::privacy::ledger::{EPOCH_SECONDS, Epoch, SourceRules, TaskCaps};
+use crate::privacy::ledger::{self, EPOCH_SECONDS, Epoch, SourceRules, TaskCaps};
 use crate::store::{Accounts, ChargedWindow, SourceAccount, StoreError};
 use crate::tasks::{TaskFolder, explain};
 use crate::text::utc;
@@ -194,8 +194,7 @@ fn add_release(account: &mut SourceAccount, release: &Release) {
         task,
         start: release.window.from().seconds(),
         end: release.window.to().seconds(),
-        micro_epsilon: u64::from(release.policy.contributions.get())
-            * u64::from(release.policy.epsilon.get()),
+        micro_epsilon: ledger::cost(release.policy.epsilon, release.policy.contributions),
         answered: true,
     });
 }

@@ -382,10 +382,7 @@ fn more_epsilon(
     // What is charged for a task alone, against its own limit.
     let mut task_caps = false;
     for task in &terms {
-        let alone = Carried {
-            cost: ledger::cost(&setting.source, task.epsilon, task.contributions).map_err(about)?,
-            ..carried
-        };
+        let alone = Carried { cost: ledger::cost(task.epsilon, task.contributions), ..carried };
         task_caps |= task.cap.is_some_and(|cap| cap < alone.epoch_cost());
     }
     let cap = carried.epoch_cost();
@@ -424,7 +421,7 @@ fn fewer_contributions(
 /// Terms with fewer contributions, and the largest epsilon that costs no more than before.
 fn with_contributions(terms: Terms, fewer: NonZeroU32) -> Terms {
     let contributions = terms.contributions.min(fewer);
-    let cost = u64::from(terms.contributions.get()) * u64::from(terms.epsilon.get());
+    let cost = ledger::cost(terms.epsilon, terms.contributions);
     let epsilon = (cost / u64::from(contributions.get())).min(u64::from(MAX_EPSILON));
     // Not above the most of a policy, and not below what it was, so neither conversion fails.
     let epsilon = u32::try_from(epsilon).ok().and_then(|epsilon| MicroEpsilon::from_micro(epsilon).ok());

@@ -102,10 +102,7 @@ impl Carried {
         }
         // The first and the last epoch of several lack a neighbour.
         let poorest = if straddles { admitted.range(1..epochs - 1).map(|(_, n)| *n).min() } else { None };
-        let mut cost = 0;
-        for task in tasks {
-            cost += ledger::cost(&setting.source, task.epsilon, task.contributions)?;
-        }
+        let cost = tasks.iter().map(|task| ledger::cost(task.epsilon, task.contributions)).sum();
         Ok(Self {
             of: window.in_epoch(),
             admitted: poorest.unwrap_or_else(|| admitted.get(&0).copied().unwrap_or(0)),

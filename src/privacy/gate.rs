@@ -171,14 +171,14 @@ impl Terms {
         let (charges, paid) = match facts.charged_before {
             // Under these very terms, which the store pins: there is nothing to decide any more.
             Some(paid) => (Vec::new(), paid),
-            None => (self.afford(interval, facts.epoch_start, spent)?, self.cost()?),
+            None => (self.afford(interval, facts.epoch_start, spent)?, self.cost()),
         };
         Ok(Admission { charges, paid, task: self.task, policy: self.policy })
     }
 
     /// What a release costs each epoch that it touches, in micro-epsilon.
-    fn cost(&self) -> Result<u64, LedgerError> {
-        ledger::cost(&self.budget_source, self.policy.epsilon, self.policy.contributions)
+    fn cost(&self) -> u64 {
+        ledger::cost(self.policy.epsilon, self.policy.contributions)
     }
 
     /// What the batch of an interval is charged.

@@ -296,14 +296,9 @@ pub struct Charge {
 }
 
 /// What releasing one batch costs each epoch that it touches, in micro-epsilon: `contributions` times `epsilon`.
-pub fn cost(
-    source: &BudgetSource,
-    epsilon: MicroEpsilon,
-    contributions: NonZeroU32,
-) -> Result<u64, LedgerError> {
-    u64::from(contributions.get())
-        .checked_mul(u64::from(epsilon.get()))
-        .ok_or_else(|| LedgerError::Overflow { epoch: Epoch(0), r#source: source.clone() })
+pub fn cost(epsilon: MicroEpsilon, contributions: NonZeroU32) -> u64 {
+    // Cannot overflow: a u32 times a u32.
+    u64::from(contributions.get()) * u64::from(epsilon.get())
 }
 
 /// The charges of releasing one batch: `contributions` (k, the reports that one
@@ -320,7 +315,7 @@ pub fn charges(
     contributions: NonZeroU32,
 ) -> Result<Vec<Charge>, LedgerError> {
     let (first, last) = rules.epoch_indices(&interval)?;
-    let micro_epsilon = cost(source, epsilon, contributions)?;
+    let micro_epsilon = cost(epsilon, contributions);
     let charge = |epoch| Charge { source: source.clone(), epoch: Epoch(epoch), micro_epsilon };
     Ok((first..=last).map(charge).collect())
 }

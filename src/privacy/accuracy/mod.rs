@@ -57,11 +57,6 @@ impl Confidence {
     /// 95 %, what tables and releases show.
     pub const P95: Self = Self(950);
 
-    /// From thousandths; `None` unless from 1 to 999.
-    pub fn from_per_mille(per_mille: u16) -> Option<Self> {
-        (1..=999).contains(&per_mille).then_some(Self(per_mille))
-    }
-
     /// In thousandths.
     pub fn per_mille(self) -> u16 {
         self.0
