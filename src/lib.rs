@@ -11,6 +11,7 @@ pub mod net;
 mod operations;
 pub mod planner;
 pub mod privacy;
+pub mod registry;
 pub mod service;
 pub mod store;
 pub mod tasks;
