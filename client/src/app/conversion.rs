@@ -172,6 +172,10 @@ impl<S: Storage, F: Files> App<S, F> {
         campaign: impl Fn(u32) -> Option<String>,
     ) -> Result<(u32, Form), AppError> {
         let null = |why: &str| Ok((NOT_ATTRIBUTED, Form::Null { why: why.to_owned() }));
+        // As recorded, even if the engine is on.
+        if !self.kept.consent.given() {
+            return null("no consent");
+        }
         let (amount, max) = amount(task, value);
         if amount == 0 {
             return null("it is worth less than the task's unit");

@@ -263,8 +263,8 @@ impl<S: Storage, F: Files> App<S, F> {
     /// Records the person's answer. `false` after `true` erases everything that [`App::erase`] does.
     ///
     /// # Errors
-    /// The answer is not recorded; call it again. A withdrawal that was begun is finished by the next call of this or the
-    /// next start, and nothing is sent until then.
+    /// The answer is not recorded, and what was recorded before holds; call it again. A withdrawal that was begun is finished
+    /// by the next call of this or the next start, and nothing is sent until then.
     pub fn set_consent(&mut self, given: bool, now: u64) -> Result<(), AppError> {
         let consent = if given { Consent::Given { since: now } } else { Consent::Refused { since: now } };
         if given && self.is_withdrawing() {
@@ -320,6 +320,10 @@ impl<S: Storage, F: Files> App<S, F> {
     fn remember(&mut self, ad: Ad<'_>, priority: i32, now: u64) -> Result<(), AppError> {
         let manifest = self.manifest(ad.advertiser, now)?;
         let bucket = manifest.bucket(ad.campaign).ok_or(AppError::UnknownCampaign)?;
+        // The engine may be on all the same: it was switched on for an answer that could not be recorded.
+        if !self.kept.consent.given() {
+            return Ok(());
+        }
         let options = ImpressionOptions {
             conversion_sites: vec![ad.advertiser.to_owned()],
             lifetime_days: self.rules.lookback_days,

@@ -391,9 +391,13 @@ impl<F: Files> Queue<F> {
         number.map_or(Ok(()), |number| self.take_out(number))
     }
 
-    /// Forgets every report.
+    /// Forgets every report, and removes the files of those that this queue does not know as well: one whose write failed may
+    /// be there, and so may one that could not be read. The next start would send them.
     pub fn clear(&mut self) -> io::Result<()> {
         while let Some((&number, _)) = self.waiting.first_key_value() {
+            self.take_out(number)?;
+        }
+        for number in self.files.names()?.iter().filter_map(|name| entry::number(name)) {
             self.take_out(number)?;
         }
         Ok(())

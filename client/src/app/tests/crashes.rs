@@ -103,6 +103,10 @@ struct Leaders {
 }
 
 impl Leaders {
+    fn got(&self) -> BTreeSet<ReportId> {
+        self.got.values().flatten().copied().collect()
+    }
+
     /// Takes all that is sent. An answer is lost if the disk fails before the app could keep it.
     fn take(&mut self, app: &mut App<Brittle, MemoryFiles>) {
         while let Ok(Some(request)) = app.next_request(NOW) {
@@ -126,6 +130,8 @@ struct Life {
     attributed: BTreeSet<ReportId>,
     /// What the app said is reported, and nobody erased since.
     promised: BTreeSet<ReportId>,
+    /// What had not left when the app said that it is erased.
+    erased: BTreeSet<ReportId>,
     counted: BTreeSet<u8>,
 }
 
@@ -145,7 +151,8 @@ impl Life {
         let manifest = manifest.sign(&publisher.signing_key).unwrap();
         app.update_manifest(&mut rng(), SHOP, &manifest, NOW).unwrap();
         let (leaders, attributed, promised) = (Leaders::default(), BTreeSet::new(), BTreeSet::new());
-        Self { disk, app, leaders, attributed, promised, counted: BTreeSet::new() }
+        let (erased, counted) = (BTreeSet::new(), BTreeSet::new());
+        Self { disk, app, leaders, attributed, promised, erased, counted }
     }
 
     fn convert(&mut self, id: u8, now: u64) {
@@ -175,7 +182,10 @@ impl Life {
                 self.counted.clear();
             }
             Step::Erase(clock) => {
-                drop(self.app.erase(at(clock)));
+                if self.app.erase(at(clock)).is_ok() {
+                    let got = self.leaders.got();
+                    self.erased.extend(self.attributed.difference(&got));
+                }
                 self.promised.clear();
                 self.counted.clear();
             }
@@ -202,8 +212,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     /// Whatever fails, is erased, and however wrong the clock is: what arrives of ads of one week was paid for from its
-    /// budget; reports of a task have one size; an event makes one report for each task at most; and what the app said is reported
-    /// arrives in the end, unless the person erased it.
+    /// budget; reports of a task have one size; an event makes one report for each task at most; what the app said is reported
+    /// arrives in the end, unless the person erased it; and then it does not.
     #[test]
     fn no_crash_gives_a_budget_back(steps in proptest::collection::vec(step(), 1..60)) {
         let mut life = Life::new();
@@ -213,9 +223,10 @@ proptest! {
         life.disk.1.mend();
         life.app = Life::open(&life.disk, NOW);
         life.leaders.take(&mut life.app);
-        let got: BTreeSet<_> = life.leaders.got.values().flatten().copied().collect();
+        let got = life.leaders.got();
         let disclosed = got.intersection(&life.attributed).count() as u64 * 250_000;
         prop_assert!(disclosed <= BUDGET.into(), "{} of {}", disclosed, BUDGET);
+        prop_assert!(got.is_disjoint(&life.erased), "erased, and sent");
         // In 18 days, of which 7 have two.
         prop_assert!(life.leaders.got.values().all(|ids| ids.len() <= 6));
         prop_assert!(life.leaders.sizes.values().all(|sizes| sizes.len() == 1));

@@ -49,6 +49,49 @@ fn a_withdrawal_that_fails_is_finished_by_the_next_call_or_start() {
     assert!(failed > 0);
 }
 
+/// A report's file that was written although the write failed was in no list of what waits. A withdrawal, or an erasure, left it
+/// where it was and said that all was gone; the next start found it and sent it, attributed, against a recorded "no".
+#[test]
+fn a_report_that_was_kept_although_its_write_failed_is_erased_too() {
+    for erase in [Tested::erase, |app: &mut Tested, now| app.set_consent(false, now)] {
+        let (storage, files) = (MemoryStore::default(), MemoryFiles::default());
+        let mut app = ready(&storage, &files);
+        app.click(ad("tents"), NOW).unwrap();
+        // The app's own file, then the report.
+        files.fail_after(1, true);
+        let failed = app.conversion(&mut rng(), lead("1"), NOW);
+        assert!(matches!(failed, Err(AppError::Queue(_))), "{failed:?}");
+        files.mend();
+        assert_eq!(open(&storage, &files).unwrap().waiting(), 1, "it was written");
+        erase(&mut app, NOW).unwrap();
+        assert_eq!(open(&storage, &files).unwrap().waiting(), 0);
+    }
+}
+
+/// The engine was switched on for a "yes" that then could not be recorded, and stayed on: ads were kept, and attributed reports
+/// made and sent, of a person whose recorded answer was "no", in the journal too.
+#[test]
+fn a_yes_that_is_not_recorded_is_none() {
+    for happens in [false, true] {
+        let (storage, files) = (MemoryStore::default(), MemoryFiles::default());
+        let mut app = ready(&storage, &files);
+        app.set_consent(false, NOW - 2 * WEEK).unwrap();
+        files.fail_after(0, happens);
+        app.set_consent(true, NOW).unwrap_err();
+        files.mend();
+        assert!(app.engine.is_enabled() && !app.consent().given());
+        app.click(ad("tents"), NOW).unwrap();
+        app.conversion(&mut rng(), lead("1"), NOW).unwrap();
+        assert!(app.journal(NOW).remembered.is_empty());
+        assert_eq!(attributed(&app), [None]);
+        // Told again, it holds.
+        app.set_consent(true, NOW).unwrap();
+        app.click(ad("tents"), NOW).unwrap();
+        app.conversion(&mut rng(), lead("2"), NOW).unwrap();
+        assert_eq!(attributed(&app), [None, Some("tents".to_owned())]);
+    }
+}
+
 /// The file had the second of every conversion, with the task, for good: what and when the person had bought.
 #[test]
 fn what_is_left_after_erasing_is_hours_of_the_last_week() {

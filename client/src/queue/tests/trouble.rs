@@ -72,6 +72,24 @@ fn a_file_of_a_later_version_is_left_alone() {
     assert!(files.read(&entry::name(5)).unwrap().is_some(), "its number is not used again");
 }
 
+/// What a person erased was sent once a bad block could be read again, or a newer version of the app was installed again.
+#[test]
+fn what_could_not_be_read_is_erased_too() {
+    let mut store = BadBlock::default();
+    let mut queue = Queue::open(store.clone(), at_once()).unwrap();
+    for id in 1..=2 {
+        queue.push(&mut rng(), task(1), &leader(), &report(id), NOW).unwrap();
+    }
+    store.replace(&entry::name(4), b"\xffwhatever comes then").unwrap();
+    store.replace("other", b"is not the queue's").unwrap();
+    store.bad.store(true, Ordering::SeqCst);
+    let mut queue = Queue::open(store.clone(), at_once()).unwrap();
+    assert_eq!((queue.len(), queue.damaged()), (1, 2));
+    queue.clear().unwrap();
+    assert_eq!(store.names().unwrap(), ["other"]);
+    assert!(queue.is_empty() && queue.bytes() == 0);
+}
+
 /// The second of two files of one report was sent after the leader had answered for the first.
 #[test]
 fn two_files_of_one_report_are_one() {
