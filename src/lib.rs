@@ -6,6 +6,7 @@ pub mod aggregator;
 pub mod cli;
 pub mod collector;
 pub mod config;
+pub mod insights;
 pub mod metrics;
 pub mod net;
 mod operations;

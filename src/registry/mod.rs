@@ -16,5 +16,6 @@ pub use campaign::{Campaign, Status};
 pub use event::{EventKind, Touch};
 pub use generation::{Generation, Slot, ValueTask};
 pub use ids::{AdvertiserId, CampaignId, IdError, KeyId, UserId};
+pub(crate) use money::decimal_of;
 pub use money::{Currency, CurrencyError, Money};
 pub use name::{Name, NameError};

@@ -43,13 +43,7 @@ impl Currency {
 
     /// An amount of minor units as a decimal of the major unit, without the code: `12.50`. Exact.
     pub fn decimal(&self, minor: i128) -> String {
-        let decimals = usize::from(self.decimals());
-        if decimals == 0 {
-            return minor.to_string();
-        }
-        let unit = 10_u128.pow(u32::from(self.decimals()));
-        let (sign, amount) = (if minor < 0 { "-" } else { "" }, minor.unsigned_abs());
-        format!("{sign}{}.{:0decimals$}", amount / unit, amount % unit)
+        decimal_of(minor.unsigned_abs(), minor < 0, self.decimals())
     }
 
     /// Reads a decimal of the major unit, such as `12.5`, as minor units; `None` for anything else, and for more decimals than
@@ -102,6 +96,16 @@ impl fmt::Debug for Currency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())
     }
+}
+
+/// A number of steps as a decimal with so many places (at most 38), each of them a digit: 1250 with two is `12.50`.
+pub(crate) fn decimal_of(steps: u128, negative: bool, places: u8) -> String {
+    let sign = if negative { "-" } else { "" };
+    let Some(one) = 10_u128.checked_pow(places.into()).filter(|one| *one > 1) else {
+        return format!("{sign}{steps}");
+    };
+    let places = usize::from(places);
+    format!("{sign}{}.{:0places$}", steps / one, steps % one)
 }
 
 /// An exact amount that is not negative.

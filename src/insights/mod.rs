@@ -1,0 +1,21 @@
+//! Insights: what an advertiser asks of its numbers, in the words of an ads manager: impressions, clicks, spend,
+//! conversions, value, cost per conversion, return on spend; by campaign, kind of event, and day, week or range.
+//!
+//! Delivery numbers (impressions, clicks, spend) are exact. Conversions and values are noised, and a number made of
+//! them says how far off it can be, or why it is not there. Three rules hold for every noised number here:
+//!
+//! - A sum is of all noised cells that it covers, never of those alone that their releases show: what noise made small
+//!   would be missing, and the sum too large.
+//! - Its interval and its threshold come from the exact noise of all these cells, as in sums of the collector.
+//! - What is computed from it and from spend (cost per conversion, return on spend) takes spend and conversions of the
+//!   same days, and is left out where it would mislead.
+
+mod measure;
+mod money;
+mod query;
+mod table;
+
+pub use measure::{Measure, NullReason, Number, Suppression, Unit};
+pub use money::Rate;
+pub use query::{Field, FieldSet, Granularity, Level, QUERY_DAYS_MAX, QUERY_ROWS_MAX, Query, QueryError};
+pub use table::{Coverage, Missing, MissingWhy, Row, Table};
