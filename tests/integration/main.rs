@@ -6,6 +6,7 @@
 
 mod backpressure;
 mod bad_input;
+mod browser;
 mod budget;
 mod cli;
 mod devices;
