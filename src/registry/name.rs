@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn names_are_printable_and_short() {
-        for right in ["Summer sale", "<b>", "=1+1", "Ü", "夏"] {
+        for right in ["Summer sale", "<b>", "=1+1", "\u{dc}", "\u{590f}"] {
             assert!(right.parse::<Name>().is_ok(), "{right}");
         }
         for wrong in ["", " ", "a ", "a\nb", "a\u{202e}b", "\u{200b}", &"a".repeat(101)] {
