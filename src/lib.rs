@@ -13,6 +13,7 @@ mod operations;
 pub mod planner;
 pub mod privacy;
 pub mod registry;
+pub mod schedule;
 pub mod service;
 pub mod store;
 pub mod tasks;
