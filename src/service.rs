@@ -15,6 +15,7 @@ use rustls::ServerConfig;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::advertising::{Advertising, AdvertisingError};
 use crate::aggregator::helper::{Helper, HelperParts};
 use crate::aggregator::leader::{Leader, LeaderParts};
 use crate::aggregator::{
@@ -92,6 +93,9 @@ pub enum StartError {
     /// The collector cannot start.
     #[error("{0}")]
     Collector(#[from] collector::StartError),
+    /// What advertisers have cannot be opened.
+    #[error("{0}")]
+    Advertising(#[from] AdvertisingError),
     /// A store does not open.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -118,6 +122,7 @@ pub struct Service {
     operations_address: Option<SocketAddr>,
     leader: Option<Leader>,
     collector: Option<Collector>,
+    advertising: Option<Advertising>,
     /// Held to see when nobody else does.
     leader_store: Option<Arc<dyn LeaderStore>>,
     helper_store: Option<Arc<dyn HelperStore>>,
@@ -166,6 +171,7 @@ impl Service {
             drivers: JoinSet::new(),
             leader: None,
             collector: None,
+            advertising: None,
             leader_store: None,
             helper_store: None,
             operations: Operations::default(),
@@ -297,7 +303,9 @@ impl Service {
             .map_err(collector::StartError::from)?;
         let disk = Arc::new(disk);
         let clock = Arc::clone(&environment.clock);
-        let collector = Collector::open(config, Arc::clone(&disk), clock, metrics.collector())?;
+        let collector = Collector::open(config, Arc::clone(&disk), Arc::clone(&clock), metrics.collector())?;
+        let open = |own| Advertising::open(config, own, &collector, &disk, clock);
+        self.advertising = config.advertising.as_ref().map(open).transpose()?;
         watch_collector(&self.operations, &collector, &disk);
         let listener = listen("collector", config.listen, listener)?;
         self.serve("collector", collector::router(collector.clone()), listener, tls(config.tls.as_ref())?);
@@ -375,6 +383,11 @@ impl Service {
         self.collector.as_ref()
     }
 
+    /// What advertisers have at the collector, if its configuration says so.
+    pub fn advertising(&self) -> Option<&Advertising> {
+        self.advertising.as_ref()
+    }
+
     /// Returns when serving has ended although nobody asked for it.
     pub async fn failed(&mut self) {
         loop {
@@ -398,7 +411,7 @@ impl Service {
         let _ = self.stop.send(true);
         while self.servers.join_next().await.is_some() {}
         self.drivers.shutdown().await;
-        drop((self.leader.take(), self.collector.take()));
+        drop((self.leader.take(), self.collector.take(), self.advertising.take()));
         let (leader, helper) = (self.leader_store.take(), self.helper_store.take());
         let closed = async {
             let held = || {

@@ -24,7 +24,7 @@ use crate::tasks::TaskFolder;
 
 pub use keys::{HpkeConfig, HpkeKey, generate_hpke_keypair};
 pub use problems::{Problem, Severity};
-pub use roles::{Collector, Helper, Leader, Operations};
+pub use roles::{Advertising, Collector, Helper, Leader, Operations};
 pub use secret::{Secret, SecretString};
 
 /// A configuration has some kB. Reading more would mean that the path is wrong.

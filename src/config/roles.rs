@@ -278,6 +278,16 @@ pub struct SourceEpochs {
     pub epoch_start: EpochStart,
 }
 
+/// What a collector needs to make tasks for advertisers by itself.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Advertising {
+    /// The helper's endpoint, byte for byte as the aggregators' configurations have it; the leader's is `collector.leader`'s.
+    pub helper: Endpoint,
+    /// This collector's name in the aggregators' configurations.
+    pub name: String,
+}
+
 /// The collector.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -304,6 +314,8 @@ pub struct Collector {
     pub admin_token_sha256: TokenHash,
     /// Whom to collect from.
     pub leader: Peer,
+    /// What advertisers have here; without it the collector has no registry, no API for advertisers and no console.
+    pub advertising: Option<Advertising>,
     /// The budget sources whose epochs it knows; may be left out.
     #[serde(default)]
     pub budget_source: Vec<SourceEpochs>,

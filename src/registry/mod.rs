@@ -4,18 +4,36 @@
 //! dates are calendar days in the advertiser's time zone.
 
 mod advertiser;
+mod allocation;
 mod campaign;
+mod errors;
 mod event;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod generation;
 mod ids;
+mod input;
+mod made;
 mod money;
 mod name;
+mod store;
 
 pub use advertiser::{Advertiser, Cadence, Terms, TimeZone, Touches, ValueTerms};
+pub use allocation::{FORGOTTEN_DAYS, LENGTHS, TOLD_DAYS};
 pub use campaign::{Campaign, Status};
+pub use errors::{ErrorKind, RegistryError};
 pub use event::{EventKind, Touch};
 pub use generation::{Generation, Slot, ValueTask};
 pub use ids::{AdvertiserId, CampaignId, IdError, KeyId, UserId};
+pub use input::{
+    AdvertiserChange, CAMPAIGN_NAME_BYTES_MAX, CampaignChange, GRACE_SECONDS_MAX, NewAdvertiser, NewCampaign,
+    SITE_BYTES_MAX, YEARS,
+};
+pub use made::{Setup, TIME_PRECISION_SECONDS, TaskText};
 pub(crate) use money::decimal_of;
 pub use money::{Currency, CurrencyError, Money};
 pub use name::{Name, NameError};
+pub use store::{
+    ADVERTISERS_MAX, CAMPAIGNS_LIVE_MAX, CAMPAIGNS_MAX, CAMPAIGNS_OF_ALL_MAX, GENERATIONS_MAX, NextCampaign,
+    Registry,
+};

@@ -11,7 +11,7 @@ use arras_protocol::messages::{Extension, Extensions, TaskConfiguration, TaskId,
 use arras_protocol::policy::{Mechanism, PrivacyPolicy};
 use arras_protocol::task::{Profile, Task, TaskError};
 use arras_protocol::vdaf::{VdafConfig, VdafError};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::privacy::accuracy::Noise;
 use crate::privacy::ledger::{BudgetSource, LedgerError};
@@ -83,7 +83,7 @@ pub enum TaskFileError {
 }
 
 /// What a task measures.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "type")]
 pub enum VdafChoice {
     /// How many.
@@ -103,7 +103,7 @@ pub enum VdafChoice {
 }
 
 /// Which kind of task; see [`Profile`]. Tasks of the Attribution profile are built by browsers, not here.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProfileChoice {
     /// The policy is bound to the task.
@@ -113,7 +113,7 @@ pub enum ProfileChoice {
 }
 
 /// A task as its author describes it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskFile {
     /// Tells the task apart from others that are the same but for it; 1 to 255 bytes, public.
@@ -136,6 +136,7 @@ pub struct TaskFile {
     pub contributions: NonZeroU32,
     /// The smallest noised count that is shown. Left out, it is the smallest with which at most one release in a
     /// thousand shows any bucket that nobody is in. In a task that sums values it decides nothing: its conversions' does.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<u64>,
     /// Whose budget is spent.
     pub budget_source: String,
@@ -146,7 +147,7 @@ pub struct TaskFile {
     pub campaigns: Vec<String>,
     /// Of a task that sums values: the id of the task that counts its conversions, with the same buckets and campaigns.
     /// A value is shown where they are. Only the collector keeps it; it is no part of the task's id.
-    #[serde(default, deserialize_with = "optional_id::deserialize")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_id")]
     pub conversions: Option<TaskId>,
 }
 

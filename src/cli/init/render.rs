@@ -189,6 +189,12 @@ impl Material {
              endpoint = \"{leader}\"\n\
              token = \"{token}\"\n\
              ca = \"ca.pem\"\n\n\
+             # Lets the collector make tasks for the advertisers that it has, whose API and console it serves. Without\n\
+             # this section it only collects tasks that are added by hand.\n\
+             [collector.advertising]\n\
+             # The helper's endpoint and this collector's name, as in the aggregators' configurations.\n\
+             helper = \"{helper}\"\n\
+             name = \"{COLLECTOR}\"\n\n\
              # As in the aggregators' configurations, to say what a release cost.\n\
              [[collector.budget_source]]\n\
              name = {source}\n\
@@ -202,6 +208,7 @@ impl Material {
             hpke = hpke("collector", &role.hpke).as_str(),
             tls = tls("collector", &role.tls).as_str(),
             leader = self.leader.endpoint,
+            helper = self.helper.endpoint,
             token = self.collector_to_leader.expose(),
         ))
     }

@@ -11,6 +11,10 @@
 //! | `b`, SHA-256 of a source's name, start of an epoch | micro-epsilon that releases charged, see [`spent`] |
 //! | `p`, SHA-256 of a source's name | when in a week its epochs start, or nothing if its releases do not agree |
 //! | `s` | a version, if rows under `b` and `p` cover every release |
+//! | `A` | the registry's, see `registry::store::rows` |
+//! | `D` | delivery numbers, see `registry::delivery` |
+//! | `K` | who may see what, see `access` |
+//! | `W` | the schedule of windows, see `schedule` |
 //!
 //! Windows under `w` of one task never overlap, so the first that ends after a moment is the only
 //! one that can hold it. A release is in the spool before the state names it; a crash in between
@@ -138,6 +142,12 @@ impl CollectorDisk {
     /// As [`CollectorDisk::open`], timing what is written.
     pub fn open_timed(dir: &Path, watermark: &Path, times: &StoreTimes) -> Result<Self, StoreError> {
         Self::open_on(dir, watermark, Disk::default().timed(times.clone()))
+    }
+
+    /// The state, for what else a collector keeps: rows whose keys begin with a capital letter, each kind with an owner of
+    /// its own.
+    pub(crate) fn state(&self) -> &State {
+        &self.state
     }
 
     /// Why a window cannot be collected now, whichever it is.

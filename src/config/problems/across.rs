@@ -3,7 +3,7 @@
 use super::Findings;
 use super::role::{View, settled};
 use crate::config::Config;
-use crate::config::roles::{Helper, Leader};
+use crate::config::roles::{Collector, Helper, Leader};
 use crate::net::auth::TokenHash;
 
 pub(super) fn check(config: &Config, views: &[View<'_>], findings: &mut Findings) {
@@ -30,6 +30,30 @@ pub(super) fn check(config: &Config, views: &[View<'_>], findings: &mut Findings
                 "the leader has no collector with this token; its SHA-256 belongs there",
             );
         }
+        advertising(leader, collector, findings);
+    }
+}
+
+/// Tasks that a collector makes for its advertisers have to be ones that this leader takes part in.
+fn advertising(leader: &Leader, collector: &Collector, findings: &mut Findings) {
+    let Some(advertising) = &collector.advertising else { return };
+    if collector.leader.endpoint != leader.endpoint {
+        return;
+    }
+    if advertising.helper != leader.helper.endpoint {
+        findings.error(
+            "collector.advertising.helper",
+            "differs from leader.helper.endpoint, so that no aggregator would take part in the tasks of advertisers; it has to \
+             be the same byte for byte",
+        );
+    }
+    let hash = collector.leader.token.hash();
+    let known = leader.collector.iter().find(|entry| entry.token_sha256 == hash);
+    if let Some(known) = known.filter(|known| known.name != advertising.name) {
+        findings.error(
+            "collector.advertising.name",
+            format_args!("the leader calls this collector {:?}; write that name", known.name),
+        );
     }
 }
 

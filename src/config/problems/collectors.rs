@@ -69,6 +69,15 @@ pub(super) fn check_signing_key(collector: &Collector, findings: &mut Findings) 
     }
 }
 
+/// What tasks for advertisers are made with.
+pub(super) fn check_advertising(collector: &Collector, findings: &mut Findings) {
+    let Some(advertising) = &collector.advertising else { return };
+    check_name("collector.advertising.name", &advertising.name, findings);
+    if advertising.helper == collector.leader.endpoint {
+        findings.error("collector.advertising.helper", "is the leader's endpoint; name the helper's");
+    }
+}
+
 pub(super) fn check<'a>(
     role: &str,
     collectors: impl Iterator<Item = View<'a>>,

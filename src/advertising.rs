@@ -1,0 +1,60 @@
+//! What the advertisers' API and the console stand on: a collector, and what it keeps of advertisers beside its releases.
+//!
+//! It is there when the collector's configuration has a section `[collector.advertising]`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ring::rand::SystemRandom;
+
+use crate::aggregator::Clock;
+use crate::collector::{Collector, CollectorDisk};
+use crate::config;
+use crate::registry::{Registry, RegistryError, Setup};
+use crate::tasks::TaskFolder;
+
+/// A collector with all that advertisers have there. Cloning gives another handle to the same one.
+#[derive(Clone)]
+pub struct Advertising {
+    /// Collects and keeps releases.
+    pub collector: Collector,
+    /// Advertisers, campaigns and their tasks.
+    pub registry: Registry,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Why it cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdvertisingError {
+    /// The registry cannot be read.
+    #[error("the registry of advertisers: {0}")]
+    Registry(#[from] RegistryError),
+}
+
+impl Advertising {
+    /// On an open collector and its store. Blocks while it reads the store.
+    pub(crate) fn open(
+        config: &config::Collector,
+        own: &config::Advertising,
+        collector: &Collector,
+        disk: &Arc<CollectorDisk>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AdvertisingError> {
+        let setup = Setup {
+            leader: config.leader.endpoint.clone(),
+            helper: own.helper.clone(),
+            collector: own.name.clone(),
+            tasks: TaskFolder::new(&config.tasks),
+        };
+        let registry = Registry::open(Arc::clone(disk), setup, Arc::new(SystemRandom::new()))?;
+        Ok(Self { collector: collector.clone(), registry, clock })
+    }
+}
+
+impl fmt::Debug for Advertising {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Advertising").field("registry", &self.registry).finish_non_exhaustive()
+    }
+}
