@@ -7,6 +7,7 @@ pub mod aggregator;
 pub mod cli;
 pub mod collector;
 pub mod config;
+pub mod console;
 pub mod insights;
 pub mod metrics;
 pub mod net;

@@ -50,7 +50,7 @@ pub use sums::{
     SumError, SumKeys, SumRow,
 };
 pub use table::{claimed_sum_table, claimed_table, sum_table, table};
-pub use words::{Signature, how_made, how_summed};
+pub use words::{Signature, Told, how_made, how_summed, told};
 
 use crate::aggregator::Clock;
 use crate::collector::attempts::Attempts;

@@ -11,14 +11,32 @@ use crate::text::{counted, printable};
 /// It cannot be told from nothing if its interval reaches 0 and it is no further from 0 than half of the way to the upper
 /// end (a third of the upper end): an estimate that just touches 0 is still the best guess.
 pub(crate) fn number(cell: &Estimate) -> String {
+    match told(cell) {
+        Told::Number(number) => number.to_string(),
+        Told::AboutNothing { at_most: 0 } => "about 0".to_owned(),
+        Told::AboutNothing { at_most } => format!("about 0, at most {at_most}"),
+    }
+}
+
+/// What a reader is told of a noised number, see [`number`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The estimate.
+    Number(u128),
+    /// That it cannot be told from nothing.
+    AboutNothing {
+        /// The upper end of what it can be; 0 if nothing is known of that.
+        at_most: u128,
+    },
+}
+
+/// Decides between the two.
+pub fn told(cell: &Estimate) -> Told {
     let small =
         cell.low == 0 && u128::try_from(cell.estimate).is_ok_and(|n| n.saturating_mul(3) <= cell.high);
-    if !small && cell.estimate >= 0 {
-        return cell.estimate.to_string();
-    }
-    match upper(cell) {
-        0 => "about 0".to_owned(),
-        high => format!("about 0, at most {high}"),
+    match u128::try_from(cell.estimate) {
+        Ok(number) if !small => Told::Number(number),
+        _ => Told::AboutNothing { at_most: upper(cell) },
     }
 }
 

@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 use super::{Counters, Families, Timings, gauge};
 
 /// Every route of every role, below its endpoint. A request elsewhere is [`NO_ROUTE`], whatever its path.
-pub(super) const ROUTES: [&str; 17] = [
+pub(super) const ROUTES: [&str; 20] = [
     "/hpke_config",
     "/tasks/{task}/reports",
     "/tasks/{task}/collection_jobs",
@@ -33,6 +33,9 @@ pub(super) const ROUTES: [&str; 17] = [
     "/keys",
     "/manifests/{advertiser}",
     "/healthz",
+    "/console",
+    "/console/style.css",
+    "/console/icon.svg",
 ];
 
 /// What requests elsewhere count as; the last of the indices of routes.

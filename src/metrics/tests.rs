@@ -101,6 +101,7 @@ fn every_route_has_a_label() {
         include_str!("../aggregator/leader/http.rs"),
         include_str!("../aggregator/helper/http.rs"),
         include_str!("../collector/http.rs"),
+        include_str!("../console/mod.rs"),
     ];
     let routes: BTreeSet<&str> = sources
         .iter()
