@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ring::rand::SystemRandom;
 
+use crate::access::{Access, AccessError};
 use crate::aggregator::Clock;
 use crate::collector::{Collector, CollectorDisk};
 use crate::config;
@@ -20,6 +21,8 @@ pub struct Advertising {
     pub collector: Collector,
     /// Advertisers, campaigns and their tasks.
     pub registry: Registry,
+    /// Who may see and change it.
+    pub access: Access,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -31,6 +34,9 @@ pub enum AdvertisingError {
     /// The registry cannot be read.
     #[error("the registry of advertisers: {0}")]
     Registry(#[from] RegistryError),
+    /// Keys and users cannot be read.
+    #[error("keys and users: {0}")]
+    Access(#[from] AccessError),
 }
 
 impl Advertising {
@@ -48,8 +54,10 @@ impl Advertising {
             collector: own.name.clone(),
             tasks: TaskFolder::new(&config.tasks),
         };
-        let registry = Registry::open(Arc::clone(disk), setup, Arc::new(SystemRandom::new()))?;
-        Ok(Self { collector: collector.clone(), registry, clock })
+        let random = Arc::new(SystemRandom::new());
+        let registry = Registry::open(Arc::clone(disk), setup, random.clone())?;
+        let access = Access::open(Arc::clone(disk), random)?;
+        Ok(Self { collector: collector.clone(), registry, access, clock })
     }
 }
 

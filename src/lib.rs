@@ -2,6 +2,7 @@
 //! either seeing a report, and add noise before anyone sees a count.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod advertising;
 pub mod aggregator;
 pub mod cli;

@@ -1,5 +1,6 @@
 //! Small things about text that people read.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 
 use time::OffsetDateTime;
@@ -18,6 +19,23 @@ pub(crate) fn utc(posix_seconds: u64) -> String {
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
         .and_then(|time| time.format(&Rfc3339).ok());
     written.unwrap_or_else(|| format!("{posix_seconds} s"))
+}
+
+/// A text that others chose, for a cell of a CSV file: spreadsheets take what begins with `=`, `+`, `-`, `@`, a tab or a line
+/// break for a formula, and run it (CWE-1236). Such a text gets an apostrophe in front, which they show as text; so does one
+/// that only blanks or a quotation mark keep from beginning like that, since some programs pass over those. For names and
+/// reasons alone: a number is no text, and keeps its sign. Quoting is the CSV writer's.
+#[allow(dead_code, reason = "the exports follow")]
+pub(crate) fn csv_cell(text: &str) -> Cow<'_, str> {
+    let first = text.trim_start_matches([' ', '"', '\'', '\u{a0}', '\u{3000}']).chars().next();
+    // Full-width forms are read as the plain ones by spreadsheets of East Asian locales.
+    let begins = |c: char| {
+        matches!(
+            c,
+            '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}'
+        )
+    };
+    if first.is_some_and(begins) { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
 }
 
 /// A text that others chose, without the characters that could move a terminal's cursor, turn the direction of a
@@ -52,6 +70,31 @@ mod tests {
     fn moments_are_dates() {
         assert_eq!(utc(1_793_577_600), "2026-11-02T00:00:00Z");
         assert_eq!(utc(u64::MAX), "18446744073709551615 s");
+    }
+
+    /// A campaign may be called `=HYPERLINK(...)`, and whoever opens the export of it would be asked to click.
+    #[test]
+    fn a_cell_is_never_a_formula() {
+        for wrong in [
+            "=1+1",
+            "+1",
+            "-1",
+            "@SUM(A1)",
+            "\t=1",
+            "\r=1",
+            "\n=1",
+            " =1",
+            "\"=1",
+            "'=1",
+            "\u{a0}=1",
+            "\u{ff1d}1",
+            "-",
+        ] {
+            assert_eq!(csv_cell(wrong), format!("'{wrong}"), "{wrong:?}");
+        }
+        for right in ["", "Summer sale", "a=1", "1-2", "'quoted'", "\u{2212}5", "\u{2013} dash"] {
+            assert_eq!(csv_cell(right), right, "{right:?}");
+        }
     }
 
     #[test]
