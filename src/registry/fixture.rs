@@ -13,7 +13,7 @@ use super::{
     Terms, TimeZone, Touches, ValueTerms,
 };
 use crate::collector::CollectorDisk;
-use crate::store::StoreError;
+use crate::store::{Faults, FileOp, MemoryDisk, StoreError};
 use crate::tasks::TaskFolder;
 
 /// 2026-11-02T00:00:00Z, a Monday.
@@ -54,6 +54,30 @@ impl Place {
     /// Only one at a time.
     pub(crate) fn open(&self) -> Registry {
         self.on(self.disk().unwrap()).unwrap()
+    }
+}
+
+/// The same on a disk in memory, for tests that open it often.
+#[derive(Debug)]
+pub(crate) struct MemoryPlace {
+    pub(crate) place: Place,
+    pub(crate) disk: MemoryDisk,
+}
+
+impl MemoryPlace {
+    pub(crate) fn new() -> Self {
+        Self { place: Place::new(), disk: MemoryDisk::new() }
+    }
+
+    /// A new process: what another one had open fails from now on.
+    pub(crate) fn open(&self) -> Registry {
+        self.open_with(Arc::new(|_: FileOp<'_>| None)).unwrap()
+    }
+
+    pub(crate) fn open_with(&self, faults: Arc<dyn Faults>) -> Result<Registry, RegistryError> {
+        self.disk.end_process();
+        let disk = CollectorDisk::open_in_memory("/store".as_ref(), "/mark".as_ref(), &self.disk, faults)?;
+        self.place.on(Arc::new(disk))
     }
 }
 

@@ -6,6 +6,7 @@
 mod advertiser;
 mod allocation;
 mod campaign;
+mod delivery;
 mod errors;
 mod event;
 #[cfg(test)]
@@ -21,6 +22,11 @@ mod store;
 pub use advertiser::{Advertiser, Cadence, Terms, TimeZone, Touches, ValueTerms};
 pub use allocation::{FORGOTTEN_DAYS, LENGTHS, TOLD_DAYS};
 pub use campaign::{Campaign, Status};
+pub use delivery::{
+    COLUMNS, CSV_BYTES_MAX, Columns, DELIVERY_DAYS_MAX, DELIVERY_ROWS_MAX, Delivered, DeliveryError,
+    DeliveryRow, DeliveryTotal, IMPRESSIONS_MAX, ROW_ERRORS_MAX, RowError, SPEND_MAX, Upserted,
+    parse_delivery_csv,
+};
 pub use errors::{ErrorKind, RegistryError};
 pub use event::{EventKind, Touch};
 pub use generation::{Generation, Slot, ValueTask};

@@ -6,7 +6,7 @@ mod rows;
 mod tests;
 mod write;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -15,9 +15,11 @@ use ring::rand::SecureRandom;
 
 use self::picture::{Holding, Picture};
 pub use self::write::NextCampaign;
+use super::delivery::{self, Columns, Whose};
 use super::made::{self, Setup, Task};
 use super::{Advertiser, AdvertiserId, Campaign, CampaignId, Generation, RegistryError, TaskText};
 use crate::collector::CollectorDisk;
+use crate::store::State;
 
 /// Most advertisers of a collector: each is in memory with all it has, and sled's digest of the store is computed over all rows
 /// at each start.
@@ -51,6 +53,8 @@ struct Inner {
     writer: Mutex<()>,
     /// Written by the holder of `writer` only, after the commit is durable.
     picture: RwLock<Picture>,
+    /// Delivery numbers, under the same rules as `picture`.
+    columns: RwLock<HashMap<Whose, Arc<Columns>>>,
     /// Tasks whose files could not be put into the folder, and why the last could not. Tried again with the next change, and
     /// at each start.
     unprovisioned: Mutex<Option<String>>,
@@ -73,12 +77,14 @@ impl Registry {
         random: Arc<dyn SecureRandom + Send + Sync>,
     ) -> Result<Self, RegistryError> {
         let picture = rows::load(disk.state())?;
+        let columns = delivery::load(disk.state())?;
         let registry = Self(Arc::new(Inner {
             disk,
             setup,
             random,
             writer: Mutex::default(),
             picture: RwLock::new(picture),
+            columns: RwLock::new(columns),
             unprovisioned: Mutex::default(),
         }));
         registry.provision_missing();
@@ -135,8 +141,16 @@ impl Registry {
     }
 
     /// Waits for the right to change something. A panic under it left the picture as it was.
-    fn turn(&self) -> MutexGuard<'_, ()> {
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
         self.0.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn columns(&self) -> &RwLock<HashMap<Whose, Arc<Columns>>> {
+        &self.0.columns
+    }
+
+    pub(super) fn state(&self) -> &State {
+        self.0.disk.state()
     }
 
     fn show(&self, holding: Holding) {
