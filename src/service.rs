@@ -26,6 +26,7 @@ use crate::collector::{self, Collector, CollectorDisk};
 use crate::config::keys::HpkeKey;
 use crate::config::roles::{self, Tls};
 use crate::config::{self, Config};
+use crate::console;
 use crate::metrics::{Metrics, observe};
 use crate::net::client::{ClientError, PeerClient};
 use crate::net::server::{self, ServeError, ServerLimits};
@@ -308,7 +309,11 @@ impl Service {
         self.advertising = config.advertising.as_ref().map(open).transpose()?;
         watch_collector(&self.operations, &collector, &disk);
         let listener = listen("collector", config.listen, listener)?;
-        self.serve("collector", collector::router(collector.clone()), listener, tls(config.tls.as_ref())?);
+        let mut router = collector::router(collector.clone());
+        if let Some(advertising) = &self.advertising {
+            router = router.merge(console::router(advertising.clone(), config.tls.is_some()));
+        }
+        self.serve("collector", router, listener, tls(config.tls.as_ref())?);
         let driver = collector.clone();
         self.drivers.spawn(async move {
             if let Err(error) = driver.resume().await {

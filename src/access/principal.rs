@@ -34,12 +34,12 @@ impl Scope {
         }
     }
 
-    /// What it allows, for people.
+    /// What it allows, for people: completes "may".
     pub fn explained(self) -> &'static str {
         match self {
-            Self::Read => "sees campaigns and numbers",
-            Self::Manage => "also makes campaigns and uploads delivery numbers",
-            Self::Admin => "also decides who has access",
+            Self::Read => "see campaigns and numbers",
+            Self::Manage => "see everything, make campaigns and upload delivery numbers",
+            Self::Admin => "do everything, and decide who has access",
         }
     }
 }

@@ -6,23 +6,63 @@
 //! | [`parts`] | tables, cards, fields, empty states |
 //! | [`format`] | how numbers, money and days are written |
 //! | [`chart`] | series over time |
+//! | [`session`] | who looks: [`session::SignedIn`], without which no page of an advertiser can be made |
+//! | `csrf` | what stands before every route: forms come from these pages |
+//! | `sign_in`, `account` | pages |
 //! | `style.css`, `icon.svg` | how it looks; every colour is a token |
 //!
 //! Paths begin with `/console`. Whoever is not signed in gets the sign-in page and the two files, nothing else.
 
+mod account;
 mod assets;
 pub mod chart;
+mod csrf;
 pub mod format;
 mod icons;
 pub mod layout;
+mod multipart;
 pub mod parts;
+pub mod session;
+mod sign_in;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use axum::Router;
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{Redirect, Response};
-use axum::routing::get;
+use axum::routing::{any, get, post};
+
+use self::session::{Console, SignedIn};
+use crate::advertising::Advertising;
+
+pub use self::csrf::{FILE_FORM_BYTES_MAX, FORM_BYTES_MAX};
+
+/// The console. `tls` says whether it is served over TLS; it is on loopback otherwise.
+///
+/// Every route is behind the guard against forged requests, and every answer carries the headers of [`layout::secure`].
+pub fn router(advertising: Advertising, tls: bool) -> Router {
+    let console = Console::new(advertising, tls);
+    Router::new()
+        .route("/console/sign-in", get(sign_in::form).post(sign_in::sign_in))
+        .route("/console/sign-out", post(sign_in::sign_out))
+        .route("/console/account", get(account::show))
+        .route("/console/account/password", post(account::change_password))
+        .route("/console/account/users", post(account::create_user))
+        .route("/console/account/users/{user}/remove", post(account::remove_user))
+        .route("/console/account/keys", post(account::create_key))
+        .route("/console/account/keys/{key}/revoke", post(account::revoke_key))
+        .route("/console/{*elsewhere}", any(nothing))
+        .layer(from_fn_with_state(console.clone(), csrf::guard))
+        .with_state(console)
+        .layer(map_response(secured))
+        .merge(files())
+}
+
+/// What is asked for by whoever is signed in and is not there; others are sent to the sign-in page, so that they do not learn
+/// which pages there are.
+async fn nothing(me: SignedIn) -> Response {
+    layout::not_found(&me.context())
+}
 
 /// The pages that need nothing: the style sheet, the icon, and the way in. Every answer of the console's routes carries the
 /// headers of [`layout::secure`], redirects and failures too.

@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 use super::{Counters, Families, Timings, gauge};
 
 /// Every route of every role, below its endpoint. A request elsewhere is [`NO_ROUTE`], whatever its path.
-pub(super) const ROUTES: [&str; 20] = [
+pub(super) const ROUTES: [&str; 29] = [
     "/hpke_config",
     "/tasks/{task}/reports",
     "/tasks/{task}/collection_jobs",
@@ -36,6 +36,15 @@ pub(super) const ROUTES: [&str; 20] = [
     "/console",
     "/console/style.css",
     "/console/icon.svg",
+    "/console/sign-in",
+    "/console/sign-out",
+    "/console/account",
+    "/console/account/password",
+    "/console/account/users",
+    "/console/account/users/{user}/remove",
+    "/console/account/keys",
+    "/console/account/keys/{key}/revoke",
+    "/console/{*elsewhere}",
 ];
 
 /// What requests elsewhere count as; the last of the indices of routes.
