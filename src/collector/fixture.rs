@@ -34,8 +34,8 @@ use crate::tasks::provisioned::KnownTask;
 use crate::tasks::{TaskFile, TaskFolder};
 
 /// 2026-11-02T00:00:00Z, a Monday.
-pub(super) const MONDAY: u64 = 1_793_577_600;
-pub(super) const HOUR: u64 = 3600;
+pub(crate) const MONDAY: u64 = 1_793_577_600;
+pub(crate) const HOUR: u64 = 3600;
 /// The id of the collector's key.
 pub(super) const KEY_ID: u8 = 3;
 pub(super) const ADMIN_TOKEN: &str = "admin-token-for-tests-0123456789abcdef";
@@ -43,11 +43,11 @@ pub(super) const ADMIN_TOKEN: &str = "admin-token-for-tests-0123456789abcdef";
 pub(super) const CELLS: [i128; 5] = [1024, 8451, 40, 39, -3];
 
 /// Values of the same buckets.
-pub(super) const VALUES: &str = "{ type = \"l1-bound-sum\", length = 5, max_value = 1000 }";
+pub(crate) const VALUES: &str = "{ type = \"l1-bound-sum\", length = 5, max_value = 1000 }";
 
-pub(super) const HISTOGRAM: &str = "{ type = \"histogram\", length = 5 }";
+pub(crate) const HISTOGRAM: &str = "{ type = \"histogram\", length = 5 }";
 
-pub(super) fn span(from: u64, to: u64) -> Span {
+pub(crate) fn span(from: u64, to: u64) -> Span {
     let moment = |seconds: u64| seconds.to_string().parse().unwrap();
     Span::new(moment(from), moment(to)).unwrap()
 }
@@ -58,12 +58,12 @@ pub(super) fn week() -> Span {
 }
 
 /// Adds a task to a folder of tasks.
-pub(super) fn known_task(folder: &Path, leader: &str, vdaf: &str) -> KnownTask {
+pub(crate) fn known_task(folder: &Path, leader: &str, vdaf: &str) -> KnownTask {
     known_task_with(folder, leader, vdaf, |_| ())
 }
 
 /// The same of a file that is changed first. A file of the same task is replaced, as an operator does.
-pub(super) fn known_task_with(
+pub(crate) fn known_task_with(
     folder: &Path,
     leader: &str,
     vdaf: &str,
@@ -85,7 +85,7 @@ pub(super) fn known_task_with(
 }
 
 /// A draft as the collector makes it of opened cells.
-pub(super) fn draft(task: &KnownTask, window: Span, cells: &[i128]) -> Draft {
+pub(crate) fn draft(task: &KnownTask, window: Span, cells: &[i128]) -> Draft {
     draft_following(task, window, cells, None)
 }
 
@@ -95,7 +95,7 @@ pub(super) fn signer() -> Arc<SigningKey> {
 }
 
 /// The same of values that follow a release of conversions.
-pub(super) fn draft_following(
+pub(crate) fn draft_following(
     task: &KnownTask,
     window: Span,
     cells: &[i128],

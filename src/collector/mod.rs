@@ -8,8 +8,9 @@ mod collect;
 mod conversions;
 mod errors;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod http;
+pub(crate) mod judged;
 mod manifests;
 mod release;
 mod span;
@@ -43,7 +44,7 @@ pub use span::{Moment, NotAMoment, Span, SpanError};
 pub use start::StartError;
 pub use store::{
     BeginError, Begun, Collection, CollectorDisk, CollectorStore, LOCATION_BYTES_MAX, REASON_CHARACTERS_MAX,
-    Stage, WithCells,
+    Stage, Summed, WithCells,
 };
 pub use sums::{
     Covered, Gap, GapReason, NoiseShare, SUM_CAMPAIGNS_MAX, SUM_CELLS_MAX, SUM_VERSION, SUM_WINDOWS_MAX, Sum,

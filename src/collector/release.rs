@@ -6,6 +6,7 @@
 
 pub(super) mod check;
 mod draft;
+mod head;
 
 use std::num::NonZeroU32;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::draft::{CONFIDENCE, EpochCharge, Issued, Opened};
 pub use self::draft::{Draft, Published, ReleaseError};
+pub(super) use self::head::Head;
 use crate::collector::span::{Moment, Span};
 use crate::privacy::ledger::{self, BudgetSource, EPOCH_SECONDS, LedgerError, SourceRules};
 use crate::privacy::noise::{NoiseError, Scale};
@@ -116,7 +118,7 @@ pub enum Measured {
 
 impl Measured {
     /// By how much one report can raise the sum of any of its buckets.
-    pub(super) fn max_of_report(self) -> u64 {
+    pub(crate) fn max_of_report(self) -> u64 {
         match self {
             Self::Count {} | Self::Histogram { .. } => 1,
             Self::L1BoundSum { max_value, .. } => max_value,
@@ -223,7 +225,7 @@ impl Policy {
     }
 
     /// The scale that it asks of each aggregator.
-    pub(super) fn scale(&self) -> Result<Scale, NoiseError> {
+    pub(crate) fn scale(&self) -> Result<Scale, NoiseError> {
         Scale::new(self.sensitivity, self.epsilon)
     }
 

@@ -4,7 +4,8 @@ use arras_protocol::messages::{Interval, TaskId};
 
 use zeroize::Zeroizing;
 
-use crate::collector::release::{Draft, Published};
+use crate::collector::release::{Draft, Measured, Policy, Published};
+use crate::collector::span::Span;
 use crate::store::StoreError;
 
 mod disk;
@@ -78,6 +79,26 @@ pub enum BeginError {
 /// A release, and all its noised cells.
 pub type WithCells = (Published, Zeroizing<Vec<i128>>);
 
+/// What a sum needs of a release: its numbers, and what they are off by.
+pub struct Summed {
+    /// The release's number.
+    pub sequence: u64,
+    /// The task.
+    pub task: TaskId,
+    /// The window, in POSIX seconds.
+    pub window: Span,
+    /// How many reports it holds.
+    pub report_count: u64,
+    /// What was measured.
+    pub vdaf: Measured,
+    /// Under which policy.
+    pub policy: Policy,
+    /// Of values: the number of the release whose conversions they follow.
+    pub conversions: Option<u64>,
+    /// All its noised cells, one a bucket, unclamped.
+    pub cells: Zeroizing<Vec<i128>>,
+}
+
 /// What the collector asks of storage. All calls block. A call that returns `Ok` has made its effect
 /// durable; one that returns an error has had none, or the store refuses everything until a restart has
 /// found out. Windows of a task that are under way or released never overlap.
@@ -117,6 +138,12 @@ pub trait CollectorStore: Send + Sync {
     /// A release with all its noised cells, also those that it suppresses, one a bucket, unclamped: for sums, never to be
     /// shown one by one. `None` for no release, and for one from before cells were kept.
     fn with_cells(&self, sequence: u64) -> Result<Option<WithCells>, StoreError>;
+
+    /// The number of the last release, 0 before the first: every number up to it has a release.
+    fn last_sequence(&self) -> Result<u64, StoreError>;
+
+    /// As [`CollectorStore::with_cells`], with what a sum needs and not the document.
+    fn summed(&self, sequence: u64) -> Result<Option<Summed>, StoreError>;
 
     /// At most `limit` windows of a task that are under way or released, in the order of time; those that
     /// end after `after`, in the task's time precision.

@@ -145,6 +145,12 @@ impl Draft {
         Ok(Self { release, cells: opened.cells, signer: Arc::clone(signer) })
     }
 
+    /// Of a release that was made elsewhere, and its cells: for benches, which fill stores with them.
+    #[doc(hidden)]
+    pub fn of_parts(release: Release, cells: Vec<i128>, signer: Arc<SigningKey>) -> Self {
+        Self { release, cells: cells.into(), signer }
+    }
+
     /// What it charges: the source, and the start of each epoch that is known, with micro-epsilon.
     pub(in crate::collector) fn charges(&self) -> Vec<EpochCharge> {
         EpochCharge::of(&self.release)

@@ -27,16 +27,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use arras_protocol::messages::{Duration, Interval, TaskId, Time};
+use arras_protocol::signed::{self, DocumentType};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{
-    BeginError, Begun, Collection, CollectorStore, LOCATION_BYTES_MAX, REASON_CHARACTERS_MAX, Stage,
+    BeginError, Begun, Collection, CollectorStore, LOCATION_BYTES_MAX, REASON_CHARACTERS_MAX, Stage, Summed,
     WithCells,
 };
-use crate::collector::release::{Draft, Issued, Published};
+use crate::collector::release::{Draft, Head, Issued, Published};
 use crate::metrics::StoreTimes;
 use crate::store::{
     Damage, Disk, Entry, MAX_VALUE_BYTES, Position, Spool, SpoolOptions, State, StateBatch, StoreError, Usage,
@@ -214,7 +215,7 @@ impl CollectorDisk {
         Ok(self.overlapping(task, interval)?.filter(|found| found.interval == interval))
     }
 
-    fn last_sequence(&self) -> Result<u64, StoreError> {
+    fn number_of_last(&self) -> Result<u64, StoreError> {
         match self.state.get(SEQUENCE_KEY)? {
             None => Ok(0),
             Some(bytes) => {
@@ -392,7 +393,7 @@ impl CollectorStore for CollectorDisk {
         if let Some(Collection { stage: Stage::Released { sequence }, .. }) = self.exact(task, interval)? {
             return self.must_read(sequence);
         }
-        let sequence = self.last_sequence()? + 1;
+        let sequence = self.number_of_last()? + 1;
         let charges = draft.charges();
         let spent = self.spent_with(&charges)?;
         let source = draft.source().to_owned();
@@ -445,6 +446,33 @@ impl CollectorStore for CollectorDisk {
             return Err(self.malformed());
         }
         Ok(Some((published, cells)))
+    }
+
+    fn last_sequence(&self) -> Result<u64, StoreError> {
+        self.number_of_last()
+    }
+
+    fn summed(&self, sequence: u64) -> Result<Option<Summed>, StoreError> {
+        let Some(value) = self.state.get(&release_key(sequence))? else { return Ok(None) };
+        let (bytes, true) = self.body(&value)? else { return Ok(None) };
+        let found = record::split(&bytes).and_then(|(signed, cells)| Some((signed, record::cells(cells)?)));
+        let (signed, cells) = found.ok_or_else(|| self.malformed())?;
+        let (document, _) =
+            signed::read_unverified(DocumentType::Release, signed).map_err(StoreError::prepare)?;
+        let head = Head::from_json(&document).map_err(StoreError::prepare)?;
+        if head.sequence != sequence || head.buckets != cells.len() {
+            return Err(self.malformed());
+        }
+        Ok(Some(Summed {
+            sequence,
+            task: head.task.parse().map_err(|_| self.malformed())?,
+            window: head.window,
+            report_count: head.report_count,
+            vdaf: head.vdaf,
+            policy: head.policy,
+            conversions: head.conversions.map(|conversions| conversions.sequence),
+            cells,
+        }))
     }
 
     fn collections(&self, task: TaskId, after: u64, limit: usize) -> Result<Vec<Collection>, StoreError> {

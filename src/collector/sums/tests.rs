@@ -10,7 +10,7 @@ use crate::collector::fixture::{
     CELLS, HISTOGRAM, HOUR, MONDAY, VALUES, World, draft_following, signer, span,
 };
 use crate::collector::release::{Draft, Estimate, Published, Release};
-use crate::collector::store::{BeginError, Begun, Collection, CollectorStore, WithCells};
+use crate::collector::store::{BeginError, Begun, Collection, CollectorStore, Summed, WithCells};
 use crate::collector::{Collector, Signature, how_summed, sum_table};
 use crate::store::StoreError;
 use crate::tasks::provisioned::KnownTask;
@@ -474,6 +474,14 @@ impl CollectorStore for Forgetful {
 
     fn with_cells(&self, sequence: u64) -> Result<Option<WithCells>, StoreError> {
         if sequence == self.forgotten { Ok(None) } else { self.store.with_cells(sequence) }
+    }
+
+    fn last_sequence(&self) -> Result<u64, StoreError> {
+        self.store.last_sequence()
+    }
+
+    fn summed(&self, sequence: u64) -> Result<Option<Summed>, StoreError> {
+        if sequence == self.forgotten { Ok(None) } else { self.store.summed(sequence) }
     }
 
     fn collections(&self, task: TaskId, after: u64, limit: usize) -> Result<Vec<Collection>, StoreError> {

@@ -3,8 +3,9 @@
 use zeroize::Zeroizing;
 
 use super::{NoiseShare, SumError};
-use crate::collector::release::{CONFIDENCE, Cell, Estimate, Release};
-use crate::privacy::accuracy::{Interval, Noise};
+use crate::collector::judged::{self, Width};
+use crate::collector::release::{Cell, Estimate, Release};
+use crate::privacy::accuracy::Noise;
 use crate::privacy::noise::Scale;
 
 /// The cells of several windows of one task, added up bucket by bucket. No `Debug`: a log has no suppressed numbers.
@@ -20,8 +21,7 @@ pub(super) struct Total {
 /// How one number of a sum is judged: what it is off by, and from where on it is shown.
 #[derive(Clone, Debug)]
 pub(super) struct Judged {
-    half_width: u128,
-    standard_error: String,
+    width: Width,
     pub(super) threshold: u128,
 }
 
@@ -69,26 +69,22 @@ impl Total {
             .iter()
             .map(|(scale, windows)| Noise::of_cells(scale, cells(*windows)))
             .fold(Noise::default(), |sum, noise| sum.plus(&noise));
-        Judged {
-            half_width: noise.half_width(CONFIDENCE.0),
-            standard_error: format!("{:.3}", noise.standard_error()),
-            threshold: noise.default_threshold(rows as u64).max(u128::from(self.threshold)),
-        }
+        Judged { width: Width::of(&noise), threshold: judged::threshold(&noise, rows as u64, self.threshold) }
     }
 }
 
 impl Judged {
     /// Whether a noised number is shown.
     pub(super) fn shows(&self, value: i128) -> bool {
-        u128::try_from(value).is_ok_and(|value| value >= self.threshold)
+        judged::shows(self.threshold, value)
     }
 
     /// The number with its interval, which ends at what the reports can add up to.
     pub(super) fn estimate(&self, value: i128, most: u128) -> Cell {
-        let interval = Interval::around(value, self.half_width).at_most(most);
+        let interval = self.width.interval(value, most);
         Cell::Shown(Estimate {
             estimate: value,
-            standard_error: self.standard_error.clone(),
+            standard_error: format!("{:.3}", self.width.standard_error),
             low: interval.low,
             high: interval.high,
         })

@@ -62,6 +62,14 @@ impl Confidence {
         self.0
     }
 
+    /// How sure each of `parts` statements must be for all of them to hold with this confidence, whatever they have to do with each
+    /// other: what may be missed is shared evenly. Never less sure than asked for.
+    #[must_use]
+    pub fn each_of(self, parts: u16) -> Self {
+        // Rounded down, so that the parts together miss no more; some thousandth is left up to 50 of 95 %.
+        Self(1000 - (1000 - self.0) / parts.max(1))
+    }
+
     /// The probability that the truth is outside, often called alpha.
     fn miss(self) -> f64 {
         f64::from(1000 - self.0) / 1000.0
@@ -75,7 +83,7 @@ impl Confidence {
 /// number added twice is not two independent ones.
 ///
 /// Units are those of the cells: reports for counts, the value's own units for values.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Noise {
     // Numerator and denominator of a scale in lowest terms; how many draws of it, at least 1.
     draws: BTreeMap<(u128, u128), u64>,
@@ -89,7 +97,11 @@ impl Noise {
 
     /// The noise of the sum of `cells` different published cells of one scale. None of them: no noise.
     pub fn of_cells(scale: &Scale, cells: u64) -> Self {
-        let key = (scale.numerator(), scale.denominator());
+        Self::of_draws((scale.numerator(), scale.denominator()), cells)
+    }
+
+    /// The same of a scale's numerator and denominator in lowest terms.
+    pub(crate) fn of_draws(key: (u128, u128), cells: u64) -> Self {
         let draws = cells.saturating_mul(2);
         Self { draws: (draws > 0).then_some((key, draws)).into_iter().collect() }
     }
