@@ -11,7 +11,9 @@ use crate::access::{Access, AccessError};
 use crate::aggregator::Clock;
 use crate::collector::{Collector, CollectorDisk};
 use crate::config;
+use crate::insights::Insights;
 use crate::registry::{Registry, RegistryError, Setup};
+use crate::store::StoreError;
 use crate::tasks::TaskFolder;
 
 /// A collector with all that advertisers have there. Cloning gives another handle to the same one.
@@ -23,6 +25,8 @@ pub struct Advertising {
     pub registry: Registry,
     /// Who may see and change it.
     pub access: Access,
+    /// What advertisers ask for their numbers.
+    pub insights: Insights,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -37,6 +41,9 @@ pub enum AdvertisingError {
     /// Keys and users cannot be read.
     #[error("keys and users: {0}")]
     Access(#[from] AccessError),
+    /// Releases cannot be read.
+    #[error("the numbers of releases: {0}")]
+    Insights(#[source] StoreError),
 }
 
 impl Advertising {
@@ -57,7 +64,9 @@ impl Advertising {
         let random = Arc::new(SystemRandom::new());
         let registry = Registry::open(Arc::clone(disk), setup, random.clone())?;
         let access = Access::open(Arc::clone(disk), random)?;
-        Ok(Self { collector: collector.clone(), registry, access, clock })
+        let insights = Insights::open(Arc::clone(disk) as _, registry.clone(), Arc::clone(&clock))
+            .map_err(AdvertisingError::Insights)?;
+        Ok(Self { collector: collector.clone(), registry, access, insights, clock })
     }
 }
 

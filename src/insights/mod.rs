@@ -10,12 +10,33 @@
 //! - What is computed from it and from spend (cost per conversion, return on spend) takes spend and conversions of the
 //!   same days, and is left out where it would mislead.
 
+mod answer;
+mod coverage;
+mod days;
+mod facts;
+mod lane;
 mod measure;
 mod money;
+mod noises;
+mod numbers;
+mod period;
 mod query;
+mod row;
+mod service;
+mod shelf;
 mod table;
 
+pub use answer::{Books, Delivery, answer};
+pub use coverage::Listed;
+pub use facts::{Entry, FactError, Facts, Terms};
 pub use measure::{Measure, NullReason, Number, Suppression, Unit};
 pub use money::Rate;
+pub use noises::{NOISES_MAX, Noises};
 pub use query::{Field, FieldSet, Granularity, Level, QUERY_DAYS_MAX, QUERY_ROWS_MAX, Query, QueryError};
+pub use service::Insights;
 pub use table::{Coverage, Missing, MissingWhy, Row, Table};
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;

@@ -34,6 +34,17 @@ impl Rate {
         i128::try_from(all).unwrap_or(i128::MAX)
     }
 
+    /// So many times as much; held at what 128 bits hold.
+    #[must_use]
+    pub(super) fn times(self, factor: u64) -> Self {
+        Self { numerator: self.numerator.saturating_mul(factor.into()), ..self }
+    }
+
+    /// The whole number below.
+    pub(super) fn floor(self) -> u128 {
+        self.numerator / self.denominator
+    }
+
     /// The nearest double, for charts and for sorting.
     #[allow(clippy::cast_precision_loss, reason = "display only")]
     pub fn as_f64(self) -> f64 {

@@ -1,0 +1,223 @@
+//! Which days and windows are in a number.
+
+use super::*;
+
+const SUNDAY: Date = date(2026, 11, 8);
+
+#[test]
+fn cost_is_of_the_days_that_are_released_and_says_so() {
+    let mut world = World::new(Cadence::Day, "Europe/Berlin", MONDAY);
+    let campaign = world.campaign();
+    let days = world.windows(MONDAY, SUNDAY);
+    for (index, day) in days.iter().enumerate() {
+        if index != 2 {
+            world.release(0, day.clone(), &[0, 1_000], (index != 4).then_some(&[0, 500]));
+        }
+    }
+    world.deliver(campaign, MONDAY, SUNDAY, 10_000);
+    let row = world.rows(&world.query(MONDAY, SUNDAY)).remove(0);
+    assert_eq!((row.spend, row.cpa_spend, row.roas_spend), (Some(70_000), Some(60_000), Some(50_000)));
+    assert_eq!((shown(&row.conversions).estimate, shown(&row.cpa).estimate), (6_000, 10));
+    // 5 days of 500 units of 1 EUR for 500 EUR
+    assert_eq!(shown(&row.roas).estimate, 5_000);
+    let Coverage { windows, released, days: of, whole_days, whole_value_days, missing } =
+        (*row.coverage).clone();
+    assert_eq!((windows, released, of, whole_days, whole_value_days), (7, 6, 7, 6, 5));
+    assert_eq!(missing.len(), 1);
+    assert_eq!((missing[0].span.from().seconds(), missing[0].why), (days[2].start, MissingWhy::NotReleased));
+
+    let daily = Query { granularity: Granularity::Day, ..world.query(MONDAY, SUNDAY) };
+    let rows = world.rows(&daily);
+    assert_eq!(rows.len(), 7);
+    assert_eq!(rows[2].conversions, Measure::null(NullReason::NotReleased));
+    assert_eq!((rows[2].spend, rows[2].cpa), (Some(10_000), Measure::null(NullReason::NotReleased)));
+    assert_eq!(rows[4].value, Measure::null(NullReason::NotReleased));
+    assert!(rows[4].cpa.shown().is_some());
+}
+
+#[test]
+fn windows_longer_than_a_row_leave_its_delivery_numbers() {
+    let mut world = World::new(Cadence::Week, "Europe/Berlin", MONDAY);
+    let campaign = world.campaign();
+    for week in world.windows(MONDAY, SUNDAY) {
+        world.release(0, week, &[0, 1_000], Some(&[0, 500]));
+    }
+    world.deliver(campaign, MONDAY, SUNDAY, 10_000);
+    let daily = Query { granularity: Granularity::Day, ..world.query(MONDAY, SUNDAY) };
+    for row in world.rows(&daily) {
+        assert_eq!((row.spend, row.impressions), (Some(10_000), Some(1_000)));
+        for none in [row.conversions, row.value, row.cpa, row.roas] {
+            assert_eq!(none, Measure::null(NullReason::WindowsAreLonger));
+        }
+        assert_eq!(row.coverage.missing[0].why, MissingWhy::CutByPeriod);
+    }
+    for granularity in [Granularity::Week, Granularity::Total] {
+        let row = world.rows(&Query { granularity, ..world.query(MONDAY, SUNDAY) }).remove(0);
+        assert_eq!((shown(&row.conversions).estimate, row.cpa_spend), (1_000, Some(70_000)));
+    }
+    // A range that cuts the week has none of it; one that has more has it, and the week's spend for its cost.
+    let cut = world.rows(&world.query(MONDAY, date(2026, 11, 7))).remove(0);
+    assert_eq!(cut.conversions, Measure::null(NullReason::WindowsAreLonger));
+    world.deliver(campaign, date(2026, 11, 9), date(2026, 11, 10), 10_000);
+    let more = world.rows(&world.query(MONDAY, date(2026, 11, 10))).remove(0);
+    assert_eq!((more.spend, more.cpa_spend, more.coverage.whole_days), (Some(90_000), Some(70_000), 7));
+}
+
+#[test]
+fn hours_make_days_of_every_length() {
+    let mut world = World::new(Cadence::Hour, "Europe/Berlin", date(2026, 10, 24));
+    let campaign = world.campaign();
+    let (first, last) = (date(2026, 10, 24), date(2026, 10, 26));
+    let hours = world.windows(first, last);
+    assert_eq!(hours.len(), 73);
+    for hour in &hours {
+        world.release(0, hour.clone(), &[0, 100], None);
+    }
+    world.deliver(campaign, first, last, 24_000);
+    let daily = Query { granularity: Granularity::Day, ..world.query(first, last) };
+    let rows = world.rows(&daily);
+    let found: Vec<_> =
+        rows.iter().map(|row| (shown(&row.conversions).estimate, row.coverage.windows)).collect();
+    assert_eq!(found, [(2_400, 24), (2_500, 25), (2_400, 24)]);
+    assert!(rows.iter().all(|row| row.coverage.complete() && row.coverage.whole_days == 1));
+}
+
+#[test]
+fn a_day_of_which_an_hour_is_missing_is_no_whole_one() {
+    let mut world = World::new(Cadence::Hour, "UTC", MONDAY);
+    let campaign = world.campaign();
+    let hours = world.windows(MONDAY, date(2026, 11, 3));
+    for hour in hours.iter().enumerate().filter(|(at, _)| *at != 7).map(|(_, hour)| hour) {
+        world.release(0, hour.clone(), &[0, 100], None);
+    }
+    world.deliver(campaign, MONDAY, date(2026, 11, 3), 24_000);
+    let row = world.rows(&world.query(MONDAY, date(2026, 11, 3))).remove(0);
+    assert_eq!((shown(&row.conversions).estimate, row.cpa_spend), (4_700, Some(24_000)));
+    assert_eq!(shown(&row.cpa).estimate, 10);
+    let day = world.rows(&world.query(MONDAY, MONDAY)).remove(0);
+    assert_eq!(day.cpa, Measure::null(NullReason::NoWholeDay));
+}
+
+#[test]
+fn spend_that_is_not_uploaded_yet_is_not_nothing() {
+    let mut world = World::new(Cadence::Day, "UTC", MONDAY);
+    let (campaign, other) = (world.campaign(), world.campaign());
+    for day in world.windows(MONDAY, SUNDAY) {
+        world.release(0, day, &[0, 1_000, 1_000], None);
+    }
+    world.deliver(campaign, MONDAY, date(2026, 11, 4), 10_000);
+    let row = world.rows(&world.query(MONDAY, SUNDAY)).remove(0);
+    assert_eq!((shown(&row.conversions).estimate, row.coverage.whole_days), (7_000, 3));
+    assert_eq!((row.cpa_spend, shown(&row.cpa).estimate), (Some(30_000), 10));
+    // Numbers of another campaign say that those days are known: this one spent nothing then.
+    world.deliver(other, SUNDAY, SUNDAY, 10_000);
+    let row = world.rows(&world.query(MONDAY, SUNDAY)).remove(0);
+    assert_eq!((row.coverage.whole_days, row.cpa_spend, shown(&row.cpa).estimate), (7, Some(30_000), 4));
+}
+
+#[test]
+fn a_campaign_is_counted_from_when_it_was_created() {
+    let mut world = World::new(Cadence::Day, "UTC", MONDAY);
+    world.campaign();
+    let noon = world.day(date(2026, 11, 4)) + 12 * 3_600;
+    let late = world.campaign_since(noon);
+    for day in world.windows(MONDAY, SUNDAY) {
+        world.release(0, day, &[0, 1_000, 100], None);
+    }
+    world.deliver(late, MONDAY, SUNDAY, 10_000);
+    let rows = world.rows(&world.query(MONDAY, SUNDAY));
+    let (all, since) = (&rows[0], &rows[1]);
+    // Its windows before hold nothing but noise; that of the day on which it was created counts, and its cost is of whole days.
+    assert_eq!((shown(&since.conversions).estimate, since.coverage.windows), (500, 5));
+    assert_eq!(
+        (since.coverage.whole_days, since.cpa_spend, shown(&since.cpa).estimate),
+        (4, Some(40_000), 100)
+    );
+    assert_eq!(since.coverage.missing[0].why, MissingWhy::NotMeasured);
+    let error = |row: &Row| shown(&row.conversions).standard_error.unwrap();
+    assert!((error(all) / error(since) - (7.0_f64 / 5.0).sqrt()).abs() < 1e-9);
+    let before = world.rows(&world.query(MONDAY, date(2026, 11, 3))).remove(1);
+    assert_eq!(before.conversions, Measure::null(NullReason::NotMeasured));
+}
+
+#[test]
+fn a_day_on_which_a_task_follows_another_needs_the_windows_of_both() {
+    let mut world = World::new(Cadence::Day, "UTC", MONDAY);
+    let campaign = world.campaign();
+    let noon = world.day(date(2026, 11, 4)) + 12 * 3_600;
+    world.open_generation(noon, 100);
+    let days = world.windows(MONDAY, SUNDAY);
+    world.deliver(campaign, MONDAY, SUNDAY, 10_000);
+    for day in &days[..2] {
+        world.release(0, day.clone(), &[0, 1_000], None);
+    }
+    for day in &days[2..] {
+        world.release(1, day.clone(), &[0, 500], None);
+    }
+    let row = world.rows(&world.query(MONDAY, SUNDAY)).remove(0);
+    assert_eq!((shown(&row.conversions).estimate, row.coverage.whole_days), (4_500, 6));
+    assert_eq!((row.coverage.windows, row.coverage.released), (8, 7));
+    world.release(0, days[2].clone(), &[0, 500], None);
+    let row = world.rows(&world.query(MONDAY, SUNDAY)).remove(0);
+    assert_eq!((shown(&row.conversions).estimate, row.coverage.whole_days), (5_000, 7));
+    // What stragglers send to the old task later is in the sum, and not waited for.
+    world.release(0, days[3].clone(), &[0, 60], None);
+    let row = world.rows(&world.query(MONDAY, SUNDAY)).remove(0);
+    assert_eq!((shown(&row.conversions).estimate, row.coverage.whole_days), (5_060, 7));
+}
+
+#[test]
+fn currencies_are_not_mixed() {
+    let mut world = World::new(Cadence::Day, "UTC", MONDAY);
+    let (euros, dollars) = (world.campaign(), world.campaign());
+    std::sync::Arc::make_mut(&mut world.campaigns[1]).currency = "USD".parse().unwrap();
+    for day in world.windows(MONDAY, MONDAY) {
+        world.release(0, day, &[0, 1_000, 1_000], Some(&[0, 500, 500]));
+    }
+    world.deliver(euros, MONDAY, MONDAY, 10_000);
+    world.deliver(dollars, MONDAY, MONDAY, 10_000);
+    let account = Query { level: Level::Account, ..world.query(MONDAY, MONDAY) };
+    let row = world.rows(&account).remove(0);
+    assert_eq!((row.currency, row.spend, row.clicks, row.cpc), (None, None, Some(40), None));
+    assert_eq!(row.cpa, Measure::null(NullReason::CurrenciesDiffer));
+    assert!(row.value.shown().is_some() && row.ctr.is_some());
+    let rows = world.rows(&world.query(MONDAY, MONDAY));
+    assert_eq!(shown(&rows[1].cpa).unit, Unit::Money("USD".parse().unwrap()));
+    assert_eq!(rows[1].roas, Measure::null(NullReason::CurrenciesDiffer));
+    assert!(rows[0].roas.shown().is_some());
+}
+
+#[test]
+fn what_the_schedule_says_of_a_window_is_why_it_is_missing() {
+    let mut world = World::new(Cadence::Day, "UTC", MONDAY);
+    world.campaign();
+    let days = world.windows(MONDAY, date(2026, 11, 6));
+    world.release(0, days[0].clone(), &[0, 1_000], None);
+    let states = [
+        Some(MissingWhy::UnderWay),
+        Some(MissingWhy::TooFewReports),
+        Some(MissingWhy::TooFewReports),
+        Some(MissingWhy::Waiting),
+        None,
+    ];
+    let listed = |(day, missing): (&std::ops::Range<u64>, &Option<MissingWhy>)| Listed {
+        generation: 1,
+        from: day.start,
+        to: day.end,
+        missing: *missing,
+    };
+    world.listed = Some(days.iter().zip(&states).map(listed).collect());
+    world.now = days[4].end + 1;
+    let row = world.rows(&world.query(MONDAY, SUNDAY)).remove(0);
+    let missing: Vec<_> = row.coverage.missing.iter().map(|m| (m.span.from().seconds(), m.why)).collect();
+    assert_eq!(
+        missing,
+        [
+            (days[1].start, MissingWhy::TooFewReports),
+            (days[3].start, MissingWhy::Waiting),
+            (days[4].start, MissingWhy::Unreadable),
+            (days[4].end, MissingWhy::Open),
+        ]
+    );
+    assert_eq!((row.coverage.windows, row.coverage.released), (5, 1));
+}
