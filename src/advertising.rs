@@ -12,7 +12,9 @@ use crate::aggregator::Clock;
 use crate::collector::{Collector, CollectorDisk};
 use crate::config;
 use crate::insights::Insights;
+use crate::metrics::ScheduleMetrics;
 use crate::registry::{Registry, RegistryError, Setup};
+use crate::schedule::{Schedule, ScheduleParts};
 use crate::store::StoreError;
 use crate::tasks::TaskFolder;
 
@@ -27,6 +29,8 @@ pub struct Advertising {
     pub access: Access,
     /// What advertisers ask for their numbers.
     pub insights: Insights,
+    /// Collects their windows.
+    pub schedule: Schedule,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -44,6 +48,9 @@ pub enum AdvertisingError {
     /// Releases cannot be read.
     #[error("the numbers of releases: {0}")]
     Insights(#[source] StoreError),
+    /// What is kept of scheduled windows cannot be read.
+    #[error("the schedule of collections: {0}")]
+    Schedule(#[source] StoreError),
 }
 
 impl Advertising {
@@ -54,6 +61,7 @@ impl Advertising {
         collector: &Collector,
         disk: &Arc<CollectorDisk>,
         clock: Arc<dyn Clock>,
+        metrics: ScheduleMetrics,
     ) -> Result<Self, AdvertisingError> {
         let setup = Setup {
             leader: config.leader.endpoint.clone(),
@@ -63,10 +71,19 @@ impl Advertising {
         };
         let random = Arc::new(SystemRandom::new());
         let registry = Registry::open(Arc::clone(disk), setup, random.clone())?;
-        let access = Access::open(Arc::clone(disk), random)?;
+        let access = Access::open(Arc::clone(disk), random.clone())?;
         let insights = Insights::open(Arc::clone(disk) as _, registry.clone(), Arc::clone(&clock))
             .map_err(AdvertisingError::Insights)?;
-        Ok(Self { collector: collector.clone(), registry, access, insights, clock })
+        let schedule = Schedule::open(ScheduleParts {
+            collector: collector.clone(),
+            disk: Arc::clone(disk),
+            registry: registry.clone(),
+            clock: Arc::clone(&clock),
+            random,
+            metrics,
+        });
+        let schedule = schedule.map_err(AdvertisingError::Schedule)?;
+        Ok(Self { collector: collector.clone(), registry, access, insights, schedule, clock })
     }
 }
 

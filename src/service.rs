@@ -31,7 +31,7 @@ use crate::metrics::{Metrics, observe};
 use crate::net::client::{ClientError, PeerClient};
 use crate::net::server::{self, ServeError, ServerLimits};
 use crate::net::tls::{self, TlsError};
-use crate::operations::{Operations, watch_collector, watch_helper, watch_leader};
+use crate::operations::{Operations, watch_collector, watch_helper, watch_leader, watch_schedule};
 use crate::privacy::ledger::{self, BudgetSource, LedgerError, SourceRules, TaskCaps};
 use crate::privacy::noise::OpendpNoise;
 use crate::store::{
@@ -305,7 +305,7 @@ impl Service {
         let disk = Arc::new(disk);
         let clock = Arc::clone(&environment.clock);
         let collector = Collector::open(config, Arc::clone(&disk), Arc::clone(&clock), metrics.collector())?;
-        let open = |own| Advertising::open(config, own, &collector, &disk, clock);
+        let open = |own| Advertising::open(config, own, &collector, &disk, clock, metrics.schedule());
         self.advertising = config.advertising.as_ref().map(open).transpose()?;
         watch_collector(&self.operations, &collector, &disk);
         let listener = listen("collector", config.listen, listener)?;
@@ -320,6 +320,10 @@ impl Service {
                 tracing::error!(%error, "a collection of an earlier run cannot be resumed");
             }
         });
+        if let Some(advertising) = &self.advertising {
+            watch_schedule(&self.operations, &advertising.schedule);
+            self.drivers.spawn(advertising.schedule.clone().run());
+        }
         self.collector = Some(collector);
         Ok(())
     }

@@ -13,6 +13,7 @@ mod http;
 pub(crate) mod judged;
 mod manifests;
 mod release;
+mod scheduled;
 mod span;
 mod start;
 mod store;

@@ -26,9 +26,9 @@ use prometheus_client::registry::Registry;
 pub(crate) use self::http::{Connections, HttpMetrics, observe};
 use self::process::ProcessMetrics;
 pub(crate) use self::roles::{
-    AttemptOutcome, Backlog, CollectionOutcome, JobOutcome, ShareOutcome, WindowOutcome,
+    AttemptOutcome, AttemptResult, Backlog, CollectionOutcome, JobOutcome, ShareOutcome, WindowOutcome,
 };
-pub use self::roles::{CollectorMetrics, HelperMetrics, LeaderMetrics};
+pub use self::roles::{CollectorMetrics, HelperMetrics, LeaderMetrics, ScheduleMetrics};
 pub use self::store::StoreTimes;
 
 /// The labels of a series: names and values, each out of a closed set.
@@ -69,6 +69,7 @@ struct Families {
     reports: ReportFamilies,
     jobs: JobFamilies,
     collections: CollectionFamilies,
+    schedule: ScheduleFamilies,
 }
 
 /// What every role has: an HTTP interface and a store.
@@ -110,6 +111,13 @@ struct JobFamilies {
 }
 
 #[derive(Debug)]
+struct ScheduleFamilies {
+    attempts: Counters<2>,
+    due: Gauges<1>,
+    overdue: Gauges<1>,
+}
+
+#[derive(Debug)]
 struct CollectionFamilies {
     aggregate_shares: Counters<2>,
     open: Gauges<2>,
@@ -142,6 +150,7 @@ impl Families {
             reports: ReportFamilies::register(registry),
             jobs: JobFamilies::register(registry),
             collections: CollectionFamilies::register(registry),
+            schedule: ScheduleFamilies::register(registry),
         }
     }
 }
@@ -231,6 +240,20 @@ impl CollectionFamilies {
     }
 }
 
+impl ScheduleFamilies {
+    fn register(r: &mut Registry) -> Self {
+        Self {
+            attempts: counters(r, "schedule_attempts", "Attempts at scheduled windows by what came of them"),
+            due: gauges(r, "schedule_windows_due", "Windows that are over and neither released nor given up"),
+            overdue: gauges(
+                r,
+                "schedule_windows_overdue",
+                "Windows that have been due for more than 6 hours",
+            ),
+        }
+    }
+}
+
 impl Metrics {
     /// Nothing counted yet, no role.
     pub fn new() -> Self {
@@ -258,6 +281,11 @@ impl Metrics {
     /// What a collector counts.
     pub fn collector(&self) -> CollectorMetrics {
         CollectorMetrics::new(&self.0.families)
+    }
+
+    /// What a collector's schedule counts.
+    pub fn schedule(&self) -> ScheduleMetrics {
+        ScheduleMetrics::new(&self.0.families)
     }
 
     /// How long the store of a role takes; `role` is its name.

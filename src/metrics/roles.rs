@@ -116,6 +116,22 @@ label_values! {
     }
 }
 
+label_values! {
+    /// What came of one attempt of the schedule's at a window.
+    AttemptResult {
+        /// There is a release.
+        Released "released",
+        /// The window holds too few reports.
+        TooFewReports "too_few_reports",
+        /// A budget does not allow it.
+        RefusedByBudget "refused_by_budget",
+        /// The leader is not reached, or not done.
+        Unfinished "unfinished",
+        /// Anything else.
+        Failed "failed",
+    }
+}
+
 /// Reasons for which a report is refused or rejected, in the order of [`ReportError::ALL`].
 const REASONS: [&str; ReportError::ALL.len()] = [
     "batch_collected",
@@ -381,5 +397,41 @@ impl CollectorMetrics {
 impl Default for CollectorMetrics {
     fn default() -> Self {
         Metrics::new().collector()
+    }
+}
+
+/// What the schedule of a collector counts. Cheap to clone; all clones are the same.
+#[derive(Clone, Debug)]
+pub struct ScheduleMetrics {
+    attempts: Vec<Counter>,
+    due: Gauge,
+    overdue: Gauge,
+}
+
+impl ScheduleMetrics {
+    pub(super) fn new(families: &Families) -> Self {
+        let role = [("role", COLLECTOR)];
+        Self {
+            attempts: by_outcome(&families.schedule.attempts, COLLECTOR, AttemptResult::TEXTS),
+            due: families.schedule.due.get_or_create_owned(&role),
+            overdue: families.schedule.overdue.get_or_create_owned(&role),
+        }
+    }
+
+    pub(crate) fn attempt(&self, result: AttemptResult) {
+        self.attempts[result.index()].inc();
+    }
+
+    /// What the last round found.
+    pub(crate) fn set_windows(&self, due: usize, overdue: usize) {
+        self.due.set(gauge(due as u64));
+        self.overdue.set(gauge(overdue as u64));
+    }
+}
+
+/// Metrics that nobody reads.
+impl Default for ScheduleMetrics {
+    fn default() -> Self {
+        Metrics::new().schedule()
     }
 }

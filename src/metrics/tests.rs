@@ -59,6 +59,7 @@ fn documented() -> Series {
 async fn of_all_roles() -> Metrics {
     let metrics = Metrics::new();
     let _ = (metrics.leader(), metrics.helper(), metrics.collector(), metrics.store("leader"));
+    let _ = metrics.schedule();
     metrics.set_store("leader", 1, 2, 3);
     metrics.set_bodies("leader", (1, 2));
     metrics.set_tasks("leader", 1);

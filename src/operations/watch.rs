@@ -10,6 +10,7 @@ use crate::aggregator::leader::Leader;
 use crate::collector::{Collector, CollectorDisk};
 use crate::metrics::{Backlog, Metrics};
 use crate::operations::{Operations, budget};
+use crate::schedule::Schedule;
 use crate::store::{HelperDisk, LeaderDisk, StoreError, Usage, Waiting};
 use crate::tasks::TaskFolder;
 
@@ -113,4 +114,9 @@ pub(crate) fn watch_collector(operations: &Operations, collector: &Collector, di
         metrics.set_tasks("collector", collector.tasks().ids().map_or(0, |ids| ids.len()));
         collector.metrics().set_under_way(collector.under_way_now());
     });
+}
+
+pub(crate) fn watch_schedule(operations: &Operations, schedule: &Schedule) {
+    let weak = schedule.downgrade();
+    operations.add_check("schedule", move || weak.upgrade().ok_or(STOPPED)?.check());
 }
