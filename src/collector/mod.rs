@@ -52,7 +52,7 @@ pub use sums::{
     SumError, SumKeys, SumRow,
 };
 pub use table::{claimed_sum_table, claimed_table, sum_table, table};
-pub use words::{Signature, Told, how_made, how_summed, told};
+pub use words::{Signature, Told, how_made, how_summed, reach, told};
 
 use crate::aggregator::Clock;
 use crate::collector::attempts::Attempts;

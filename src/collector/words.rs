@@ -42,7 +42,13 @@ pub fn told(cell: &Estimate) -> Told {
 
 /// The interval as a reader sees it.
 pub(super) fn interval(cell: &Estimate) -> String {
-    format!("{} to {}", cell.low, upper(cell))
+    let (low, high) = reach(cell);
+    format!("{low} to {high}")
+}
+
+/// Both ends of the interval that a reader is shown.
+pub fn reach(cell: &Estimate) -> (u128, u128) {
+    (cell.low, upper(cell))
 }
 
 /// The upper end that a reader is shown. Below 0 an estimate is a draw of noise of which little is known but that it was

@@ -73,7 +73,7 @@ struct Size {
 }
 
 const SIZES: [Size; 2] = [
-    Size { class: "wide", width: 760, height: 280, left: 64, labels: 9 },
+    Size { class: "wide", width: 960, height: 280, left: 64, labels: 12 },
     Size { class: "narrow", width: 360, height: 250, left: 56, labels: 4 },
 ];
 

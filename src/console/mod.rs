@@ -5,9 +5,13 @@
 //! | [`layout`] | the frame of every page, the headers of every answer |
 //! | [`parts`] | tables, cards, fields, empty states |
 //! | [`format`] | how numbers, money and days are written |
-//! | [`chart`] | series over time |
+//! | [`chart`], [`series`] | series over time |
+//! | [`measures`] | noised numbers with their intervals, or why they are not there |
+//! | [`range`] | the days that a page is about |
 //! | [`session`] | who looks: [`session::SignedIn`], without which no page of an advertiser can be made |
 //! | `csrf` | what stands before every route: forms come from these pages |
+//! | `routes` | what gathers what the main pages show |
+//! | [`overview`], [`campaigns`], [`campaign`], [`campaign_form`], [`help`] | these pages, each a function of what it shows |
 //! | `sign_in`, `account` | pages |
 //! | `style.css`, `icon.svg` | how it looks; every colour is a token |
 //!
@@ -15,13 +19,21 @@
 
 mod account;
 mod assets;
+pub mod campaign;
+pub mod campaign_form;
+pub mod campaigns;
 pub mod chart;
 mod csrf;
 pub mod format;
+pub mod help;
 mod icons;
 pub mod layout;
+pub mod measures;
 mod multipart;
+pub mod overview;
 pub mod parts;
+pub mod range;
+pub mod series;
 pub mod session;
 mod sign_in;
 #[cfg(test)]

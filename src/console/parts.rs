@@ -3,6 +3,7 @@
 use maud::{Markup, Render, html};
 
 use super::icons;
+use crate::insights::Row;
 
 /// A column of a [`Table`].
 #[derive(Clone, Debug)]
@@ -193,6 +194,11 @@ pub fn badge(tone: Tone, word: impl Render) -> Markup {
 /// A mark beside delivery numbers that nobody measured.
 pub fn invented() -> Markup {
     html! { span class="invented" { "invented" } }
+}
+
+/// Below an exact number: that it is, or that nobody measured it.
+pub fn exactness(row: &Row) -> Markup {
+    html! { @if row.invented { (invented()) } @else { "exact" } }
 }
 
 /// A number with its interval as a small bar, on a scale from 0 to `most`.

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 pub(crate) mod check;
+pub(crate) mod pages;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};

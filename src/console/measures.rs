@@ -1,0 +1,252 @@
+//! Noised numbers on pages: the number, how far off it can be, or why it is not there.
+//!
+//! What a reader is told of a number near 0 is decided where it is for every table, in the collector's words.
+
+use std::collections::BTreeSet;
+
+use maud::{Markup, Render, html};
+
+use super::format::{self, amount, grouped_u128};
+use super::layout::Nav;
+use super::parts::interval_bar;
+use crate::collector::{Estimate, Told, reach, told};
+use crate::insights::{Measure, NullReason, Number, Row, Suppression, Unit};
+
+/// What stands where a number is too small to be shown.
+pub const TOO_FEW: &str = "too few to show";
+
+/// The number as words judge it.
+fn estimate(number: &Number) -> Estimate {
+    let error = number.standard_error.unwrap_or_default();
+    Estimate {
+        estimate: number.estimate,
+        standard_error: format!("{error:.3}"),
+        low: number.low,
+        high: number.high,
+    }
+}
+
+/// A number of a unit, without the unit.
+pub fn plain(unit: Unit, number: u128) -> String {
+    match unit {
+        Unit::Count => grouped_u128(number),
+        Unit::Money(currency) => amount(currency, i128::try_from(number).unwrap_or(i128::MAX)),
+        Unit::Ratio => format::ratio(approximate(number) / 1_000.0),
+    }
+}
+
+/// A number for display and drawing.
+#[expect(clippy::cast_precision_loss, reason = "display: pixels and two decimals need few bits")]
+pub fn approximate(number: u128) -> f64 {
+    number as f64
+}
+
+/// The number in words, without its currency.
+pub fn number_words(number: &Number) -> String {
+    match told(&estimate(number)) {
+        Told::Number(shown) => plain(number.unit, shown),
+        Told::AboutNothing { at_most: 0 } => "about 0".to_owned(),
+        Told::AboutNothing { at_most } => format!("about 0, at most {}", plain(number.unit, at_most)),
+    }
+}
+
+/// The interval in words: `8,437 to 8,453`.
+pub fn interval_words(number: &Number) -> String {
+    let (low, high) = reach(&estimate(number));
+    format!("{} to {}", plain(number.unit, low), plain(number.unit, high))
+}
+
+/// Any measure in words.
+pub fn words(measure: &Measure) -> String {
+    match measure {
+        Measure::Shown(number) => number_words(number),
+        Measure::Suppressed { .. } => TOO_FEW.to_owned(),
+        Measure::Null { reason } => short(*reason).to_owned(),
+    }
+}
+
+/// A reason in the room of a cell; the sentence stands below the table.
+pub fn short(reason: NullReason) -> &'static str {
+    match reason {
+        NullReason::NotAskedFor | NullReason::NotAtThisLevel => "\u{2013}",
+        NullReason::NotMeasured => "not measured",
+        NullReason::EventNotCounted => "not counted",
+        NullReason::ValuesNotSummed => "not summed",
+        NullReason::NotReleased => "not released",
+        NullReason::WindowsAreLonger => "windows are longer",
+        NullReason::NoSpend => "no spend",
+        NullReason::NoWholeDay => "no whole day",
+        NullReason::ConversionsMayBeNone => "no upper end",
+        NullReason::CurrenciesDiffer => "currencies differ",
+        NullReason::UnitsDiffer => "units differ",
+    }
+}
+
+/// Low end, number and high end for a drawing, never below 0.
+pub fn drawn(number: &Number) -> (f64, f64, f64) {
+    let (low, high) = reach(&estimate(number));
+    let middle = u128::try_from(number.estimate).unwrap_or(0);
+    (approximate(low), approximate(middle), approximate(high))
+}
+
+/// A measure in a cell: the number, its interval, and that as a bar on a scale up to `most` (in the measure's own unit), if there
+/// is one.
+pub fn cell(measure: &Measure, most: Option<f64>) -> Markup {
+    match measure {
+        Measure::Shown(number) => {
+            let (low, middle, high) = drawn(number);
+            html! {
+                (number_words(number))
+                div class="small" { (interval_words(number)) }
+                @if let Some(most) = most { (interval_bar(low, middle, high, most)) }
+            }
+        }
+        _ => html! { span class="few" { (words(measure)) } },
+    }
+}
+
+/// A measure as the big number of a card: what stands large, and what below it.
+pub fn card(label: &str, measure: &Measure, below: impl Render) -> Markup {
+    let unit = match measure {
+        Measure::Shown(Number { unit: Unit::Money(currency), .. }) => currency.code().to_owned(),
+        _ => String::new(),
+    };
+    html! {
+        div class="card" {
+            dt { span { (label) } @if !unit.is_empty() { span class="unit" { (unit) } } }
+            dd {
+                @match measure {
+                    Measure::Shown(number) => {
+                        @let near_nothing = matches!(told(&estimate(number)), Told::AboutNothing { .. });
+                        span class=(if near_nothing { "big words" } else { "big" }) { (number_words(number)) }
+                        span class="small" { a class="why" href=(format!("{}#intervals", Nav::Help.path())) { (interval_words(number)) } }
+                    }
+                    Measure::Suppressed { reason } => {
+                        span class="big words" { (TOO_FEW) }
+                        span class="small" { (reason.sentence()) }
+                    }
+                    Measure::Null { reason } => {
+                        span class="big words" { (short(*reason)) }
+                        span class="small" { (reason.sentence()) }
+                    }
+                }
+                (below)
+            }
+        }
+    }
+}
+
+/// The sentences behind the words of a table's cells, each once.
+#[derive(Clone, Debug, Default)]
+pub struct Notes {
+    few: BTreeSet<Suppression>,
+    none: BTreeSet<NullReason>,
+    ended_low: bool,
+}
+
+impl Notes {
+    /// Those of some rows, of the measures that they show.
+    pub fn of<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Self {
+        let mut notes = Self::default();
+        for row in rows {
+            for measure in [&row.conversions, &row.value, &row.cpa, &row.roas] {
+                notes.add(measure);
+            }
+        }
+        notes
+    }
+
+    /// Adds that of one measure.
+    pub fn add(&mut self, measure: &Measure) {
+        match measure {
+            Measure::Shown(number) => {
+                self.ended_low |= matches!(told(&estimate(number)), Told::AboutNothing { .. });
+            }
+            Measure::Suppressed { reason } => {
+                self.few.insert(*reason);
+            }
+            Measure::Null { reason: NullReason::NotAskedFor | NullReason::NotAtThisLevel } => {}
+            Measure::Null { reason } => {
+                self.none.insert(*reason);
+            }
+        }
+    }
+}
+
+impl Render for Notes {
+    fn render(&self) -> Markup {
+        html! {
+            dl class="facts small notes" {
+                dt { "8,437 to 8,453" }
+                dd {
+                    "95% interval: the truth is outside of it for one number in twenty at most. "
+                    a href=(format!("{}#intervals", Nav::Help.path())) { "How to read these numbers" }
+                }
+                @if self.ended_low {
+                    dt { "about 0" }
+                    dd { "It cannot be told from nothing. Noise makes some of such numbers negative, which no count is." }
+                }
+                @for reason in &self.few {
+                    @if *reason == Suppression::BelowThreshold {
+                        dt { (TOO_FEW) }
+                        dd { (reason.sentence()) }
+                    } @else {
+                        dt { (TOO_FEW) ", of value" }
+                        dd { (reason.sentence()) }
+                    }
+                }
+                @for reason in &self.none {
+                    dt { (short(*reason)) }
+                    dd { (reason.sentence()) }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn number(estimate: i128, low: u128, high: u128, unit: Unit) -> Number {
+        Number { estimate, low, high, standard_error: Some(4.0), unit }
+    }
+
+    #[test]
+    fn numbers_are_told_as_everywhere_else() {
+        let (count, euro) = (Unit::Count, Unit::Money("EUR".parse().unwrap()));
+        let shown = number(8_445, 8_437, 8_453, count);
+        assert_eq!(
+            (number_words(&shown), interval_words(&shown)),
+            ("8,445".to_owned(), "8,437 to 8,453".to_owned())
+        );
+        let none = number(-3, 0, 5, count);
+        assert_eq!(
+            (number_words(&none), interval_words(&none)),
+            ("about 0, at most 8".to_owned(), "0 to 8".to_owned())
+        );
+        assert_eq!(drawn(&none), (0.0, 0.0, 8.0));
+        let value = number(123_450, 120_000, 130_000, euro);
+        assert_eq!(interval_words(&value), "1,200.00 to 1,300.00");
+        assert_eq!(number_words(&number(3_412, 3_000, 4_000, Unit::Ratio)), "3.41");
+        let html = card("Value", &Measure::Shown(value), html! {}).into_string();
+        assert!(html.contains("1,234.50") && html.contains("EUR"));
+    }
+
+    #[test]
+    fn what_is_not_shown_says_why_and_shows_no_number() {
+        for reason in Suppression::ALL {
+            let html = cell(&Measure::suppressed(reason), Some(10.0)).into_string();
+            assert!(html.contains(TOO_FEW) && !html.contains("svg"), "{html}");
+            let mut notes = Notes::default();
+            notes.add(&Measure::suppressed(reason));
+            assert!(notes.render().into_string().contains(reason.sentence()));
+        }
+        for reason in NullReason::ALL {
+            assert!(!words(&Measure::null(reason)).chars().any(|c| c.is_ascii_digit()));
+            let html = card("Value", &Measure::null(reason), html! {}).into_string();
+            assert!(html.contains(&html! { (reason.sentence()) }.into_string()));
+        }
+    }
+}
