@@ -69,7 +69,8 @@ fn read_status(text: &str) -> Option<Status> {
     [Status::Active, Status::Paused, Status::Ended].into_iter().find(|status| status_name(*status) == text)
 }
 
-fn status_name(status: Status) -> &'static str {
+/// As in the form and in files.
+pub(super) fn status_name(status: Status) -> &'static str {
     match status {
         Status::Active => "active",
         Status::Paused => "paused",
@@ -111,10 +112,10 @@ impl CampaignForm {
             self.name.trim().parse::<Name>().map_err(|error| problems.name = Some(sentence(&error))).ok();
         let currency = self.currency.trim().to_uppercase().parse::<Currency>();
         let currency = currency.map_err(|error| problems.currency = Some(sentence(&error))).ok();
-        let (start, end) = self.days(&mut problems);
+        let days = self.days(&mut problems);
         let (status, goal) = self.choices(&mut problems);
-        match (name, currency, start, end, status, goal) {
-            (Some(name), Some(currency), Some(start), Some(end), Some(status), Some(goal)) => {
+        match (name, currency, days, status, goal) {
+            (Some(name), Some(currency), Some((start, end)), Some(status), Some(goal)) => {
                 Ok(NewCampaign { name, status, start, end, currency, goal })
             }
             _ => Err(problems),
@@ -127,28 +128,29 @@ impl CampaignForm {
     /// What is wrong, field by field.
     pub fn change(&self) -> Result<CampaignChange, Problems> {
         let mut problems = Problems::default();
-        let (start, end) = self.days(&mut problems);
+        let days = self.days(&mut problems);
         let (status, goal) = self.choices(&mut problems);
-        match (start, end, status, goal) {
-            (Some(_), Some(_), Some(_), Some(_)) => Ok(CampaignChange { status, start, end, goal }),
+        match (days, status, goal) {
+            (Some((start, end)), Some(_), Some(_)) => {
+                Ok(CampaignChange { status, start: Some(start), end: Some(end), goal })
+            }
             _ => Err(problems),
         }
     }
 
-    fn days(&self, problems: &mut Problems) -> (Option<Date>, Option<Option<Date>>) {
+    /// The first and the last day; `None` if either is wrong, and the problem says how.
+    fn days(&self, problems: &mut Problems) -> Option<(Date, Option<Date>)> {
         let start = read_day(&self.start, &mut problems.start);
-        let end = if self.end.trim().is_empty() {
-            Some(None)
-        } else {
-            read_day(&self.end, &mut problems.end).map(Some)
-        };
-        if let (Some(start), Some(Some(end))) = (start, end)
-            && end < start
-        {
-            problems.end = Some("The last day is before the first.".to_owned());
-            return (Some(start), None);
+        if self.end.trim().is_empty() {
+            return start.map(|start| (start, None));
         }
-        (start, end)
+        let (start, end) = (start, read_day(&self.end, &mut problems.end));
+        let (start, end) = (start?, end?);
+        if end < start {
+            problems.end = Some("The last day is before the first.".to_owned());
+            return None;
+        }
+        Some((start, Some(end)))
     }
 
     fn choices(&self, problems: &mut Problems) -> (Option<Status>, Option<EventKind>) {

@@ -92,16 +92,14 @@ pub fn drawn(number: &Number) -> (f64, f64, f64) {
 /// A measure in a cell: the number, its interval, and that as a bar on a scale up to `most` (in the measure's own unit), if there
 /// is one.
 pub fn cell(measure: &Measure, most: Option<f64>) -> Markup {
-    match measure {
-        Measure::Shown(number) => {
-            let (low, middle, high) = drawn(number);
-            html! {
-                (number_words(number))
-                div class="small" { (interval_words(number)) }
-                @if let Some(most) = most { (interval_bar(low, middle, high, most)) }
-            }
-        }
-        _ => html! { span class="few" { (words(measure)) } },
+    let Some(number) = measure.shown() else {
+        return html! { span class="few" { (words(measure)) } };
+    };
+    let (low, middle, high) = drawn(number);
+    html! {
+        (number_words(number))
+        div class="small" { (interval_words(number)) }
+        @if let Some(most) = most { (interval_bar(low, middle, high, most)) }
     }
 }
 

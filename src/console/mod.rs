@@ -24,6 +24,7 @@ pub mod campaign_form;
 pub mod campaigns;
 pub mod chart;
 mod csrf;
+pub mod export;
 pub mod format;
 pub mod help;
 mod icons;

@@ -102,7 +102,8 @@ impl Range {
 
     /// The form that chooses another one: links for those up to yesterday, two fields for any other. `keep` goes with both.
     pub fn picker(&self, path: &str, keep: &[(&str, &str)]) -> Markup {
-        let kept: String = keep.iter().map(|(name, value)| format!("&{name}={value}")).collect();
+        let kept: Vec<String> = keep.iter().map(|(name, value)| format!("&{name}={value}")).collect();
+        let kept = kept.concat();
         let (from, to) = (self.from.to_string(), self.to.to_string());
         html! {
             form class="filter" method="get" action=(path) {

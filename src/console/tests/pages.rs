@@ -27,7 +27,7 @@ use crate::schedule::{Measures, WindowState, WindowStatus};
 const TODAY: Date = date(2026, 11, 24);
 
 fn now() -> u64 {
-    fixture::NOW + 22 * 86_400 + 9 * 3_600
+    fixture::NOW + 22 * 86_400 + 4 * 3_600
 }
 
 pub(crate) fn advertiser(name: &str) -> Advertiser {
@@ -53,7 +53,7 @@ pub(crate) fn campaign_of(number: u8, name: &str) -> Arc<Campaign> {
         name: name.parse().unwrap(),
         status: [Status::Active, Status::Paused, Status::Ended][usize::from(number % 5 / 2)],
         start: date(2026, 10, 1),
-        end: (number % 2 == 0).then_some(date(2026, 12, 24)),
+        end: number.is_multiple_of(2).then_some(date(2026, 12, 24)),
         currency: "EUR".parse().unwrap(),
         goal: EventKind::OrderCreated,
         created: 0,
@@ -447,5 +447,31 @@ fn the_help_explains_what_pages_link_to() {
         for anchor in page.split("/console/help#").skip(1).filter_map(|rest| rest.split('"').next()) {
             assert!(ids.iter().any(|id| id == anchor), "{anchor}");
         }
+    }
+}
+
+/// A campaign that is named as a formula would run in the spreadsheet of whoever opens the export.
+#[test]
+fn an_export_holds_no_formula_and_no_suppressed_number() {
+    let names = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "a \"b\", c"];
+    let campaigns: Vec<_> = (1..).zip(names).map(|(number, name)| campaign_of(number, name)).collect();
+    let coverage = coverage();
+    let rows = campaigns.iter().map(|campaign| row(Some(campaign), 107, 8, &coverage));
+    let few = row(Some(&campaigns[4]), 5, 8, &coverage);
+    let answer = table(rows.chain([few]).collect());
+    let range = Range::last(28, TODAY, None);
+    let text = crate::console::export::campaigns(&advertiser("Shop"), &range, &answer).unwrap();
+    let mut reader = csv::Reader::from_reader(text.as_slice());
+    let header = reader.headers().unwrap().clone();
+    let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 6);
+    let at = |name: &str| header.iter().position(|column| column == name).unwrap();
+    for (row, name) in rows.iter().zip(names).take(4) {
+        assert_eq!(&row[at("campaign")], format!("'{name}"));
+    }
+    assert_eq!((&rows[0][at("spend")], &rows[0][at("conversions_low")]), ("355.81", "91"));
+    assert_eq!((&rows[5][at("conversions")], &rows[5][at("conversions_note")]), ("", "too few to show"));
+    for column in ["conversions_low", "conversions_high", "cpa", "value", "value_low", "roas"] {
+        assert_eq!(&rows[5][at(column)], "", "{column}");
     }
 }
