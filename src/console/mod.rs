@@ -34,6 +34,7 @@ mod multipart;
 pub mod overview;
 pub mod parts;
 pub mod range;
+mod routes;
 pub mod series;
 pub mod session;
 mod sign_in;
@@ -64,6 +65,13 @@ pub fn router(advertising: Advertising, tls: bool) -> Router {
         .route("/console/account/users/{user}/remove", post(account::remove_user))
         .route("/console/account/keys", post(account::create_key))
         .route("/console/account/keys/{key}/revoke", post(account::revoke_key))
+        .route("/console/overview", get(routes::show_overview))
+        .route("/console/campaigns", get(routes::show_campaigns))
+        .route("/console/campaigns.csv", get(routes::export_campaigns))
+        .route("/console/campaigns/new", get(routes::show_new).post(routes::create))
+        .route("/console/campaigns/{campaign}", get(routes::show_campaign))
+        .route("/console/campaigns/{campaign}/edit", get(routes::show_edit).post(routes::change))
+        .route("/console/help", get(routes::show_help))
         .route("/console/{*elsewhere}", any(nothing))
         .layer(from_fn_with_state(console.clone(), csrf::guard))
         .with_state(console)

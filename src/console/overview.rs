@@ -253,8 +253,6 @@ pub fn rhythm(advertiser: &Advertiser) -> String {
 
 fn next_numbers(of: &Overview<'_>) -> Markup {
     let counts = || of.windows.iter().filter(|status| status.measures == Measures::Conversions);
-    let released = counts().filter(|status| status.state.released().is_some()).count();
-    let over = counts().filter(|status| !matches!(status.state, WindowState::Open { .. })).count();
     let trouble = |status: &&WindowStatus| {
         matches!(
             status.state,
@@ -280,7 +278,11 @@ fn next_numbers(of: &Overview<'_>) -> Markup {
                 },
                 None => p class="soft" { "No window is open." },
             }
-            p class="small" { (released) " of " (counted(over, "window")) " that are over are released." }
+            @if let Some(row) = of.account.rows.first() {
+                p class="small" {
+                    (row.coverage.released) " of " (counted(row.coverage.windows, "window")) " of these days are released."
+                }
+            }
             (troubles(counts().filter(trouble), zone))
         }
     }
@@ -331,7 +333,7 @@ pub fn state_badge(state: &WindowState) -> Markup {
 /// The way from nothing to numbers, until it is gone.
 fn steps_panel(of: &Overview<'_>) -> Markup {
     let campaigns = !of.campaigns.is_empty();
-    let released = of.windows.iter().any(|status| status.state.released().is_some());
+    let released = of.account.rows.iter().any(|row| row.coverage.released > 0);
     let delivery = of.account.rows.iter().any(|row| row.impressions.is_some());
     if campaigns && released && delivery {
         return html! {};

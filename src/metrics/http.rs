@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 use super::{Counters, Families, Timings, gauge};
 
 /// Every route of every role, below its endpoint. A request elsewhere is [`NO_ROUTE`], whatever its path.
-pub(super) const ROUTES: [&str; 29] = [
+pub(super) const ROUTES: [&str; 36] = [
     "/hpke_config",
     "/tasks/{task}/reports",
     "/tasks/{task}/collection_jobs",
@@ -44,6 +44,13 @@ pub(super) const ROUTES: [&str; 29] = [
     "/console/account/users/{user}/remove",
     "/console/account/keys",
     "/console/account/keys/{key}/revoke",
+    "/console/overview",
+    "/console/campaigns",
+    "/console/campaigns.csv",
+    "/console/campaigns/new",
+    "/console/campaigns/{campaign}",
+    "/console/campaigns/{campaign}/edit",
+    "/console/help",
     "/console/{*elsewhere}",
 ];
 
