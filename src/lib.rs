@@ -5,6 +5,7 @@
 pub mod access;
 pub mod advertising;
 pub mod aggregator;
+pub mod api;
 pub mod cli;
 pub mod collector;
 pub mod config;

@@ -22,6 +22,7 @@ use crate::aggregator::{
     Clock, Collectors, IdKey, Limits, NoiseFactory, RegisteredCollector, RegisteredSource, Registry,
     SystemClock,
 };
+use crate::api;
 use crate::collector::{self, Collector, CollectorDisk};
 use crate::config::keys::HpkeKey;
 use crate::config::roles::{self, Tls};
@@ -311,6 +312,7 @@ impl Service {
         let listener = listen("collector", config.listen, listener)?;
         let mut router = collector::router(collector.clone());
         if let Some(advertising) = &self.advertising {
+            router = router.merge(api::router(advertising.clone()));
             router = router.merge(console::router(advertising.clone(), config.tls.is_some()));
         }
         self.serve("collector", router, listener, tls(config.tls.as_ref())?);

@@ -51,6 +51,12 @@ pub enum EpsilonError {
 pub struct MicroEpsilon(NonZeroU32);
 
 impl MicroEpsilon {
+    /// 1, which configurations begin with.
+    pub const ONE: Self = match NonZeroU32::new(MICRO_PER_EPSILON) {
+        Some(micro) => Self(micro),
+        None => Self(NonZeroU32::MIN),
+    };
+
     /// From a number of millionths, as it travels on the wire; zero is refused.
     pub fn from_micro(micro_epsilon: u32) -> Result<Self, EpsilonError> {
         NonZeroU32::new(micro_epsilon).map(Self).ok_or_else(|| EpsilonError::Zero("0".to_owned()))

@@ -147,6 +147,31 @@ impl Console {
         self.client.post(path, "application/json", body).await.map_err(|error| self.failed(error))
     }
 
+    /// Asks for a resource in one of its media types.
+    pub async fn get_as(&self, path: &str, accept: &'static str) -> Result<Reply, ConsoleError> {
+        self.client.get_as(path, accept).await.map_err(|error| self.failed(error))
+    }
+
+    /// Replaces something.
+    pub async fn put(
+        &self,
+        path: &str,
+        content_type: &'static str,
+        body: Vec<u8>,
+    ) -> Result<Reply, ConsoleError> {
+        self.client.put(path, content_type, body).await.map_err(|error| self.failed(error))
+    }
+
+    /// Changes something, by JSON.
+    pub async fn patch(&self, path: &str, body: String) -> Result<Reply, ConsoleError> {
+        self.client.patch(path, "application/json", body).await.map_err(|error| self.failed(error))
+    }
+
+    /// Deletes something.
+    pub async fn delete(&self, path: &str) -> Result<Reply, ConsoleError> {
+        self.client.delete(path).await.map_err(|error| self.failed(error))
+    }
+
     fn failed(&self, error: ClientError) -> ConsoleError {
         match error {
             ClientError::NotConnected { .. } => ConsoleError::NotRunning {

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. This is where the standard streams enter, and the clock that the roles are
 //! given.
 
+pub mod admin;
 pub mod attribution;
 pub mod budget;
 pub mod check;
@@ -12,6 +13,7 @@ pub mod load;
 pub mod manifest;
 pub mod plan;
 pub mod release;
+pub mod report;
 pub mod serve;
 pub mod task;
 
@@ -77,6 +79,10 @@ enum Command {
     Release(release::Args),
     /// Say what was spent of each budget source, on what, and what is left.
     Budget(budget::Args),
+    /// Say what an advertiser's campaigns cost and what came of them.
+    Report(report::Args),
+    /// Advertisers, campaigns, delivery numbers, keys and users of the running collector.
+    Admin(admin::Args),
     /// Run a device's attribution on scenario files.
     Attribution(attribution::Args),
     /// Say in advance how precise numbers will be, which campaigns will be shown, and what the budget carries.
@@ -128,6 +134,11 @@ where
         Command::Release(args) => {
             release::run(&args, &ring::rand::SystemRandom::new(), &mut out).map_err(|error| error.to_string())
         }
+        Command::Report(args) => report::run(&args, &mut out).map_err(|error| error.to_string()),
+        Command::Admin(args) => match admin::run(&args, &mut out) {
+            Err(admin::AdminError::Usage(error)) => return wrong_usage(&error),
+            other => other.map_err(|error| error.to_string()),
+        },
         Command::Budget(args) => budget::run(&args, &mut out).map_err(|error| error.to_string()),
         Command::Plan(args) => match plan::run(&args, &mut out) {
             Err(error @ plan::Error::Usage { .. }) => return wrong_usage(&error.to_string()),

@@ -135,7 +135,8 @@ impl Collector {
         Self(Arc::new(Inner { parts, turns: Mutex::default(), attempts: Attempts::default(), sums }))
     }
 
-    fn store(&self) -> &dyn CollectorStore {
+    /// What was collected.
+    pub(crate) fn store(&self) -> &dyn CollectorStore {
         self.0.parts.store.as_ref()
     }
 
@@ -153,6 +154,11 @@ impl Collector {
 
     fn signer(&self) -> &Arc<SigningKey> {
         &self.0.parts.signer
+    }
+
+    /// Whether a text is the token of this collector's administrator. Takes as long for every text of a length.
+    pub(crate) fn is_administrator(&self, token: &str) -> bool {
+        self.0.parts.admin_token.matches(token)
     }
 
     /// The keys that verify releases, today's first.

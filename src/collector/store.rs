@@ -149,6 +149,10 @@ pub trait CollectorStore: Send + Sync {
     /// end after `after`, in the task's time precision.
     fn collections(&self, task: TaskId, after: u64, limit: usize) -> Result<Vec<Collection>, StoreError>;
 
+    /// What releases have charged a budget source: when each epoch that was charged starts, in POSIX seconds, with
+    /// micro-epsilon, the earliest first. It is this collector's view, see [`Charged`](crate::collector::Charged).
+    fn charged(&self, source: &str) -> Result<Vec<(u64, u64)>, StoreError>;
+
     /// At most `limit` windows of a task that failed and were not asked for again.
     fn failures(&self, task: TaskId, limit: usize) -> Result<Vec<Collection>, StoreError>;
 }

@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 use super::{Counters, Families, Timings, gauge};
 
 /// Every route of every role, below its endpoint. A request elsewhere is [`NO_ROUTE`], whatever its path.
-pub(super) const ROUTES: [&str; 36] = [
+pub(super) const ROUTES: &[&str] = &[
     "/hpke_config",
     "/tasks/{task}/reports",
     "/tasks/{task}/collection_jobs",
@@ -30,6 +30,22 @@ pub(super) const ROUTES: [&str; 36] = [
     "/v1/tasks/{task}/sums/signed",
     "/v1/releases/{sequence}",
     "/v1/releases/{sequence}/signed",
+    "/v1/openapi.json",
+    "/v1/insights",
+    "/v1/advertisers",
+    "/v1/advertisers/{advertiser}",
+    "/v1/advertisers/{advertiser}/campaigns",
+    "/v1/advertisers/{advertiser}/campaigns/{campaign}",
+    "/v1/advertisers/{advertiser}/delivery",
+    "/v1/advertisers/{advertiser}/windows",
+    "/v1/advertisers/{advertiser}/releases",
+    "/v1/advertisers/{advertiser}/releases/{sequence}",
+    "/v1/advertisers/{advertiser}/tasks",
+    "/v1/advertisers/{advertiser}/budget",
+    "/v1/advertisers/{advertiser}/keys",
+    "/v1/advertisers/{advertiser}/keys/{key}",
+    "/v1/advertisers/{advertiser}/users",
+    "/v1/advertisers/{advertiser}/users/{user}",
     "/keys",
     "/manifests/{advertiser}",
     "/healthz",
@@ -58,7 +74,7 @@ pub(super) const ROUTES: [&str; 36] = [
 const NO_ROUTE: &str = "none";
 
 /// Every method that has a label of its own, and the others.
-const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "DELETE", "OPTIONS", "other"];
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
 
 /// The classes of a status, and what a client that went away before it was answered counts as in their place.
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "given_up"];

@@ -102,14 +102,15 @@ fn every_route_has_a_label() {
         include_str!("../aggregator/leader/http.rs"),
         include_str!("../aggregator/helper/http.rs"),
         include_str!("../collector/http.rs"),
+        include_str!("../api/routes.rs"),
         include_str!("../console/mod.rs"),
     ];
     let routes: BTreeSet<&str> = sources
         .iter()
-        .flat_map(|source| source.split(".route(\"").skip(1))
-        .map(|rest| rest.split_once('"').unwrap().0)
+        .flat_map(|source| source.split(".route(").skip(1))
+        .filter_map(|rest| Some(rest.trim_start().strip_prefix('"')?.split_once('"')?.0))
         .collect();
-    assert_eq!(routes, http::ROUTES.into_iter().collect());
+    assert_eq!(routes, http::ROUTES.iter().copied().collect());
 }
 
 #[test]

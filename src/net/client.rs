@@ -190,11 +190,46 @@ impl PeerClient {
         self.send(Method::DELETE, reference, None).await
     }
 
+    /// PUT. `reference` as in [`PeerClient::post`].
+    pub async fn put(
+        &self,
+        reference: &str,
+        content_type: &'static str,
+        body: impl Into<Bytes>,
+    ) -> Result<Reply, ClientError> {
+        self.send(Method::PUT, reference, Some((content_type, body.into()))).await
+    }
+
+    /// PATCH. `reference` as in [`PeerClient::post`].
+    pub async fn patch(
+        &self,
+        reference: &str,
+        content_type: &'static str,
+        body: impl Into<Bytes>,
+    ) -> Result<Reply, ClientError> {
+        self.send(Method::PATCH, reference, Some((content_type, body.into()))).await
+    }
+
+    /// GET of one of the media types in which a resource is there. `reference` as in [`PeerClient::post`].
+    pub async fn get_as(&self, reference: &str, accept: &'static str) -> Result<Reply, ClientError> {
+        self.send_accepting(Method::GET, reference, None, Some(accept)).await
+    }
+
     async fn send(
         &self,
         method: Method,
         reference: &str,
         body: Option<(&'static str, Bytes)>,
+    ) -> Result<Reply, ClientError> {
+        self.send_accepting(method, reference, body, None).await
+    }
+
+    async fn send_accepting(
+        &self,
+        method: Method,
+        reference: &str,
+        body: Option<(&'static str, Bytes)>,
+        accept: Option<&'static str>,
     ) -> Result<Reply, ClientError> {
         // The only place where the token is attached, right after the check of where it goes.
         let url = self
@@ -209,6 +244,9 @@ impl PeerClient {
                 }
                 if let Some((content_type, bytes)) = body {
                     request = request.header(header::CONTENT_TYPE, content_type).body(bytes);
+                }
+                if let Some(accept) = accept {
+                    request = request.header(header::ACCEPT, accept);
                 }
                 let response = request.send().await.map_err(|error| self.error(&error))?;
                 self.receive(response).await

@@ -28,6 +28,9 @@ const OWN_TEXT_BYTES_MAX: usize = 1_000;
 /// Unknown extensions that a received document may list.
 const RECEIVED_EXTENSIONS_MAX: usize = 64;
 
+/// Rows that a received document may list.
+const RECEIVED_ERRORS_MAX: usize = 1_000;
+
 macro_rules! error_types {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident $token:literal $status:ident $title:literal;)* }) => {
         $(#[$meta])*
@@ -88,14 +91,22 @@ error_types! {
 error_types! {
     /// Arras's own error types, for what DAP does not name.
     OwnError {
+        /// The request is not as its documentation says; the detail and `errors` say what to change.
+        InvalidRequest "invalidRequest" BAD_REQUEST "The request is not valid.";
         /// No token, or one that is not for this.
         Unauthorized "unauthorized" UNAUTHORIZED "A valid bearer token is needed.";
+        /// The token is valid, and not for this.
+        Forbidden "forbidden" FORBIDDEN "The token does not allow this.";
         /// The ledger has too little left, or its epochs were moved; the detail says which, and how much.
         BudgetExhausted "budgetExhausted" FORBIDDEN "The privacy budget does not allow this release.";
         /// There is nothing at this address.
         NotFound "notFound" NOT_FOUND "There is no such resource.";
         /// The resource is of this kind but the method is not.
         MethodNotAllowed "methodNotAllowed" METHOD_NOT_ALLOWED "The resource does not have this method.";
+        /// None of the media types that the client accepts is there.
+        NotAcceptable "notAcceptable" NOT_ACCEPTABLE "The resource is not there in an accepted media type.";
+        /// The resource is not any more what the request is made for.
+        PreconditionFailed "preconditionFailed" PRECONDITION_FAILED "The resource has changed.";
         /// The request contradicts one that was accepted before.
         Conflict "conflict" CONFLICT "The request contradicts an earlier one.";
         /// The resource existed and is no longer kept.
@@ -175,6 +186,16 @@ impl From<OwnError> for ErrorType {
     }
 }
 
+/// What is wrong with one row or field of a request: an entry of the member `errors`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemPart {
+    /// Counts the rows that were sent, from 1, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row: Option<u64>,
+    /// What to change.
+    pub detail: String,
+}
+
 /// A problem document, sent or received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProblemDocument {
@@ -184,6 +205,8 @@ pub struct ProblemDocument {
     detail: Option<String>,
     task_id: Option<String>,
     unsupported_extensions: Vec<u16>,
+    id: Option<String>,
+    errors: Vec<ProblemPart>,
 }
 
 /// The JSON of it.
@@ -201,6 +224,10 @@ struct Json {
     task_id: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     unsupported_extensions: Vec<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<ProblemPart>,
 }
 
 fn about_blank() -> String {
@@ -226,6 +253,8 @@ impl ProblemDocument {
             detail: None,
             task_id: None,
             unsupported_extensions: Vec::new(),
+            id: None,
+            errors: Vec::new(),
         }
     }
 
@@ -247,6 +276,20 @@ impl ProblemDocument {
     #[must_use]
     pub fn with_unsupported_extensions(mut self, code_points: impl Into<Vec<u16>>) -> Self {
         self.unsupported_extensions = code_points.into();
+        self
+    }
+
+    /// Names what is there already, in a conflict with it.
+    #[must_use]
+    pub fn with_id(mut self, id: impl fmt::Display) -> Self {
+        self.id = Some(id.to_string());
+        self
+    }
+
+    /// Says what is wrong row by row.
+    #[must_use]
+    pub fn with_errors(mut self, errors: impl Into<Vec<ProblemPart>>) -> Self {
+        self.errors = errors.into();
         self
     }
 
@@ -284,6 +327,16 @@ impl ProblemDocument {
         &self.unsupported_extensions
     }
 
+    /// The id of what is there already.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// What is wrong row by row.
+    pub fn errors(&self) -> &[ProblemPart] {
+        &self.errors
+    }
+
     /// The document itself, as [`ProblemDocument::parse`] reads it.
     pub fn to_json(&self) -> Vec<u8> {
         let json = Json {
@@ -293,6 +346,8 @@ impl ProblemDocument {
             detail: self.detail.clone(),
             task_id: self.task_id.clone(),
             unsupported_extensions: self.unsupported_extensions.clone(),
+            id: self.id.clone(),
+            errors: self.errors.clone(),
         };
         // Cannot fail: strings and numbers always serialize.
         serde_json::to_vec(&json).expect("strings and numbers always serialize")
@@ -309,6 +364,11 @@ impl ProblemDocument {
         let json: Json = serde_json::from_slice(body).ok()?;
         let mut unsupported_extensions = json.unsupported_extensions;
         unsupported_extensions.truncate(RECEIVED_EXTENSIONS_MAX);
+        let mut errors = json.errors;
+        errors.truncate(RECEIVED_ERRORS_MAX);
+        for error in &mut errors {
+            error.detail = received(&error.detail);
+        }
         Some(Self {
             kind: ErrorType::of(&json.kind),
             title: received(&json.title),
@@ -316,6 +376,8 @@ impl ProblemDocument {
             detail: json.detail.as_deref().map(received),
             task_id: json.task_id.as_deref().map(received),
             unsupported_extensions,
+            id: json.id.as_deref().map(received),
+            errors,
         })
     }
 }
@@ -362,6 +424,7 @@ pub(crate) async fn problems_only(response: Response) -> Response {
         StatusCode::PAYLOAD_TOO_LARGE => own(OwnError::TooLarge),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => own(OwnError::UnsupportedMediaType),
         status if status.is_server_error() => own(OwnError::Internal),
+        StatusCode::NOT_ACCEPTABLE => own(OwnError::NotAcceptable),
         status => ProblemDocument::dap(DapError::InvalidMessage).with_status(status),
     };
     // The text of a client's error says what to change; one of ours is for our log.
@@ -419,6 +482,19 @@ mod tests {
             "unsupported_extensions": [23, 42],
         });
         assert_eq!(json, expected);
+    }
+
+    #[tokio::test]
+    async fn rows_and_what_is_there_already_travel() {
+        let part = |row, detail: &str| ProblemPart { row, detail: detail.to_owned() };
+        let errors = [part(Some(3), "no such campaign"), part(None, "too many rows")];
+        let problem = ProblemDocument::own(OwnError::Conflict).with_id("cmp_1").with_errors(errors.clone());
+        let (status, content_type, json) = sent(problem.clone()).await;
+        assert_eq!(json["id"], "cmp_1");
+        assert_eq!(json["errors"][0], serde_json::json!({ "row": 3, "detail": "no such campaign" }));
+        assert_eq!(json["errors"][1], serde_json::json!({ "detail": "too many rows" }));
+        let back = ProblemDocument::parse(status, &content_type, json.to_string().as_bytes()).unwrap();
+        assert_eq!((back.id(), back.errors()), (Some("cmp_1"), errors.as_slice()));
     }
 
     #[test]

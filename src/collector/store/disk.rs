@@ -479,6 +479,10 @@ impl CollectorStore for CollectorDisk {
         decode_all(self.state.scan_prefix(&window_prefix(task), Some(&window_key(task, after)), limit)?)
     }
 
+    fn charged(&self, source: &str) -> Result<Vec<(u64, u64)>, StoreError> {
+        self.spent_of(source)
+    }
+
     fn failures(&self, task: TaskId, limit: usize) -> Result<Vec<Collection>, StoreError> {
         decode_all(self.state.scan_prefix(&failure_prefix(task), None, limit)?)
     }

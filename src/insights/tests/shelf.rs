@@ -149,6 +149,9 @@ impl CollectorStore for Faulty {
     fn collections(&self, task: TaskId, after: u64, limit: usize) -> Result<Vec<Collection>, StoreError> {
         self.store.collections(task, after, limit)
     }
+    fn charged(&self, source: &str) -> Result<Vec<(u64, u64)>, StoreError> {
+        self.store.charged(source)
+    }
     fn failures(&self, task: TaskId, limit: usize) -> Result<Vec<Collection>, StoreError> {
         self.store.failures(task, limit)
     }

@@ -24,6 +24,9 @@ const ROWS_VERSION: &[u8] = &[2];
 /// Releases read at once while rows are made: each has at most some megabytes.
 const PAGE_ROWS: usize = 16;
 
+/// Epochs read at once: five years.
+const EPOCHS_AT_ONCE: usize = 260;
+
 /// When in a week the epochs of a source start, by its releases; `None` if they differ, or one does not say.
 type WeekStart = Option<u64>;
 
@@ -45,10 +48,13 @@ fn encode_week(start: WeekStart) -> Vec<u8> {
     start.map_or_else(Vec::new, |start| start.to_be_bytes().to_vec())
 }
 
+/// What the rows of a source begin with. A name may be longer than a key.
+fn row_prefix(source: &str) -> Vec<u8> {
+    [b"b", digest::digest(&digest::SHA256, source.as_bytes()).as_ref()].concat()
+}
+
 fn row_key(charge: &EpochCharge) -> Vec<u8> {
-    // A name may be longer than a key.
-    let source = digest::digest(&digest::SHA256, charge.source.as_bytes());
-    [b"b", source.as_ref(), &charge.start_seconds.to_be_bytes()].concat()
+    [row_prefix(&charge.source).as_slice(), &charge.start_seconds.to_be_bytes()].concat()
 }
 
 impl CollectorDisk {
@@ -62,6 +68,24 @@ impl CollectorDisk {
             Ok(before.saturating_add(charge.micro))
         };
         charges.iter().map(total).collect()
+    }
+
+    /// What each epoch of a source was charged, in the order of time: its start, and micro-epsilon.
+    pub(super) fn spent_of(&self, source: &str) -> Result<Vec<(u64, u64)>, StoreError> {
+        let (prefix, mut all, mut after) = (row_prefix(source), Vec::new(), None::<Vec<u8>>);
+        loop {
+            let page = self.state.scan_prefix(&prefix, after.as_deref(), EPOCHS_AT_ONCE)?;
+            for (key, value) in &page {
+                let number = |bytes: &[u8]| <[u8; 8]>::try_from(bytes).map(u64::from_be_bytes);
+                let start = key.get(prefix.len()..).map(number).and_then(Result::ok);
+                let row = start.zip(number(value).ok());
+                all.push(row.ok_or_else(|| self.malformed())?);
+            }
+            match page.into_iter().last() {
+                Some((key, _)) => after = Some(key),
+                None => return Ok(all),
+            }
+        }
     }
 
     /// Whether [`CollectorDisk::spent_with`] knows of everything that the source's releases have charged, one with these

@@ -1,0 +1,365 @@
+//! Insights: what campaigns cost, and what came of them.
+#![allow(clippy::option_option, reason = "a field that was not asked for is not one that is null")]
+
+mod sheet;
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::accept::Media;
+use super::answer::Answer;
+use super::document::{MissingReason, NullReasonName, SuppressionName};
+use super::guard::{Call, Handled, Read, Tenant};
+use super::page::{Wanted, next_link};
+use super::query::word_of;
+use super::refusal::Refusal;
+
+use self::sheet::sheet;
+use super::when::Days;
+use crate::insights::{Coverage, Field, FieldSet, Measure, Number, Query, QueryError, Rate, Row, Unit};
+use crate::registry::{EventKind, Touch};
+use crate::text::utc;
+
+/// Decimals of ctr, cpc and cpm.
+const RATE_PLACES: u8 = 6;
+
+/// A noised number, with how far off it can be, or why it is suppressed. Estimates are unbiased: adding them up is right on
+/// average, and one of few conversions may be negative.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = Measure)]
+pub(super) enum MeasureJson {
+    /// It is shown.
+    Shown {
+        /// The best guess. Conversions are whole numbers, money is whole minor units, `roas` has three decimals.
+        #[schema(value_type = f64)]
+        estimate: serde_json::Number,
+        /// With a probability of 95% the truth is not below this...
+        #[schema(value_type = f64)]
+        low: serde_json::Number,
+        /// ...nor above this.
+        #[schema(value_type = f64)]
+        high: serde_json::Number,
+        /// The standard deviation of the noise in `estimate`; `null` for `cpa` and `roas`, which are quotients.
+        standard_error: Option<f64>,
+    },
+    /// It is there, and too small to be told from noise. That does not mean 0.
+    Suppressed {
+        /// Why.
+        #[schema(value_type = SuppressionName)]
+        suppressed: &'static str,
+    },
+}
+
+/// A part of a period whose conversions are not in the numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Missing)]
+pub(super) struct MissingJson {
+    /// From when.
+    #[schema(format = DateTime)]
+    from: String,
+    /// Until when, itself not included.
+    #[schema(format = DateTime)]
+    to: String,
+    /// Why.
+    #[schema(value_type = MissingReason)]
+    why: &'static str,
+}
+
+/// Which windows a row's noised numbers cover.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Coverage)]
+pub(super) struct CoverageJson {
+    /// Windows in the period.
+    windows: u32,
+    /// How many of them are released and in the numbers.
+    released: u32,
+    /// Days of the period.
+    days: u32,
+    /// Days that `cpa` is about: those with delivery numbers of which all windows are released.
+    whole_days: u32,
+    /// Days that `roas` is about: the same of windows of values.
+    whole_value_days: u32,
+    /// What of the period is not in the conversions.
+    missing: Vec<MissingJson>,
+}
+
+/// A row of insights: a period of an account, a campaign or a kind of event. Fields that were not asked for are left out; what
+/// cannot be told is `null`, and `why` says why.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = Insight)]
+pub(super) struct InsightJson {
+    /// The first day, in the advertiser's time zone.
+    #[schema(format = Date)]
+    date_start: String,
+    /// The last day, included.
+    #[schema(format = Date)]
+    date_stop: String,
+    /// The campaign's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    campaign_id: Option<String>,
+    /// The campaign's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    campaign_name: Option<String>,
+    /// The kind of event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<EventKind>,
+    /// Of `spend`, `cpc`, `cpm` and `cpa` (ISO 4217); `null` if the campaigns have different ones.
+    currency: Option<String>,
+    /// Of `value`.
+    value_currency: String,
+    /// How often ads were shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    impressions: Option<Option<u64>>,
+    /// How often they were clicked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clicks: Option<Option<u64>>,
+    /// What they cost, in minor units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spend: Option<Option<u64>>,
+    /// Clicks by impressions, rounded to six decimals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ctr: Option<Option<f64>>,
+    /// Minor units a click, rounded to six decimals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpc: Option<Option<f64>>,
+    /// Minor units for 1,000 impressions, rounded to six decimals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpm: Option<Option<f64>>,
+    /// Conversions of each campaign's goal, or of the kind of event that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conversions: Option<Option<MeasureJson>>,
+    /// What they were worth, in minor units of `value_currency`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Option<MeasureJson>>,
+    /// Minor units a conversion, of the days that `coverage.whole_days` counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpa: Option<Option<MeasureJson>>,
+    /// Value for each of spend, of the days that `coverage.whole_value_days` counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    roas: Option<Option<MeasureJson>>,
+    /// Conversions that no campaign gets; at the level of the account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_attributed: Option<Option<MeasureJson>>,
+    /// Why fields are `null`, by field.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, NullReasonName>)]
+    why: BTreeMap<&'static str, &'static str>,
+    /// Whether delivery numbers are invented, as in a demo; left out if they are not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    invented: bool,
+    /// Which windows are in it.
+    coverage: CoverageJson,
+}
+
+/// A page of insights.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = Insights)]
+pub(super) struct InsightsJson {
+    /// The rows, by period.
+    data: Vec<InsightJson>,
+    /// The `cursor` of the next page; `null` if this is the last one.
+    next: Option<String>,
+    /// The advertiser's id.
+    advertiser: String,
+    /// In which days begin and end.
+    time_zone: String,
+    /// How sure the intervals are.
+    #[schema(example = "0.95")]
+    confidence: &'static str,
+}
+
+/// Tells what campaigns cost and what came of them
+///
+/// Impressions, clicks and spend are exact, as they were uploaded. Conversions and value are counted privately: each has an
+/// interval in which the truth lies with a probability of 95%, or is suppressed. A sum is of all noised numbers that it
+/// covers, so ask for the range that you want rather than adding up rows. Also as CSV (`Accept: text/csv`), with money as
+/// decimals of the major unit.
+#[utoipa::path(get, path = "/v1/insights", tag = "insights", operation_id = "get_insights",
+    params(super::document::InsightsParams, super::document::DayParams, super::document::PageParams),
+    responses((status = 200, description = "A page of insights.",
+        content((InsightsJson = "application/json"), (String = "text/csv")))))]
+pub(super) fn get(tenant: &Tenant<Read>, call: &mut Call) -> Handled {
+    let media = call.accept(&[Media::Json, Media::Csv])?;
+    let query = query(tenant, call)?;
+    let wanted = Wanted::take(&mut call.query)?;
+    call.query.finish(&[
+        "advertiser",
+        "level",
+        "from",
+        "to",
+        "granularity",
+        "fields",
+        "campaign",
+        "event",
+        "touch",
+        "limit",
+        "cursor",
+    ])?;
+    let table = tenant.api().insights().query(&query).map_err(refusal)?;
+    // Rows of a query have the same order each time; what names one is what it is about.
+    let after = wanted.after(|text| table.rows.iter().position(|row| name(row) == text))?;
+    let page = wanted.page(table.rows.iter().skip(after.map_or(0, |at| at + 1)), |row| name(row));
+    let advertiser = tenant.advertiser();
+    if media == Media::Csv {
+        let next = next_link("/v1/insights", &wanted, page.next.as_ref(), &parameters(&query));
+        let rows: Vec<&Row> = page.data;
+        return Ok(Answer::csv(sheet(&query, &rows, advertiser.currency)?, "insights.csv").with_next(next));
+    }
+    let currency = advertiser.currency.to_string();
+    Answer::json(&InsightsJson {
+        data: page.data.iter().map(|row| insight(&query, row, &currency)).collect(),
+        next: page.next,
+        advertiser: advertiser.id.to_string(),
+        time_zone: advertiser.time_zone.name().to_owned(),
+        confidence: "0.95",
+    })
+}
+
+fn query(tenant: &Tenant<Read>, call: &mut Call) -> Result<Query, Refusal> {
+    let level = call.query.word("level", "account, campaign or event")?;
+    let granularity = call.query.word("granularity", "day, week or total")?;
+    let touch: Option<Touch> = call.query.word("touch", "view or click")?;
+    let fields = call.query.take("fields").map(|text| text.parse::<FieldSet>()).transpose();
+    let event = call.query.take("event").map(|text| text.parse::<EventKind>()).transpose();
+    let days = Days::take(tenant.advertiser(), call)?;
+    Ok(Query {
+        advertiser: tenant.id(),
+        level: level.unwrap_or_default(),
+        from: days.from,
+        to: days.to,
+        granularity: granularity.unwrap_or_default(),
+        fields: fields.map_err(|error| Refusal::invalid(format!("fields: {error}")))?.unwrap_or_default(),
+        campaign: call.query.parse("campaign", "the id of a campaign")?,
+        event: event.map_err(|error| Refusal::invalid(format!("event: {error}")))?,
+        touch,
+    })
+}
+
+fn refusal(error: QueryError) -> Refusal {
+    match error {
+        QueryError::Store(error) => error.into(),
+        error => Refusal::invalid(error.to_string()),
+    }
+}
+
+/// The query as parameters, for the link to the next page.
+fn parameters(query: &Query) -> Vec<(&'static str, String)> {
+    let fields: Vec<_> = query.fields.iter().map(Field::name).collect();
+    let mut all = vec![
+        ("advertiser", query.advertiser.to_string()),
+        ("level", word_of(&query.level)),
+        ("from", query.from.to_string()),
+        ("to", query.to.to_string()),
+        ("granularity", word_of(&query.granularity)),
+        ("fields", fields.join(",")),
+    ];
+    all.extend(query.campaign.map(|id| ("campaign", id.to_string())));
+    all.extend(query.event.map(|event| ("event", event.name().to_owned())));
+    all.extend(query.touch.map(|touch| ("touch", touch.name().to_owned())));
+    all
+}
+
+/// What a row is about.
+fn name(row: &Row) -> String {
+    let campaign = row.campaign.as_ref().map_or_else(String::new, |campaign| campaign.id.to_string());
+    let start: Date = row.period.0;
+    format!("{start} {campaign} {}", row.event.map_or("", EventKind::name))
+}
+
+/// A field, if it was asked for.
+fn asked<T>(query: &Query, field: Field, value: T) -> Option<T> {
+    query.fields.has(field).then_some(value)
+}
+
+fn insight(query: &Query, row: &Row, value_currency: &str) -> InsightJson {
+    let mut why = BTreeMap::new();
+    let mut measure = |field: Field, measure: &Measure| {
+        asked(query, field, measure).map(|measure| of(measure, field.name(), &mut why))
+    };
+    let conversions = measure(Field::Conversions, &row.conversions);
+    let value = measure(Field::Value, &row.value);
+    let cpa = measure(Field::Cpa, &row.cpa);
+    let roas = measure(Field::Roas, &row.roas);
+    let not_attributed = asked(query, Field::Conversions, row.not_attributed.as_ref()).flatten();
+    let not_attributed = not_attributed.map(|measure| of(measure, "not_attributed", &mut why));
+    InsightJson {
+        date_start: row.period.0.to_string(),
+        date_stop: row.period.1.to_string(),
+        campaign_id: row.campaign.as_ref().map(|campaign| campaign.id.to_string()),
+        campaign_name: row.campaign.as_ref().map(|campaign| campaign.name.to_string()),
+        event: row.event,
+        currency: row.currency.map(|currency| currency.to_string()),
+        value_currency: value_currency.to_owned(),
+        impressions: asked(query, Field::Impressions, row.impressions),
+        clicks: asked(query, Field::Clicks, row.clicks),
+        spend: asked(query, Field::Spend, row.spend),
+        ctr: asked(query, Field::Ctr, row.ctr.and_then(rate)),
+        cpc: asked(query, Field::Cpc, row.cpc.and_then(rate)),
+        cpm: asked(query, Field::Cpm, row.cpm.and_then(rate)),
+        conversions,
+        value,
+        cpa,
+        roas,
+        not_attributed,
+        why,
+        invented: row.invented,
+        coverage: coverage(&row.coverage),
+    }
+}
+
+/// A rate as a number of JSON: the nearest double to a decimal is written as that decimal.
+fn rate(rate: Rate) -> Option<f64> {
+    rate.decimal(RATE_PLACES).parse().ok()
+}
+
+fn of(
+    measure: &Measure,
+    field: &'static str,
+    why: &mut BTreeMap<&'static str, &'static str>,
+) -> Option<MeasureJson> {
+    match measure {
+        Measure::Shown(shown) => Some(MeasureJson::Shown {
+            estimate: number(shown, shown.estimate),
+            low: number(shown, i128::try_from(shown.low).unwrap_or(i128::MAX)),
+            high: number(shown, i128::try_from(shown.high).unwrap_or(i128::MAX)),
+            standard_error: shown.standard_error.map(|error| (error * 1_000.0).round() / 1_000.0),
+        }),
+        Measure::Suppressed { reason } => Some(MeasureJson::Suppressed { suppressed: reason.name() }),
+        Measure::Null { reason } => {
+            why.insert(field, reason.name());
+            None
+        }
+    }
+}
+
+/// Whole numbers as they are; a ratio, which comes in thousandths, as a decimal.
+fn number(of: &Number, value: i128) -> serde_json::Number {
+    let whole = || i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX }).into();
+    match of.unit {
+        Unit::Count | Unit::Money(_) => whole(),
+        Unit::Ratio => {
+            let decimal = of.unit.decimal(value).parse().ok().and_then(serde_json::Number::from_f64);
+            decimal.unwrap_or_else(whole)
+        }
+    }
+}
+
+fn coverage(coverage: &Coverage) -> CoverageJson {
+    let missing = coverage.missing.iter().map(|missing| MissingJson {
+        from: utc(missing.span.from().seconds()),
+        to: utc(missing.span.to().seconds()),
+        why: missing.why.name(),
+    });
+    CoverageJson {
+        windows: coverage.windows,
+        released: coverage.released,
+        days: coverage.days,
+        whole_days: coverage.whole_days,
+        whole_value_days: coverage.whole_value_days,
+        missing: missing.collect(),
+    }
+}

@@ -1,0 +1,152 @@
+//! `arras admin tasks`, `manifest`, `value-advice` and `windows`: what whoever runs the aggregators and signs manifests needs.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use jiff::civil::Date;
+use serde_json::Value;
+
+use super::ask::{AdminError, Ask, encoded};
+use super::campaigns::days;
+use super::{With, print};
+use crate::text::counted;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TasksCommand {
+    /// Write the files of an advertiser's tasks into a folder, for `arras task add` at both aggregators.
+    Export(With<ExportArgs>),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ExportArgs {
+    /// The advertiser's id or name.
+    advertiser: String,
+    /// The folder; made if it is not there. Files that are there already must be the same.
+    folder: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ManifestArgs {
+    /// The advertiser's id or name.
+    advertiser: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct AdviceArgs {
+    /// The advertiser's id or name.
+    advertiser: String,
+    /// What an order is worth on average, as a decimal such as 49.90.
+    #[arg(long, value_name = "AMOUNT")]
+    average: String,
+    /// What few orders are worth more than.
+    #[arg(long, value_name = "AMOUNT")]
+    typical_max: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct WindowsArgs {
+    /// The advertiser's id or name.
+    advertiser: String,
+    /// The first day.
+    #[arg(long, value_name = "DAY")]
+    from: Option<Date>,
+    /// The last day.
+    #[arg(long, value_name = "DAY")]
+    to: Option<Date>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl TasksCommand {
+    pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), AdminError> {
+        let Self::Export(args) = self;
+        let ask = args.ask()?;
+        let generations = Ask::run(async {
+            let path = ask.advertiser(&args.own.advertiser).await?;
+            ask.list(&format!("{path}/tasks"), "").await
+        })?;
+        let folder = &args.own.folder;
+        let failed = |path: &Path, error| AdminError::File { path: path.display().to_string(), error };
+        fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
+        let tasks: Vec<&Value> = generations
+            .iter()
+            .flat_map(|one| [&one["conversions"], &one["value"]])
+            .filter(|task| !task.is_null())
+            .collect();
+        for task in &tasks {
+            let (Some(id), Some(file)) = (task["task"].as_str(), task["file"].as_str()) else { continue };
+            // The id becomes a name of a file here: nothing but an id may be one.
+            if id.parse::<arras_protocol::messages::TaskId>().is_err() {
+                return Err(AdminError::Usage(
+                    "the collector names a task by what is no id; nothing was written".to_owned(),
+                ));
+            }
+            let path = folder.join(format!("{id}.toml"));
+            match fs::read_to_string(&path) {
+                Ok(there) if there == file => {}
+                Ok(_) => {
+                    let text = "another file is there; remove it if it is not used, or choose another folder";
+                    return Err(failed(&path, std::io::Error::other(text)));
+                }
+                Err(_) => fs::write(&path, file).map_err(|error| failed(&path, error))?,
+            }
+        }
+        if tasks.is_empty() {
+            writeln!(out, "no task yet: the advertiser's first campaign makes them")?;
+            return Ok(());
+        }
+        writeln!(
+            out,
+            "{} in {}\nNext, at both aggregators, for each file: arras task add FILE --config ROLE.toml",
+            counted(tasks.len(), "task"),
+            folder.display()
+        )?;
+        Ok(())
+    }
+}
+
+pub(super) fn manifest(args: &With<ManifestArgs>, out: &mut dyn Write) -> Result<(), AdminError> {
+    let ask = args.ask()?;
+    let reply = Ask::run(async {
+        let path = ask.advertiser(&args.own.advertiser).await?;
+        ask.get_as(&format!("{path}/manifest-file"), "application/toml").await
+    })?;
+    Ok(out.write_all(&reply.body)?)
+}
+
+pub(super) fn advice(args: &With<AdviceArgs>, out: &mut dyn Write) -> Result<(), AdminError> {
+    let (ask, own) = (args.ask()?, &args.own);
+    let max =
+        own.typical_max.as_ref().map_or_else(String::new, |max| format!("&typical_max={}", encoded(max)));
+    let query = format!("?average={}{max}", encoded(&own.average));
+    let advice: Value = Ask::run(async {
+        let path = ask.advertiser(&own.advertiser).await?;
+        ask.get(&format!("{path}/value-advice{query}")).await
+    })?;
+    Ok(print::entry(out, &advice, own.json)?)
+}
+
+pub(super) fn windows(args: &With<WindowsArgs>, out: &mut dyn Write) -> Result<(), AdminError> {
+    let (ask, own) = (args.ask()?, &args.own);
+    let all = Ask::run(async {
+        let path = ask.advertiser(&own.advertiser).await?;
+        ask.list(&format!("{path}/windows"), &days(own.from, own.to)).await
+    })?;
+    let columns = [
+        ("from", "from"),
+        ("to", "to"),
+        ("measures", "measures"),
+        ("state", "state"),
+        ("release", "sequence"),
+        ("next", "next"),
+        ("reason", "reason"),
+    ];
+    let none = "no window in this range: nothing was counted then";
+    Ok(print::entries(out, &all, &columns, own.json, none)?)
+}

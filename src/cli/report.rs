@@ -1,0 +1,120 @@
+//! `arras report`: what an advertiser's campaigns cost, and what came of them.
+
+mod table;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use jiff::civil::Date;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::admin::ask::{AdminError, Ask};
+use super::admin::{csv, days};
+use super::console;
+
+/// The command line of `arras report`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    console: console::Args,
+    /// The advertiser's id or name.
+    advertiser: String,
+    /// The first day, in the advertiser's time zone; 27 days before the last one unless said otherwise.
+    #[arg(long, value_name = "DAY")]
+    from: Option<Date>,
+    /// The last day, included; today unless said otherwise.
+    #[arg(long, value_name = "DAY")]
+    to: Option<Date>,
+    /// How it is printed.
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+/// How a report is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table for people.
+    Table,
+    /// A table for spreadsheets.
+    Csv,
+    /// As the interface answers.
+    Json,
+}
+
+/// A row of insights, as far as a report shows it.
+#[derive(Debug, Deserialize)]
+struct Row {
+    date_start: Date,
+    date_stop: Date,
+    campaign_name: Option<String>,
+    currency: Option<crate::registry::Currency>,
+    value_currency: crate::registry::Currency,
+    impressions: Option<u64>,
+    clicks: Option<u64>,
+    spend: Option<u64>,
+    conversions: Option<Measure>,
+    value: Option<Measure>,
+    cpa: Option<Measure>,
+    roas: Option<Measure>,
+    #[serde(default)]
+    why: BTreeMap<String, String>,
+    #[serde(default)]
+    invented: bool,
+    coverage: Coverage,
+}
+
+/// A noised number, or why it is suppressed.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Measure {
+    Shown {
+        estimate: serde_json::Number,
+        low: serde_json::Number,
+        high: serde_json::Number,
+        standard_error: Option<f64>,
+    },
+    Suppressed {
+        suppressed: String,
+    },
+}
+
+/// Which windows a row covers.
+#[derive(Debug, Deserialize)]
+struct Coverage {
+    windows: u32,
+    released: u32,
+}
+
+/// Asks and prints.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, AdminError> {
+    let ask = Ask::new(&args.console)?;
+    let days = days(args.from, args.to);
+    Ask::run(async {
+        let path = ask.advertiser(&args.advertiser).await?;
+        let id = path.rsplit('/').next().unwrap_or_default();
+        let query = |level: &str| format!("&advertiser={id}&level={level}{days}");
+        match args.format {
+            Format::Csv => csv(&ask, format!("v1/insights?limit=1000{}", query("campaign")), out).await?,
+            Format::Json => {
+                let campaigns = ask.list("v1/insights", &query("campaign")).await?;
+                let total = ask.list("v1/insights", &query("account")).await?;
+                let document = json!({ "campaigns": campaigns, "total": total.first() });
+                writeln!(out, "{}", serde_json::to_string_pretty(&document)?)?;
+            }
+            Format::Table => {
+                let rows = read(ask.list("v1/insights", &query("campaign")).await?)?;
+                let total = read(ask.list("v1/insights", &query("account")).await?)?;
+                out.write_all(table::report(&rows, total.first(), table::width()).as_bytes())?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(rows: Vec<Value>) -> Result<Vec<Row>, AdminError> {
+    rows.into_iter().map(|row| serde_json::from_value(row).map_err(AdminError::from)).collect()
+}

@@ -1,0 +1,188 @@
+//! A report as a table: as wide as the terminal, with a sentence for every number that is not there.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fmt::Write as _;
+
+use super::{Measure, Row};
+use crate::insights::{NullReason, Suppression};
+use crate::registry::Currency;
+use crate::text::printable;
+
+/// Characters of a line where nobody says how wide the terminal is.
+const WIDTH_DEFAULT: usize = 120;
+
+/// Fewer than this hold no table.
+const WIDTH_MIN: usize = 60;
+
+/// Characters that a name keeps however narrow the terminal is.
+const NAME_CHARACTERS_MIN: usize = 12;
+
+/// Columns that are left out when the terminal is too narrow, the first one first.
+const EXPENDABLE: [&str; 4] = ["impressions", "clicks", "value", "roas"];
+
+/// How wide the terminal is, by the variable that shells set.
+pub(super) fn width() -> usize {
+    let said = env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    said.unwrap_or(WIDTH_DEFAULT).max(WIDTH_MIN)
+}
+
+/// The whole report.
+pub(super) fn report(rows: &[Row], total: Option<&Row>, width: usize) -> String {
+    let mut out = String::new();
+    let Some(first) = rows.first().or(total) else {
+        return "no campaign yet: create one with `arras admin campaign create`\n".to_owned();
+    };
+    let coverage = total.unwrap_or(first);
+    let _ = writeln!(
+        out,
+        "{} to {}; {} of {} windows released\n",
+        first.date_start, first.date_stop, coverage.coverage.released, coverage.coverage.windows
+    );
+    let mut table: Vec<Vec<(&str, String)>> = rows.iter().map(|row| cells(name(row), row)).collect();
+    if let Some(total) = total {
+        table.push(cells("all campaigns".to_owned(), total));
+    }
+    let mut columns: Vec<&str> =
+        table.first().map_or_else(Vec::new, |row| row.iter().map(|(name, _)| *name).collect());
+    let mut expendable = EXPENDABLE.iter();
+    while widths(&table, &columns).iter().map(|width| width + 2).sum::<usize>() > width + 2 + spare(&table) {
+        let Some(out) = expendable.next() else { break };
+        columns.retain(|column| column != out);
+    }
+    write(&mut out, &table, &columns, width);
+    notes(&mut out, rows.iter().chain(total));
+    out
+}
+
+/// What a column of names can give away.
+fn spare(table: &[Vec<(&str, String)>]) -> usize {
+    let longest = table.iter().filter_map(|row| row.first()).map(|(_, cell)| cell.chars().count()).max();
+    longest.unwrap_or(0).saturating_sub(NAME_CHARACTERS_MIN)
+}
+
+fn name(row: &Row) -> String {
+    printable(row.campaign_name.as_deref().unwrap_or("all campaigns"))
+}
+
+fn cells(name: String, row: &Row) -> Vec<(&'static str, String)> {
+    let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+    let money = |minor: Option<u64>| match (minor, row.currency) {
+        (Some(minor), Some(currency)) => format!("{} {currency}", currency.decimal(minor.into())),
+        _ => "-".to_owned(),
+    };
+    let whole = |number: &serde_json::Number| number.to_string();
+    let amount = |currency: Option<Currency>| {
+        move |number: &serde_json::Number| {
+            let minor = i128::from(number.as_i64().unwrap_or(0));
+            currency.map_or_else(|| minor.to_string(), |currency| currency.decimal(minor))
+        }
+    };
+    vec![
+        ("campaign", name),
+        ("impressions", number(row.impressions)),
+        ("clicks", number(row.clicks)),
+        ("spend", money(row.spend)),
+        ("conversions", measure(row.conversions.as_ref(), whole)),
+        ("cpa", measure(row.cpa.as_ref(), amount(row.currency))),
+        ("value", measure(row.value.as_ref(), amount(Some(row.value_currency)))),
+        ("roas", measure(row.roas.as_ref(), |number| format!("{:.2}", number.as_f64().unwrap_or(0.0)))),
+    ]
+}
+
+/// `1207 (1201 to 1217)`. What cannot be told from nothing is said so, as on pages: a count below 0 is nobody's count.
+fn measure(measure: Option<&Measure>, written: impl Fn(&serde_json::Number) -> String) -> String {
+    match measure {
+        None => "-".to_owned(),
+        Some(Measure::Suppressed { .. }) => "too few to show".to_owned(),
+        Some(Measure::Shown { estimate, low, high, standard_error }) => {
+            let of = |number: &serde_json::Number| number.as_f64().unwrap_or(0.0);
+            if of(low) <= 0.0 && of(estimate) * 3.0 <= of(high) {
+                // Below 0 the upper end comes down with the estimate; it is shown no smaller than for one of 0.
+                let least = standard_error.map_or(0.0, |error| 2.0 * error).ceil();
+                let high = if of(estimate) < 0.0 && of(high) < least {
+                    serde_json::Number::from_f64(least).map_or_else(
+                        || written(high),
+                        |_| {
+                            #[allow(
+                                clippy::cast_possible_truncation,
+                                reason = "a whole number of standard errors"
+                            )]
+                            written(&serde_json::Number::from(least as i64))
+                        },
+                    )
+                } else {
+                    written(high)
+                };
+                return format!("about 0, at most {high}");
+            }
+            format!("{} ({} to {})", written(estimate), written(low), written(high))
+        }
+    }
+}
+
+fn widths(table: &[Vec<(&str, String)>], columns: &[&str]) -> Vec<usize> {
+    let of = |column: &&str| {
+        let cells =
+            table.iter().flatten().filter(|(name, _)| name == column).map(|(_, cell)| cell.chars().count());
+        cells.chain([column.chars().count()]).max().unwrap_or(0)
+    };
+    columns.iter().map(of).collect()
+}
+
+fn write(out: &mut String, table: &[Vec<(&str, String)>], columns: &[&str], width: usize) {
+    let mut widths = widths(table, columns);
+    let all: usize = widths.iter().map(|width| width + 2).sum::<usize>().saturating_sub(2);
+    if let Some(name) = widths.first_mut() {
+        *name = name.saturating_sub(all.saturating_sub(width)).max(NAME_CHARACTERS_MIN.min(*name));
+    }
+    let header = columns.iter().map(|column| (*column, (*column).to_owned())).collect::<Vec<_>>();
+    for row in std::iter::once(&header).chain(table) {
+        let mut line = String::new();
+        for (column, width) in columns.iter().zip(&widths) {
+            let cell = row.iter().find(|(name, _)| name == column).map_or("", |(_, cell)| cell);
+            let cell = cut(cell, *width);
+            let _ = if line.is_empty() {
+                write!(line, "{cell:<width$}")
+            } else {
+                write!(line, "  {cell:>width$}")
+            };
+        }
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+}
+
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(width.saturating_sub(3)).collect();
+    format!("{kept}...")
+}
+
+/// A sentence for each reason for which a number is not there.
+fn notes<'a>(out: &mut String, rows: impl Iterator<Item = &'a Row>) {
+    let (mut reasons, mut invented) = (BTreeSet::new(), false);
+    for row in rows {
+        invented |= row.invented;
+        for measure in [&row.conversions, &row.value, &row.cpa, &row.roas].into_iter().flatten() {
+            if let Measure::Suppressed { suppressed } = measure {
+                reasons.insert(("too few to show".to_owned(), suppressed.clone()));
+            }
+        }
+        reasons.extend(row.why.iter().map(|(field, reason)| (field.clone(), reason.clone())));
+    }
+    let _ = writeln!(out, "\nIn brackets: where the truth is, with a probability of 95%.");
+    for (about, reason) in reasons {
+        let sentence = Suppression::ALL
+            .iter()
+            .map(|known| (known.name(), known.sentence()))
+            .chain(NullReason::ALL.iter().map(|known| (known.name(), known.sentence())))
+            .find(|(name, _)| *name == reason)
+            .map_or_else(|| printable(&reason), |(_, sentence)| sentence.to_owned());
+        let _ = writeln!(out, "{}: {sentence}", printable(&about));
+    }
+    if invented {
+        let _ = writeln!(out, "Impressions, clicks and spend are invented, for a demo.");
+    }
+}
