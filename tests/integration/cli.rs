@@ -41,7 +41,7 @@ fn command_line() {
     std::process::exit(digits.parse().unwrap());
 }
 
-fn command(arguments: &[&str]) -> Command {
+pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["--exact", "cli::command_line", "--nocapture"])
@@ -83,10 +83,15 @@ pub fn done(arguments: &[&str]) -> String {
     out
 }
 
-/// A role that is being served, killed when the test ends.
+/// A process that is being served, killed when the test ends.
 pub struct Served(Child);
 
 impl Served {
+    /// Whatever else is to be killed when the test ends.
+    pub fn of(child: Child) -> Self {
+        Self(child)
+    }
+
     /// Starts a role and waits until it says that it listens.
     pub fn start(config: &str) -> Self {
         let mut child = command(&["serve", "--config", config]).stdout(Stdio::piped()).spawn().unwrap();
@@ -111,7 +116,7 @@ impl Served {
     }
 
     /// Waits for its end; the exit code.
-    fn ended(mut self) -> Option<i32> {
+    pub fn ended(mut self) -> Option<i32> {
         let started = Instant::now();
         loop {
             if let Some(status) = self.0.try_wait().unwrap() {

@@ -1,5 +1,7 @@
 //! The devices of the demo: each conversion is made by a device of its own.
 
+use std::num::TryFromIntError;
+
 use arras_client::attribution::{
     AggregationService, Config, ConversionOptions, Engine, ImplicitInputs, ImpressionOptions, MemoryStore,
     Moment, NOT_ATTRIBUTED, Protocol, Uniform,
@@ -55,19 +57,14 @@ impl Clients {
         conversions: &[Dated<'_>],
         bar: &ProgressBar,
     ) -> Result<Vec<Vec<u8>>, Failure> {
-        let maker = ReportMaker::new(task, &self.leader, &self.helper)?;
+        let maker = self.maker(task)?;
         let config = engine_config();
-        conversions
-            .par_chunks(REPORTS_PER_REQUEST)
-            .map(|conversions| {
-                let mut body = Vec::new();
-                for conversion in conversions {
-                    convert(task, &maker, &config, conversion, &mut body)?;
-                }
-                bar.inc(conversions.len() as u64);
-                Ok(body)
-            })
-            .collect()
+        in_requests(conversions, bar, |conversion, body| convert(task, &maker, &config, conversion, body))
+    }
+
+    /// Makes reports of a task.
+    pub(super) fn maker<'a>(&'a self, task: &'a Task) -> Result<ReportMaker<'a>, Failure> {
+        Ok(ReportMaker::new(task, &self.leader, &self.helper)?)
     }
 
     /// Uploads the requests; every report must be accepted.
@@ -86,6 +83,25 @@ impl Clients {
             }
         }
     }
+}
+
+/// Has reports written into the bodies of upload requests, on all cores.
+pub(super) fn in_requests<T: Sync, B: Default + Send>(
+    items: &[T],
+    bar: &ProgressBar,
+    write: impl Fn(&T, &mut B) -> Result<(), Failure> + Sync,
+) -> Result<Vec<B>, Failure> {
+    items
+        .par_chunks(REPORTS_PER_REQUEST)
+        .map(|items| {
+            let mut body = B::default();
+            for item in items {
+                write(item, &mut body)?;
+            }
+            bar.inc(items.len() as u64);
+            Ok(body)
+        })
+        .collect()
 }
 
 /// The end of a journey, at a time.
@@ -108,7 +124,7 @@ const SITES: (&str, &str) = ("chat.example", crate::config::loopback::BUDGET_SOU
 const SERVICE: &str = "arras:demo";
 
 /// Each device converts once, so its budget is not what the demo shows: it has room for any epsilon.
-fn engine_config() -> Config {
+pub(super) fn engine_config() -> Config {
     let service =
         AggregationService { protocol: Protocol::Dap18Histogram, max_histogram_size: None, dap: None };
     Config {
@@ -129,24 +145,28 @@ fn convert(
     body: &mut Vec<u8>,
 ) -> Result<(), Failure> {
     let cells = u32::try_from(task.vdaf().config().output_len())?;
-    let measurement = Measurement::Bucket(attribute(config, cells, dated)?);
+    // Bucket 0 is "not attributed".
+    let bucket = |channel| u32::try_from(channel + 1);
+    let measurement =
+        Measurement::Bucket(attribute(config, cells, (dated.journey, dated.posix_seconds), bucket)?);
     let report = maker.make(&mut rand::rng(), dated.posix_seconds, &measurement, None)?;
     report.encode(body);
     Ok(())
 }
 
-/// The bucket of the ad that the engine of a new device gives the conversion to.
-fn attribute(
+/// The bucket of the ad that the engine of a new device gives a conversion to: the end of a journey, at a POSIX second.
+/// `bucket` says which one an ad of a channel has.
+pub(super) fn attribute(
     config: &Config,
     cells: u32,
-    &Dated { journey, posix_seconds }: &Dated<'_>,
+    (journey, posix_seconds): (&Journey, u64),
+    bucket: impl Fn(usize) -> Result<u32, TryFromIntError>,
 ) -> Result<u32, Failure> {
     let mut engine = Engine::open(config.clone(), MemoryStore::default())?;
     let at = |site, seconds| ImplicitInputs::from_hosts(site, None, Moment::from_posix_seconds(seconds));
     let touches = journey.touches.len() as u64;
     for (index, channel) in journey.touches.iter().enumerate() {
-        // Bucket 0 is "not attributed".
-        let options = ImpressionOptions::new(u32::try_from(channel + 1)?);
+        let options = ImpressionOptions::new(bucket(*channel)?);
         engine.save_impression(&at(SITES.0, posix_seconds - touches + index as u64)?, &options)?;
     }
     let options = ConversionOptions::new(SERVICE, cells);
@@ -164,7 +184,7 @@ mod tests {
 
     #[test]
     fn conversions_are_spread_over_the_day() {
-        let journey = |touch, conversions| Journey { touches: vec![touch], conversions };
+        let journey = |touch, conversions| Journey { touches: vec![touch], conversions, value: 0, others: 0 };
         let journeys = Journeys {
             channels: vec!["a".to_owned(), "b".to_owned()],
             journeys: vec![journey(0, 1), journey(1, 3)],
@@ -184,9 +204,11 @@ mod tests {
         let config = engine_config();
         // Every 20th: each with an engine of its own, whose weeks begin at another moment.
         for journey in journeys.journeys.iter().step_by(20) {
-            let dated = Dated { journey, posix_seconds: 20_000 * DAY };
             let last = journey.touches.last().unwrap();
-            assert_eq!(attribute(&config, 16, &dated).unwrap() as usize, last + 1);
+            // A bucket that is another than its place in the file.
+            let bucket = |channel| u32::try_from(channel + 3);
+            let given = attribute(&config, 16, (journey, 20_000 * DAY), bucket).unwrap();
+            assert_eq!(given as usize, last + 3);
         }
     }
 }

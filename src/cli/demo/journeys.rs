@@ -16,6 +16,9 @@ const MAX_CHANNEL_CHARS: usize = 40;
 const MAX_TOUCHES: usize = 1_000;
 const _: () = assert!(MAX_TOUCHES <= arras_client::attribution::MAX_IMPRESSIONS);
 
+/// What one row's conversions may be worth together: more is a slip, and sums of all rows stay far below 2^64.
+const VALUE_MAX: u64 = 1_000_000_000;
+
 /// Why a file cannot be replayed, naming the line.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
@@ -36,6 +39,10 @@ pub(super) struct Journey {
     /// Indices into [`Journeys::channels`], first touch first.
     pub(super) touches: Vec<usize>,
     pub(super) conversions: u64,
+    /// What all of its conversions were worth, in hundredths of the file's unit.
+    pub(super) value: u64,
+    /// How many people went it and did not convert.
+    pub(super) others: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,12 +68,12 @@ impl Journeys {
             }
             let line = record.position().map_or(0, csv::Position::line);
             let fail = |reason: String| JourneysError::Line { line, reason };
-            let (path, conversions) = parse_row(&record).map_err(fail)?;
-            total = total.saturating_add(conversions);
+            let row = parse_row(&record).map_err(fail)?;
+            total = total.saturating_add(row.conversions);
             if total > MAX_CONVERSIONS {
                 return Err(fail(format!("more than {MAX_CONVERSIONS} conversions; use a shorter file")));
             }
-            for name in &path {
+            for name in &row.path {
                 names.entry(name.clone()).or_default();
             }
             if names.len() > MAX_CHANNELS {
@@ -74,7 +81,7 @@ impl Journeys {
                     "more than {MAX_CHANNELS} channels; a demo task has room for so many"
                 )));
             }
-            rows.push((path, conversions));
+            rows.push(row);
         }
         if total == 0 {
             return Err(JourneysError::File("there is no conversion in the file".to_owned()));
@@ -84,9 +91,11 @@ impl Journeys {
         }
         let journeys = rows
             .into_iter()
-            .map(|(path, conversions)| Journey {
-                touches: path.iter().map(|name| names[name]).collect(),
-                conversions,
+            .map(|row| Journey {
+                touches: row.path.iter().map(|name| names[name]).collect(),
+                conversions: row.conversions,
+                value: row.value,
+                others: row.others,
             })
             .collect();
         Ok(Self { channels: names.into_keys().collect(), journeys })
@@ -116,7 +125,14 @@ fn check_header(record: &csv::StringRecord) -> Result<(), JourneysError> {
     Err(JourneysError::Header(record.iter().take(8).map(shown).collect::<Vec<_>>().join(", ")))
 }
 
-fn parse_row(record: &csv::StringRecord) -> Result<(Vec<String>, u64), String> {
+struct Row {
+    path: Vec<String>,
+    conversions: u64,
+    value: u64,
+    others: u64,
+}
+
+fn parse_row(record: &csv::StringRecord) -> Result<Row, String> {
     if record.len() != COLUMNS.len() {
         return Err(format!("{} columns, expected {}", record.len(), COLUMNS.len()));
     }
@@ -138,19 +154,27 @@ fn parse_row(record: &csv::StringRecord) -> Result<(Vec<String>, u64), String> {
             format!("{} must be a whole number, found {}", COLUMNS[column], shown(&record[column]))
         })
     };
-    let conversions = whole(1)?;
-    // The demo counts conversions only; what stands in the other columns has to be what they say all the same.
-    if !is_decimal(record[2].trim()) {
-        return Err(format!("{} must be a number such as 12.5, found {}", COLUMNS[2], shown(&record[2])));
-    }
-    whole(3)?;
-    Ok((path, conversions))
+    let value = hundredths(record[2].trim()).ok_or_else(|| {
+        format!(
+            "{} must be a number such as 12.5, below {VALUE_MAX}, found {}",
+            COLUMNS[2],
+            shown(&record[2])
+        )
+    });
+    Ok(Row { path, conversions: whole(1)?, value: value?, others: whole(3)? })
 }
 
-/// Digits, with or without a point between them.
-fn is_decimal(text: &str) -> bool {
+/// The hundredths of a decimal, those below cut off: a conversion is never worth more than the file says. `None` for anything
+/// but digits with or without a point between them, and for [`VALUE_MAX`] and more.
+fn hundredths(text: &str) -> Option<u64> {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    text.split_once('.').map_or_else(|| digits(text), |(whole, fraction)| digits(whole) && digits(fraction))
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    if !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let whole = whole.parse::<u64>().ok().filter(|whole| *whole < VALUE_MAX)?;
+    let cut: u64 = format!("{fraction}0").get(..2)?.parse().ok()?;
+    Some(whole * 100 + cut)
 }
 
 fn csv_error(error: &csv::Error) -> JourneysError {
@@ -183,7 +207,8 @@ mod tests {
     fn channels_are_sorted_and_paths_kept_in_order() {
         let journeys = parse("b > a > b,2,1.5,3\nc,1,0.1,0\n").unwrap();
         assert_eq!(journeys.channels, ["a", "b", "c"]);
-        assert_eq!(journeys.journeys[0], Journey { touches: vec![1, 0, 1], conversions: 2 });
+        let first = Journey { touches: vec![1, 0, 1], conversions: 2, value: 150, others: 3 };
+        assert_eq!(journeys.journeys[0], first);
         assert_eq!(journeys.conversions(), 3);
     }
 
@@ -201,6 +226,23 @@ mod tests {
         assert_eq!(line(",1,1,1\n").0, 2);
         assert_eq!(line("a,99999999,1,1\n").0, 2);
         assert!(line("a\x1b[31m,1,1,1\n").1.contains("printable"));
+    }
+
+    #[test]
+    fn values_are_cut_to_hundredths() {
+        for (text, value) in [
+            ("0", 0),
+            ("12", 1_200),
+            ("12.5", 1_250),
+            ("2.4019999999999997", 240),
+            ("0.009", 0),
+            ("7.05", 705),
+        ] {
+            assert_eq!(hundredths(text), Some(value), "{text}");
+        }
+        for wrong in ["", ".", "1.", ".5", "-1", "1e3", "1,5", "NaN", "1000000000", "99999999999999999999"] {
+            assert_eq!(hundredths(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! system has not is the truth: it prints the true counts beside the released ones.
 
 mod clients;
+mod console;
 mod journeys;
 mod output;
 mod setup;
@@ -24,6 +25,7 @@ use self::journeys::Journeys;
 use self::output::Outcome;
 use self::stages::Stages;
 pub use self::stages::cpu_time;
+use crate::aggregator::leader::Leader;
 use crate::collector::{Moment, Span};
 use crate::config::Config;
 use crate::config::loopback::Loopback;
@@ -66,6 +68,9 @@ pub struct Args {
     /// Keep stores, keys and configuration in this folder, which must be empty or not exist.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Show what an advertiser sees: four weeks of the journeys in the console, until Ctrl-C.
+    #[arg(long, conflicts_with_all = ["epsilon", "threshold"])]
+    console: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -101,6 +106,9 @@ pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode
         .duration_since(UNIX_EPOCH)
         .map_err(|_| DemoError::Usage("this machine's clock is before 1970".to_owned()))?;
     descriptors::raise();
+    if args.console {
+        return console::run(args, &journeys, &dir, now.as_secs(), out);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
     let played = runtime.block_on(async {
         tokio::select! {
@@ -257,16 +265,7 @@ async fn replay(
         let bar = progress(quiet, "upload and aggregate", total);
         clients.upload(task.id(), reports).await?;
         sent += part.len() as u64;
-        loop {
-            let counters = leader.counters();
-            let rejected: u64 = counters.rejected.iter().map(|(_, count)| count).sum();
-            let done = counters.aggregated + rejected + counters.lost;
-            bar.set_position(done);
-            if done >= sent {
-                break;
-            }
-            tokio::time::sleep(WATCH).await;
-        }
+        aggregated(leader, sent, &bar).await;
         bar.finish_and_clear();
         stages.end_of("aggregators: store, open, verify and sum", part.len() as u64);
     }
@@ -276,6 +275,20 @@ async fn replay(
     let release = collector.collect(task.id(), window).await?;
     stages.end("collect: noise, seal, combine, publish");
     Ok(release)
+}
+
+/// Waits until a leader is through with so many reports.
+async fn aggregated(leader: &Leader, sent: u64, bar: &ProgressBar) {
+    loop {
+        let counters = leader.counters();
+        let rejected: u64 = counters.rejected.iter().map(|(_, count)| count).sum();
+        let done = counters.aggregated + rejected + counters.lost;
+        bar.set_position(done);
+        if done >= sent {
+            return;
+        }
+        tokio::time::sleep(WATCH).await;
+    }
 }
 
 fn progress(quiet: bool, what: &'static str, total: u64) -> ProgressBar {
