@@ -32,7 +32,9 @@ use crate::metrics::{Metrics, observe};
 use crate::net::client::{ClientError, PeerClient};
 use crate::net::server::{self, ServeError, ServerLimits};
 use crate::net::tls::{self, TlsError};
-use crate::operations::{Operations, watch_collector, watch_helper, watch_leader, watch_schedule};
+use crate::operations::{
+    Operations, watch_collector, watch_helper, watch_leader, watch_registry, watch_schedule,
+};
 use crate::privacy::ledger::{self, BudgetSource, LedgerError, SourceRules, TaskCaps};
 use crate::privacy::noise::OpendpNoise;
 use crate::store::{
@@ -323,6 +325,7 @@ impl Service {
             }
         });
         if let Some(advertising) = &self.advertising {
+            watch_registry(&self.operations, &advertising.registry);
             watch_schedule(&self.operations, &advertising.schedule);
             self.drivers.spawn(advertising.schedule.clone().run());
         }

@@ -489,6 +489,35 @@ fn roles_in_one_process() {
     assert!(found.iter().any(|line| line.starts_with("error: collector.leader.token")), "{found:?}");
 }
 
+/// A collector that made tasks with another helper, or under a name that is not its own, would make tasks that no
+/// aggregator takes part in, and hear of it window by window.
+#[test]
+fn tasks_for_advertisers_are_such_as_aggregators_take() {
+    let fixture = Fixture::new();
+    let advertising = |table: &mut toml::Table, key: &str, value: &str| {
+        set(table["advertising"].as_table_mut().unwrap(), key, value);
+    };
+    let leader = fixture.table("collector")["collector"]["leader"]["endpoint"].as_str().unwrap().to_owned();
+    fixture.one("collector", "error: collector.advertising.helper", "the leader's endpoint", |collector| {
+        advertising(collector, "helper", &leader);
+    });
+    fixture.one("collector", "error: collector.advertising.name", "visible ASCII", |collector| {
+        advertising(collector, "name", "two words");
+    });
+    assert!(fixture.problems("collector", |collector| drop(collector.remove("advertising"))).is_empty());
+    let all = together(&fixture);
+    for (key, value, about) in [
+        ("helper", "https://127.0.0.1:9/", "byte for byte"),
+        ("name", "other", "calls this collector \"advertiser\""),
+    ] {
+        let mut all = all.clone();
+        advertising(all["collector"].as_table_mut().unwrap(), key, value);
+        let found = fixture.found(&all, "leader");
+        let wanted = format!("error: collector.advertising.{key}");
+        assert!(found.iter().any(|line| line.starts_with(&wanted) && line.contains(about)), "{found:?}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_file_that_others_can_read_is_refused() {

@@ -30,7 +30,7 @@ use crate::metrics::{self, Metrics};
 use crate::net::server::{ServeError, ServerLimits, serve_with};
 
 use self::budget::{BudgetReport, BudgetReports};
-pub(crate) use self::watch::{watch_collector, watch_helper, watch_leader, watch_schedule};
+pub(crate) use self::watch::{watch_collector, watch_helper, watch_leader, watch_registry, watch_schedule};
 
 /// Connections at once: a scraper, a supervisor, somebody with curl. Each may have the stores asked.
 const CONNECTIONS_MAX: usize = 16;

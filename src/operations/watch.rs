@@ -10,6 +10,7 @@ use crate::aggregator::leader::Leader;
 use crate::collector::{Collector, CollectorDisk};
 use crate::metrics::{Backlog, Metrics};
 use crate::operations::{Operations, budget};
+use crate::registry::Registry;
 use crate::schedule::Schedule;
 use crate::store::{HelperDisk, LeaderDisk, StoreError, Usage, Waiting};
 use crate::tasks::TaskFolder;
@@ -92,6 +93,11 @@ pub(crate) fn watch_helper(
         metrics.set_tasks("helper", helper.tasks());
         helper.metrics().set_state(disk.responses_kept(), helper.under_way());
     });
+}
+
+/// What keeps the tasks of advertisers from being collected.
+pub(crate) fn watch_registry(operations: &Operations, registry: &Registry) {
+    operations.add_check("collector", registry.watch());
 }
 
 pub(crate) fn watch_collector(operations: &Operations, collector: &Collector, disk: &Arc<CollectorDisk>) {

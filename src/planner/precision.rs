@@ -23,7 +23,7 @@ pub struct Precision {
 }
 
 impl Precision {
-    pub(super) fn new(terms: &Terms, about: About) -> Result<Self, PlanError> {
+    pub(crate) fn new(terms: &Terms, about: About) -> Result<Self, PlanError> {
         let scale = noise_scale(&terms.policy()).map_err(|error| PlanError::new(about, error))?;
         let noise = Noise::of_cell(&scale);
         Ok(Self {

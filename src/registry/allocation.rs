@@ -102,6 +102,12 @@ fn lay_out(slots: &[Option<Slot>], new: &[Slot], events: &[EventKind]) -> Option
     })
 }
 
+/// The length of a task of so many slots and kinds of events that is opened now; none if there is none.
+pub(super) fn length_for(slots: usize, events: usize) -> Option<u32> {
+    let slot = Slot { campaign: CampaignId::from_bytes([0; 12]), touch: None };
+    lay_out(&vec![Some(slot); slots], &[], EventKind::ALL.get(..events)?).map(|layout| layout.length)
+}
+
 /// Places a new campaign. `gone` says of which campaigns no device remembers an ad.
 pub(super) fn place(
     newest: Option<&Generation>,

@@ -15,9 +15,11 @@ mod generation;
 mod ids;
 mod input;
 mod made;
+mod manifest;
 mod money;
 mod name;
 mod store;
+mod value;
 
 pub use advertiser::{Advertiser, Cadence, Terms, TimeZone, Touches, ValueTerms};
 pub use allocation::{FORGOTTEN_DAYS, LENGTHS, TOLD_DAYS};
@@ -36,10 +38,15 @@ pub use input::{
     SITE_BYTES_MAX, YEARS,
 };
 pub use made::{Setup, TIME_PRECISION_SECONDS, TaskText};
+pub use manifest::told_name;
 pub(crate) use money::decimal_of;
 pub use money::{Currency, CurrencyError, Money};
 pub use name::{Name, NameError};
 pub use store::{
     ADVERTISERS_MAX, CAMPAIGNS_LIVE_MAX, CAMPAIGNS_MAX, CAMPAIGNS_OF_ALL_MAX, GENERATIONS_MAX, NextCampaign,
     Registry,
+};
+pub use value::{
+    Clipped, EventCost, ORDER_VALUE_MAX, ORDERS_MAX, Orders, UNITS_MAX, ValueAdvice, ValueChoice,
+    ValueQuestion, value_advice,
 };

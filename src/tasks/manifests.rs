@@ -9,7 +9,7 @@ use arras_protocol::manifest::{
 };
 use arras_protocol::messages::{HpkeConfigList, TaskId};
 use arras_protocol::signed::{DocumentType, SigningKey, read_unverified};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::KnownTask;
 use crate::store::sync_parent;
@@ -18,10 +18,10 @@ use crate::store::sync_parent;
 const BEGINS_BEFORE_SECONDS: u64 = 24 * 3_600;
 
 /// For how many days a manifest holds if its description does not say.
-const VALID_DAYS: u64 = 14;
+pub(crate) const VALID_DAYS: u64 = 14;
 
 /// A description of a manifest, in TOML.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestFile {
     /// The advertiser's site; the budget source of its tasks.
@@ -29,6 +29,9 @@ pub struct ManifestFile {
     /// For how many days it holds; at most 30.
     #[serde(default = "valid_days")]
     pub valid_days: u64,
+    /// The campaigns with their buckets, where the tasks' files do not have their names; otherwise theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<Vec<Campaign>>,
     /// What devices report to.
     pub task: Vec<TaskEntry>,
 }
@@ -42,7 +45,7 @@ fn valid_days() -> u64 {
 const VALID_DAYS_MAX: u64 = 30;
 
 /// A task of a description.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskEntry {
     /// One that the collector takes part in.
@@ -61,7 +64,7 @@ fn unit() -> u64 {
 }
 
 /// An event of a description.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EventEntry {
     /// As apps name it.
@@ -132,8 +135,8 @@ impl ManifestFile {
         self.task.iter().map(parse).collect()
     }
 
-    /// The manifest. Its campaigns are those of its tasks, which have to be the same, since a device remembers the
-    /// bucket of a campaign and not which task it was for.
+    /// The manifest. Its campaigns are its own, or those of its tasks, which have to be the same, since a device remembers
+    /// the bucket of a campaign and not which task it was for.
     pub fn document(
         &self,
         tasks: &[Gathered<'_>],
@@ -158,10 +161,10 @@ impl ManifestFile {
             sequence,
             not_before,
             expires: now.saturating_add(self.valid_days.saturating_mul(24 * 3_600)),
-            campaigns: (1..)
-                .zip(campaigns)
-                .map(|(bucket, name)| Campaign { name: name.clone(), bucket })
-                .collect(),
+            campaigns: self.campaign.clone().unwrap_or_else(|| {
+                let named = (1..).zip(campaigns);
+                named.map(|(bucket, name)| Campaign { name: name.clone(), bucket }).collect()
+            }),
             tasks: tasks.iter().map(task).collect(),
         })
     }

@@ -1,5 +1,9 @@
 //! The registry on the collector's store: reading it, and keeping memory, store and folder of tasks together.
 
+#[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
+mod history_tests;
 mod picture;
 mod rows;
 #[cfg(test)]
@@ -130,6 +134,12 @@ impl Registry {
     /// until they are there.
     pub fn trouble(&self) -> Option<String> {
         self.0.unprovisioned.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// [`Registry::trouble`] for whoever watches the process; does not keep the registry alive.
+    pub(crate) fn watch(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
+        let weak = Arc::downgrade(&self.0);
+        move || weak.upgrade().and_then(|inner| Self(inner).trouble()).map_or(Ok(()), Err)
     }
 
     fn read<T>(&self, look: impl FnOnce(&Picture) -> T) -> T {
