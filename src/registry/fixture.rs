@@ -27,7 +27,7 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self { dir: crate::store::damage_tests::scratch() }
     }
 
     pub(crate) fn tasks(&self) -> TaskFolder {
