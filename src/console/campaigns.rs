@@ -219,6 +219,7 @@ pub fn view(ctx: &PageContext, of: &Campaigns<'_>) -> Page {
                     " with impressions, clicks and spend, and CPA and ROAS appear beside conversions."
                 }
             }
+            (sort_form(of))
             (table(of, listed, from))
             (parts::pager("campaigns", turn(at - 1).as_deref(), turn(at + 1).as_deref()))
             (Notes::of(listed.iter().copied()))
@@ -277,6 +278,25 @@ fn table(of: &Campaigns<'_>, listed: &[&Row], from: usize) -> Table {
         table.foot(cells(row, html! { "All campaigns" }, shared, None));
     }
     table
+}
+
+/// The order of rows as a form, for where rows are cards and have no head to sort by.
+fn sort_form(of: &Campaigns<'_>) -> Markup {
+    let keys: Vec<_> =
+        Key::ALL.into_iter().map(|key| (key.name().to_owned(), key.label().to_owned())).collect();
+    let orders = [("desc", "largest first"), ("asc", "smallest first")];
+    let orders = orders.map(|(value, text)| (value.to_owned(), text.to_owned()));
+    let dates = [("from", of.range.from.to_string()), ("to", of.range.to.to_string())];
+    let days = of.range.last.map(|days| ("days", days.to_string()));
+    let range = days.map_or_else(|| dates.to_vec(), |days| vec![days]);
+    html! {
+        form class="filter sort-by" method="get" action=(Nav::Campaigns.path()) {
+            @for (name, value) in range { input type="hidden" name=(name) value=(value); }
+            (parts::select("sort", "Sort by", &keys, of.order.key.name(), None))
+            (parts::select("order", "Order", &orders, order_name(of.order.descending), None))
+            button class="button quiet" type="submit" { "Sort" }
+        }
+    }
 }
 
 /// The currency of all amounts of the table, if it is one.

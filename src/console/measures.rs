@@ -175,9 +175,9 @@ impl Render for Notes {
     fn render(&self) -> Markup {
         html! {
             dl class="facts small notes" {
-                dt { "8,437 to 8,453" }
+                dt { "\u{2026} to \u{2026}" }
                 dd {
-                    "95% interval: the truth is outside of it for one number in twenty at most. "
+                    "95% interval: the true number is outside of it for one number in twenty at most. "
                     a href=(format!("{}#intervals", Nav::Help.path())) { "How to read these numbers" }
                 }
                 @if self.ended_low {

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 pub(crate) mod check;
 pub(crate) mod pages;
+mod served;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
