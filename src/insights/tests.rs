@@ -4,6 +4,7 @@
 
 mod days;
 mod honesty;
+mod service;
 mod shelf;
 mod sums;
 
