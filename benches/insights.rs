@@ -346,8 +346,10 @@ fn start(options: &Options) {
     };
     let random = Arc::new(ring::rand::SystemRandom::new());
     let registry = Registry::open(Arc::clone(&disk), setup, random).expect("a registry");
-    let open =
-        || Insights::open(Arc::clone(&disk) as _, registry.clone(), Arc::new(SystemClock)).expect("insights");
+    let open = || {
+        Insights::open(Arc::clone(&disk) as _, registry.clone(), None, Arc::new(SystemClock))
+            .expect("insights")
+    };
     let (insights, opened) = least(options.rounds, open);
     let ((), again) = least(options.rounds, || (0..1_000).for_each(|_| insights.refresh().expect("a store")));
     let cells = options.releases as f64 * 1_024.0;

@@ -72,8 +72,6 @@ impl Advertising {
         let random = Arc::new(SystemRandom::new());
         let registry = Registry::open(Arc::clone(disk), setup, random.clone())?;
         let access = Access::open(Arc::clone(disk), random.clone())?;
-        let insights = Insights::open(Arc::clone(disk) as _, registry.clone(), Arc::clone(&clock))
-            .map_err(AdvertisingError::Insights)?;
         let schedule = Schedule::open(ScheduleParts {
             collector: collector.clone(),
             disk: Arc::clone(disk),
@@ -83,6 +81,9 @@ impl Advertising {
             metrics,
         });
         let schedule = schedule.map_err(AdvertisingError::Schedule)?;
+        let (store, clock_of) = (Arc::clone(disk), Arc::clone(&clock));
+        let insights = Insights::open(store, registry.clone(), Some(schedule.clone()), clock_of)
+            .map_err(AdvertisingError::Insights)?;
         Ok(Self { collector: collector.clone(), registry, access, insights, schedule, clock })
     }
 }

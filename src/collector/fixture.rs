@@ -90,7 +90,7 @@ pub(crate) fn draft(task: &KnownTask, window: Span, cells: &[i128]) -> Draft {
 }
 
 /// The collector's signing key.
-pub(super) fn signer() -> Arc<SigningKey> {
+pub(crate) fn signer() -> Arc<SigningKey> {
     Arc::new(SigningKey::from_bytes(&[5; 32]))
 }
 

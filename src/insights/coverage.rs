@@ -24,7 +24,8 @@ pub struct Listed {
 }
 
 /// The windows that a calendar has while each generation is open, where nothing is known of what becomes of them. Whether one is
-/// released the facts say.
+/// released the facts say. Windows in which a closed generation takes what devices still send to it are not among them: nobody
+/// waits for those, see [`super::days`].
 pub(super) fn by_calendar(
     books: (&Advertiser, &[Arc<Generation>]),
     time: Range<u64>,
@@ -74,15 +75,18 @@ impl Covering<'_> {
             end = end.max(window.to);
             let whole = period.holds(window.from, window.to);
             coverage.windows += u32::from(whole);
-            if !whole {
-                missing.push((clip(window.from, window.to), MissingWhy::CutByPeriod));
-            } else if self.released(window) {
-                coverage.released += 1;
-            } else {
+            let why = match self.released(window) {
+                // Somebody may have collected several windows as one by hand.
+                Some(by) if whole && period.holds(by.start, by.end) => {
+                    coverage.released += 1;
+                    continue;
+                }
+                Some(_) => MissingWhy::CutByPeriod,
+                None if !whole => MissingWhy::CutByPeriod,
                 // One that is released and not among the facts has a release that cannot be added up.
-                let why = window.missing.unwrap_or(MissingWhy::Unreadable);
-                missing.push((clip(window.from, window.to), why));
-            }
+                None => window.missing.unwrap_or(MissingWhy::Unreadable),
+            };
+            missing.push((clip(window.from, window.to), why));
         }
         let measured = first.unwrap_or(since.clamp(period.from, period.to));
         missing.push((period.from..measured, MissingWhy::NotMeasured));
@@ -93,17 +97,9 @@ impl Covering<'_> {
         coverage
     }
 
-    /// Whether releases cover a window.
-    fn released(&self, window: &Listed) -> bool {
-        let Some(lane) = (self.lane)(window.generation) else { return false };
-        let mut at = window.from;
-        for found in &lane.windows[lane.after(at)..] {
-            if at >= window.to || found.from > at {
-                break;
-            }
-            at = found.to;
-        }
-        at >= window.to
+    /// From where to where the releases reach that cover a window.
+    fn released(&self, window: &Listed) -> Option<Range<u64>> {
+        (self.lane)(window.generation)?.task.covering(window.from, window.to)
     }
 }
 

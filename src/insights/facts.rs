@@ -157,6 +157,15 @@ impl TaskFacts {
         first..end.max(first)
     }
 
+    /// From where to where the windows reach that together cover `from..to`, if some do.
+    pub(super) fn covering(&self, from: u64, to: u64) -> Option<Range<u64>> {
+        let found = &self.windows[self.overlapping(from, to)];
+        let (first, last) = (found.first()?, found.last()?);
+        let whole = first.from <= from && to <= last.to;
+        let apart = |pair: &[Window]| matches!(pair, [one, next] if one.to < next.from);
+        (whole && !found.windows(2).any(apart)).then_some(first.from..last.to)
+    }
+
     pub(super) fn windows(&self) -> &[Window] {
         &self.windows
     }
@@ -200,6 +209,8 @@ mod tests {
         assert_eq!(task.windows().iter().map(|w| w.sequence).collect::<Vec<_>>(), [1, 11, 21, 41]);
         assert_eq!(task.overlapping(5, 25), 0..3);
         assert_eq!(task.overlapping(30, 40), 3..3);
+        assert_eq!((task.covering(5, 25), task.covering(0, 30)), (Some(0..30), Some(0..30)));
+        assert_eq!((task.covering(25, 45), task.covering(30, 40), task.covering(45, 60)), (None, None, None));
         assert_eq!((task.terms().len(), facts.cells()), (1, 8));
     }
 

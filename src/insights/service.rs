@@ -2,18 +2,22 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use super::coverage::by_calendar;
+use super::coverage::{Listed, by_calendar};
 use super::noises::Noises;
 use super::period::Periods;
 use super::shelf::Shelf;
-use super::{Books, Delivery, Query, QueryError, Table, answer};
+use super::{Books, Delivery, MissingWhy, Query, QueryError, Table, answer};
 use crate::aggregator::Clock;
 use crate::collector::CollectorStore;
-use crate::registry::{AdvertiserId, Campaign, CampaignId, Columns, Delivered, Registry};
+use crate::registry::{
+    Advertiser, AdvertiserId, Campaign, CampaignId, Columns, Delivered, Generation, Registry,
+};
+use crate::schedule::{Measures, Schedule, WindowState};
 use crate::store::StoreError;
 
 /// What advertisers ask for their numbers. Cloning gives another handle to the same. All calls block.
@@ -24,6 +28,8 @@ struct Inner {
     shelf: Shelf,
     noises: Noises,
     registry: Registry,
+    /// Knows why windows are missing; without one, that they are is all that is said.
+    schedule: Option<Schedule>,
     clock: Arc<dyn Clock>,
 }
 
@@ -35,9 +41,11 @@ impl Insights {
     pub fn open(
         store: Arc<dyn CollectorStore>,
         registry: Registry,
+        schedule: Option<Schedule>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
-        Ok(Self(Arc::new(Inner { shelf: Shelf::open(store)?, noises: Noises::default(), registry, clock })))
+        let shelf = Shelf::open(store)?;
+        Ok(Self(Arc::new(Inner { shelf, noises: Noises::default(), registry, schedule, clock })))
     }
 
     /// Takes in what was released since. Every query does.
@@ -47,7 +55,7 @@ impl Insights {
 
     /// Answers a query.
     pub fn query(&self, query: &Query) -> Result<Table, QueryError> {
-        let Inner { shelf, noises, registry, clock } = &*self.0;
+        let Inner { shelf, noises, registry, clock, .. } = &*self.0;
         let advertiser = registry.advertiser(query.advertiser).ok_or(QueryError::UnknownAdvertiser)?;
         // Refused before anything is read for it.
         let time = Periods::of(query, &advertiser.time_zone)?.time();
@@ -55,7 +63,7 @@ impl Insights {
         let (campaigns, generations) =
             (registry.campaigns(query.advertiser), registry.generations(query.advertiser));
         let now = clock.now();
-        let listed = by_calendar((&advertiser, &generations), time, now);
+        let listed = self.listed(&advertiser, &generations, time, now)?;
         let books = Books {
             advertiser: &advertiser,
             campaigns: &campaigns,
@@ -65,6 +73,56 @@ impl Insights {
             now,
         };
         answer(&shelf.facts(), noises, &books, query)
+    }
+
+    /// The windows of a time, with what is in the way of those that are not among the facts. The schedule is asked for the time in which
+    /// there are such windows alone: mostly the last days.
+    fn listed(
+        &self,
+        advertiser: &Advertiser,
+        generations: &[Arc<Generation>],
+        time: Range<u64>,
+        now: u64,
+    ) -> Result<Vec<Listed>, StoreError> {
+        let mut listed = by_calendar((advertiser, generations), time, now);
+        let Some(schedule) = &self.0.schedule else { return Ok(listed) };
+        let missing: Vec<usize> = {
+            let facts = self.0.shelf.facts();
+            let task =
+                |number: u32| generations.iter().find(|one| one.number == number).map(|one| one.conversions);
+            let covered =
+                |window: &Listed| facts.task(task(window.generation)?)?.covering(window.from, window.to);
+            (0..listed.len()).filter(|at| covered(&listed[*at]).is_none()).collect()
+        };
+        let from = missing.iter().map(|at| listed[*at].from).min();
+        let to = missing.iter().map(|at| listed[*at].to).max();
+        let Some((from, to)) = from.zip(to) else { return Ok(listed) };
+        let states: HashMap<(u32, u64), WindowState> = schedule
+            .windows(advertiser.id, from, to)?
+            .into_iter()
+            .filter(|status| status.measures == Measures::Conversions)
+            .map(|status| ((status.generation, status.window.from().seconds()), status.state))
+            .collect();
+        for at in missing {
+            let window = &mut listed[at];
+            if let Some(state) = states.get(&(window.generation, window.from)) {
+                window.missing = why(state);
+            }
+        }
+        Ok(listed)
+    }
+}
+
+/// Why a window in some state is missing; `None` for one that is released.
+fn why(state: &WindowState) -> Option<MissingWhy> {
+    match state {
+        WindowState::Open { .. } => Some(MissingWhy::Open),
+        WindowState::Waiting { .. } => Some(MissingWhy::Waiting),
+        WindowState::UnderWay { .. } => Some(MissingWhy::UnderWay),
+        WindowState::TooFewReports { .. } => Some(MissingWhy::TooFewReports),
+        WindowState::RefusedByBudget { .. } => Some(MissingWhy::RefusedByBudget),
+        WindowState::Failed { .. } => Some(MissingWhy::Failed),
+        WindowState::Released { .. } => None,
     }
 }
 

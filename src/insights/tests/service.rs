@@ -2,20 +2,30 @@
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
+use arras_protocol::hpke::PrivateKey;
 use jiff::civil::date;
+use ring::rand::SystemRandom;
 
 use crate::aggregator::ManualClock;
-use crate::collector::fixture::draft;
-use crate::collector::{CollectorDisk, CollectorStore as _};
+use crate::collector::fixture::{draft, signer};
+use crate::collector::{Collector, CollectorDisk, CollectorParts, CollectorStore as _, Timing};
 use crate::insights::*;
+use crate::metrics::{CollectorMetrics, ScheduleMetrics};
+use crate::net::auth::TokenHash;
+use crate::net::client::PeerClient;
 use crate::registry::fixture::{NOW, Place, shop, with_campaigns};
 use crate::registry::{AdvertiserId, CampaignId, DeliveryRow, Registry};
-use crate::schedule::DayRange;
+use crate::schedule::{DayRange, Schedule, ScheduleParts};
+
+const DAY: u64 = 86_400;
 
 struct Running {
     place: Place,
     disk: Arc<CollectorDisk>,
     registry: Registry,
+    clock: Arc<ManualClock>,
     insights: Insights,
 }
 
@@ -23,9 +33,36 @@ fn running() -> Running {
     let place = Place::new();
     let disk = place.disk().unwrap();
     let registry = place.on(Arc::clone(&disk)).unwrap();
-    let clock = Arc::new(ManualClock::new(NOW + 30 * 86_400));
-    let insights = Insights::open(Arc::clone(&disk) as _, registry.clone(), clock).unwrap();
-    Running { place, disk, registry, insights }
+    let clock = Arc::new(ManualClock::new(NOW + 30 * DAY));
+    let insights = Insights::open(Arc::clone(&disk) as _, registry.clone(), None, clock.clone()).unwrap();
+    Running { place, disk, registry, clock, insights }
+}
+
+/// A schedule that does not run: it knows where windows stand.
+fn schedule(running: &Running) -> Schedule {
+    let collector = Collector::new(CollectorParts {
+        store: Arc::clone(&running.disk) as _,
+        tasks: running.place.tasks(),
+        manifests: None,
+        leader: PeerClient::new("http://127.0.0.1:8/".parse().unwrap(), None, None).unwrap(),
+        keys: vec![(3, PrivateKey::generate(&mut rand::rng()))],
+        signer: signer(),
+        former_keys: Vec::new(),
+        epoch_starts: Vec::new(),
+        admin_token: TokenHash::of("admin"),
+        clock: running.clock.clone(),
+        timing: Timing { pending_max: Duration::ZERO, ..Timing::default() },
+        metrics: CollectorMetrics::default(),
+    });
+    let parts = ScheduleParts {
+        collector,
+        disk: Arc::clone(&running.disk),
+        registry: running.registry.clone(),
+        clock: running.clock.clone(),
+        random: Arc::new(SystemRandom::new()),
+        metrics: ScheduleMetrics::default(),
+    };
+    Schedule::open(parts).unwrap()
 }
 
 impl Running {
@@ -61,8 +98,8 @@ fn what_was_released_and_delivered_is_in_the_next_answer() {
 
     running.release(advertiser, day, &[0, 1_000, 2_000]);
     let row = |campaign, spend| DeliveryRow { campaign, day, impressions: 10_000, clicks: 100, spend };
-    running.registry.upsert_delivery(advertiser, &[row(alpha, 5_000)], true, NOW + 86_400).unwrap();
-    running.registry.upsert_delivery(advertiser, &[row(beta, 6_000)], false, NOW + 86_400).unwrap();
+    running.registry.upsert_delivery(advertiser, &[row(alpha, 5_000)], true, NOW + DAY).unwrap();
+    running.registry.upsert_delivery(advertiser, &[row(beta, 6_000)], false, NOW + DAY).unwrap();
     let rows = running.insights.query(&query).unwrap().rows;
     let told = |row: &Row| {
         (
@@ -88,7 +125,7 @@ fn an_advertisers_query_reaches_its_own_only() {
     running.release(other, day, &[0, 1_000]);
     let foreign = running.campaigns(other)[0];
     let row = DeliveryRow { campaign: foreign, day, impressions: 10, clicks: 1, spend: 5 };
-    running.registry.upsert_delivery(other, &[row], false, NOW + 86_400).unwrap();
+    running.registry.upsert_delivery(other, &[row], false, NOW + DAY).unwrap();
     for level in [Level::Account, Level::Campaign, Level::Event] {
         let query = Query { level, ..Query::campaigns(one, day, day) };
         for row in running.insights.query(&query).unwrap().rows {
@@ -100,4 +137,28 @@ fn an_advertisers_query_reaches_its_own_only() {
     }
     let nobody = Query::campaigns(AdvertiserId::from_bytes([9; 12]), day, day);
     assert!(matches!(running.insights.query(&nobody), Err(QueryError::UnknownAdvertiser)));
+}
+
+#[test]
+fn a_window_is_missing_for_the_reason_that_the_schedule_has() {
+    let mut running = running();
+    let advertiser = with_campaigns(&running.registry, shop("Shop"), &["alpha"]);
+    let schedule = schedule(&running);
+    let clock = running.clock.clone();
+    running.insights =
+        Insights::open(Arc::clone(&running.disk) as _, running.registry.clone(), Some(schedule), clock)
+            .unwrap();
+    let (first, last) = (date(2026, 11, 3), date(2026, 11, 6));
+    running.release(advertiser, first, &[0, 1_000]);
+    // In Berlin the 5th ends an hour before it does in UTC; two hours later late reports have had their time.
+    let third = NOW + 4 * DAY - 3_600;
+    running.clock.set(third + 60);
+    let missing = |running: &Running| {
+        let row = running.insights.query(&Query::campaigns(advertiser, first, last)).unwrap().rows.remove(0);
+        row.coverage.missing.iter().map(|missing| missing.why).collect::<Vec<_>>()
+    };
+    assert_eq!(missing(&running), [MissingWhy::UnderWay, MissingWhy::Waiting, MissingWhy::Open]);
+    running.clock.set(third + 7_200);
+    // What touches and has the same reason is one.
+    assert_eq!(missing(&running), [MissingWhy::UnderWay, MissingWhy::Open]);
 }
