@@ -184,8 +184,8 @@ impl Delivery for Given {
         rows[start..].iter().take_while(|row| row.day <= last).for_each(visit);
     }
 
-    fn span(&self) -> Option<(Date, Date)> {
-        let rows = self.0.values().next()?;
+    fn span(&self, campaign: CampaignId) -> Option<(Date, Date)> {
+        let rows = self.0.get(&campaign)?;
         Some((rows.first()?.day, rows.last()?.day))
     }
 }

@@ -13,6 +13,7 @@ use super::lane::Lane;
 use super::noises::{Noises, Recent};
 use super::period::Periods;
 use super::row::{Rows, Sums};
+use super::spent::Spent;
 use super::{Field, Level, QUERY_ROWS_MAX, Query, QueryError, Table};
 use crate::registry::{
     Advertiser, Campaign, CampaignId, Delivered, EventKind, Generation, Slot, Touch, Touches,
@@ -39,8 +40,8 @@ pub trait Delivery {
     /// Visits what is known of a campaign on days from the first to the last, in order.
     fn each(&self, campaign: CampaignId, first: Date, last: Date, visit: &mut dyn FnMut(&Delivered));
 
-    /// The first and the last day for which there is anything of any campaign.
-    fn span(&self) -> Option<(Date, Date)>;
+    /// The first and the last day for which there is anything of a campaign.
+    fn span(&self, campaign: CampaignId) -> Option<(Date, Date)>;
 }
 
 /// A generation, and its numbers in the range.
@@ -58,6 +59,8 @@ pub(super) struct Part {
     pub(super) buckets: Vec<(usize, u32)>,
     /// From when on it was counted, in POSIX seconds: windows that end before hold nothing of it but noise.
     pub(super) since: u64,
+    /// From when to when its spend is known, in POSIX seconds: no other days are compared with what it led to.
+    pub(super) spent: Range<u64>,
 }
 
 /// What a row is about.
@@ -89,13 +92,14 @@ pub fn answer(facts: &Facts, noises: &Noises, books: &Books<'_>, query: &Query) 
         return Err(QueryError::TouchesTogether);
     }
     let periods = Periods::of(query, &books.advertiser.time_zone)?;
-    let subjects = subjects(books, query)?;
+    let spent = Spent::of(books, &periods);
+    let subjects = subjects(books, query, &spent)?;
     let rows = periods.periods.len().saturating_mul(subjects.len());
     if rows > QUERY_ROWS_MAX {
         return Err(QueryError::TooManyRows { rows });
     }
     let lanes = lanes(facts, books, &periods);
-    let sheet = Sheet::new(books, query, periods, lanes);
+    let sheet = Sheet::new(books, query, periods, lanes, &spent);
     let find = |number: u32| {
         let found = sheet.lanes.iter().find(|lanes| lanes.generation.number == number);
         found.and_then(|lanes| lanes.conversions.as_ref())
@@ -140,12 +144,17 @@ fn lanes<'a>(facts: &'a Facts, books: &Books<'a>, periods: &Periods) -> Vec<Lane
 }
 
 impl<'a> Sheet<'a> {
-    fn new(books: &'a Books<'a>, query: &'a Query, periods: Periods, mut lanes: Vec<Lanes<'a>>) -> Self {
-        let delivered = delivered_days(books, &periods);
+    fn new(
+        books: &'a Books<'a>,
+        query: &'a Query,
+        periods: Periods,
+        mut lanes: Vec<Lanes<'a>>,
+        spent: &Spent,
+    ) -> Self {
         let whole = |of: &dyn for<'l> Fn(&'l Lanes<'a>) -> Option<&'l Lane<'a>>, lanes: &[Lanes<'a>]| {
             let pairs: Vec<(&Generation, Option<&Lane<'_>>)> =
                 lanes.iter().map(|lanes| (lanes.generation, of(lanes))).collect();
-            WholeDays::of(&periods, &delivered, &pairs)
+            WholeDays::of(&periods, &spent.told, &pairs)
         };
         let days = whole(&|lanes| lanes.conversions.as_ref(), &lanes);
         let value_days = whole(&|lanes| lanes.value.as_ref(), &lanes);
@@ -165,14 +174,6 @@ impl<'a> Sheet<'a> {
     }
 }
 
-/// The days of the range from the first to the last with delivery numbers of any campaign, as places.
-fn delivered_days(books: &Books<'_>, periods: &Periods) -> Range<usize> {
-    let Some((first, last)) = books.delivery.span() else { return 0..0 };
-    let start = periods.days.partition_point(|day| day.date < first);
-    let end = periods.days.partition_point(|day| day.date <= last);
-    start..end.max(start)
-}
-
 /// Where each campaign's slots are: the place of the generation, the slot, what it counts.
 type Places = HashMap<CampaignId, Vec<(usize, u32, Option<Touch>)>>;
 
@@ -189,7 +190,7 @@ fn places(generations: &[Arc<Generation>]) -> Places {
 }
 
 /// What rows are about, in their order.
-fn subjects(books: &Books<'_>, query: &Query) -> Result<Vec<Subject>, QueryError> {
+fn subjects(books: &Books<'_>, query: &Query, spent: &Spent) -> Result<Vec<Subject>, QueryError> {
     let campaigns: Vec<(usize, &Arc<Campaign>)> = books
         .campaigns
         .iter()
@@ -201,8 +202,10 @@ fn subjects(books: &Books<'_>, query: &Query) -> Result<Vec<Subject>, QueryError
     }
     let places = places(books.generations);
     let counts = |event: EventKind| books.generations.iter().any(|one| one.events.contains(&event));
-    let part =
-        |at: usize, campaign: &Campaign, event: EventKind| part(books, query, &places, (at, campaign), event);
+    let part = |at: usize, campaign: &Campaign, event: EventKind| {
+        let spent = spent.of.get(at).cloned().unwrap_or(0..0);
+        Part { spent, ..part(books, query, &places, (at, campaign), event) }
+    };
     let named = query.campaign.is_some().then(|| campaigns.first().map(|(_, one)| Arc::clone(one))).flatten();
     let goal = |campaign: &Campaign| query.event.unwrap_or(campaign.goal);
     Ok(match query.level {
@@ -256,7 +259,8 @@ fn part(
         .collect();
     // Generations are in order, and so are the buckets.
     let opened = buckets.first().and_then(|(first, _)| books.generations.get(*first)).map(|one| one.opened);
-    Part { campaign: Some(at), buckets, since: opened.unwrap_or(u64::MAX).max(campaign.created) }
+    let since = opened.unwrap_or(u64::MAX).max(campaign.created);
+    Part { campaign: Some(at), buckets, since, spent: 0..0 }
 }
 
 /// What no campaign gets, where that can be told: bucket 0 is of all kinds of events and touches.
@@ -268,6 +272,7 @@ fn rest(books: &Books<'_>, query: &Query) -> Option<Subject> {
         campaign: None,
         buckets: (0..books.generations.len()).map(|at| (at, 0)).collect(),
         since: books.generations.first().map_or(u64::MAX, |first| first.opened),
+        spent: 0..0,
     };
     whole.then(|| Subject { campaign: None, event: None, parts: vec![part()], counted: true })
 }

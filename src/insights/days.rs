@@ -1,12 +1,12 @@
 //! Days that are measured from their first to their last second: those whose spend may be compared with what it led to.
 //!
 //! A day is whole if for all of it a generation was open and all its windows that touch the day are released and lie in the row's
-//! period, and if it is not before the first or after the last day for which the account has delivery numbers: spend that is not
-//! uploaded yet is not 0. Windows in which a closed generation takes the last reports of devices that have not heard of the next
+//! period, and if delivery numbers of any campaign are there for it. Which of them are known of one campaign, [`super::spent`] says. Windows in which a closed generation takes the last reports of devices that have not heard of the next
 //! one are not waited for: they hold few reports, and often too few to be released at all.
 
 use std::ops::Range;
 
+use super::answer::Part;
 use super::lane::{Lane, Mask};
 use super::period::{Day, Period, Periods};
 use crate::registry::Generation;
@@ -17,31 +17,56 @@ pub(super) struct WholeDays {
     pub(super) whole: Vec<bool>,
     /// When the first window that touches the day begins, or the day, whichever is earlier. In order.
     starts: Vec<u64>,
+    /// When the last window that touches the day ends, or the day, whichever is later. In order.
+    ends: Vec<u64>,
 }
 
 impl WholeDays {
-    /// Of windows of conversions or of values; `lanes` has one for each generation that has any. `delivered` are the days from the first
-    /// to the last with delivery numbers.
+    /// Of windows of conversions or of values; `generations` has a lane for each that has any. `told` are the days with delivery numbers.
     pub(super) fn of(
         periods: &Periods,
-        delivered: &Range<usize>,
+        told: &[bool],
         generations: &[(&Generation, Option<&Lane<'_>>)],
     ) -> Self {
         let mut starts = Vec::with_capacity(periods.days.len());
+        let mut ends = Vec::with_capacity(periods.days.len());
         let mut whole = Vec::with_capacity(periods.days.len());
-        for (place, day) in periods.days.iter().enumerate() {
+        for (day, told) in periods.days.iter().zip(told) {
             let touching = |lane: &Lane<'_>| lane.windows.get(lane.after(day.from)).map(|first| first.from);
             let first = generations.iter().filter_map(|(_, lane)| touching((*lane)?)).min();
             starts.push(first.map_or(day.from, |from| from.min(day.from)));
-            whole
-                .push(delivered.contains(&place) && is_whole(day, &periods.periods[day.period], generations));
+            let reaching = |lane: &Lane<'_>| Some(lane.windows[..lane.from(day.to)].last()?.to);
+            let last = generations.iter().filter_map(|(_, lane)| reaching((*lane)?)).max();
+            ends.push(last.map_or(day.to, |to| to.max(day.to)));
+            whole.push(*told && is_whole(day, &periods.periods[day.period], generations));
         }
-        Self { whole, starts }
+        // A window cannot be divided: if a day of it is not whole, none is.
+        let lanes = || generations.iter().filter_map(|(_, lane)| lane.as_ref());
+        let longer: Vec<&Range<usize>> =
+            lanes().flat_map(|lane| &lane.days).filter(|days| days.len() > 1).collect();
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for days in &longer {
+                let days = &mut whole[(*days).clone()];
+                if days.iter().any(|whole| !whole) && days.iter().any(|whole| *whole) {
+                    days.fill(false);
+                    changed = true;
+                }
+            }
+        }
+        Self { whole, starts, ends }
     }
 
     /// The first day of which no window begins before a second.
     pub(super) fn since(&self, second: u64) -> usize {
         self.starts.partition_point(|start| *start < second)
+    }
+
+    /// Those that a part is compared for: of which no window begins before it was counted, and of which its spend is known.
+    pub(super) fn of_part(&self, part: &Part) -> Range<usize> {
+        let start = self.since(part.since.max(part.spent.start));
+        start..self.ends.partition_point(|end| *end <= part.spent.end).max(start)
     }
 
     /// How many days of a range are whole.

@@ -34,9 +34,9 @@ impl Delivery for Given {
         }
     }
 
-    fn span(&self) -> Option<(Date, Date)> {
-        let days = || self.0.values().flat_map(BTreeMap::keys).copied();
-        days().min().zip(days().max())
+    fn span(&self, campaign: CampaignId) -> Option<(Date, Date)> {
+        let rows = self.0.get(&campaign)?;
+        Some((*rows.first_key_value()?.0, *rows.last_key_value()?.0))
     }
 }
 

@@ -122,9 +122,19 @@ impl<'a> Lane<'a> {
         self.windows.partition_point(|window| window.to <= second)
     }
 
+    /// The first window that begins at a second or after it.
+    pub(super) fn from(&self, second: u64) -> usize {
+        self.windows.partition_point(|window| window.from < second)
+    }
+
     /// The first window of which no day is before a day.
     pub(super) fn on_or_after(&self, day: usize) -> usize {
         self.days.partition_point(|days| days.start < day)
+    }
+
+    /// The first window of which a day is not before a day.
+    pub(super) fn reaching(&self, day: usize) -> usize {
+        self.days.partition_point(|days| days.end <= day)
     }
 
     /// The most that the reports of some windows can add up to, in units of 1.

@@ -24,6 +24,7 @@ mod query;
 mod row;
 mod service;
 mod shelf;
+mod spent;
 mod table;
 
 pub use answer::{Books, Delivery, answer};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::answer::{Lanes, Part, Sheet, Subject};
 use super::coverage::Covering;
+use super::days::WholeDays;
 use super::lane::{Lane, Total};
 use super::noises::Recent;
 use super::numbers;
@@ -89,13 +90,16 @@ impl Totals {
     }
 }
 
+/// What the coverage of a row follows from: its period, since when it is counted, the days of conversions and of values that are compared.
+type Covered = (usize, u64, Range<usize>, Range<usize>);
+
 /// Makes the rows of one answer.
 pub(super) struct Rows<'a> {
     sheet: &'a Sheet<'a>,
     covering: Covering<'a>,
     recent: Recent<'a>,
-    /// By period and by when counting began within or after it.
-    coverages: HashMap<(usize, u64), Arc<Coverage>>,
+    /// By period, by when counting began within or after it, and by the days that are compared.
+    coverages: HashMap<Covered, Arc<Coverage>>,
 }
 
 impl<'a> Rows<'a> {
@@ -165,18 +169,18 @@ impl<'a> Rows<'a> {
     }
 
     fn add_cells(&self, period: usize, part: &Part, sums: &mut Sums) {
-        let day = self.sheet.days.since(part.since);
-        let value_day = self.sheet.value_days.since(part.since);
+        let days = self.sheet.days.of_part(part);
+        let value_days = self.sheet.value_days.of_part(part);
         for (at, bucket) in &part.buckets {
             let Some(Lanes { conversions: Some(lane), value, .. }) = self.sheet.lanes.get(*at) else {
                 continue;
             };
-            let (all, whole) = ranges(lane, period, part.since, day);
+            let (all, whole) = ranges(lane, period, part.since, &days);
             sums.conversions.cover(*at, &all);
             lane.add(*bucket, all, &lane.usable, &mut sums.conversions.all);
             lane.add(*bucket, whole, &lane.whole, &mut sums.conversions.whole);
             let Some(values) = value else { continue };
-            let (all, whole) = ranges(values, period, part.since, value_day);
+            let (all, whole) = ranges(values, period, part.since, &value_days);
             sums.value.cover(*at, &all);
             values.add(*bucket, all.clone(), &values.usable, &mut sums.value.all);
             values.add(*bucket, whole.clone(), &values.whole, &mut sums.value.whole);
@@ -188,8 +192,8 @@ impl<'a> Rows<'a> {
     fn add_delivered(&self, period: usize, part: &Part, sum: &mut DeliveredSum) {
         let sheet = self.sheet;
         let Some(campaign) = part.campaign.and_then(|at| sheet.books.campaigns.get(at)) else { return };
-        let day = sheet.days.since(part.since);
-        let value_day = sheet.value_days.since(part.since);
+        let days = sheet.days.of_part(part);
+        let value_days = sheet.value_days.of_part(part);
         let (first, last) = sheet.periods.periods[period].dates;
         sheet.books.delivery.each(campaign.id, first, last, &mut |row| {
             sum.given = true;
@@ -201,10 +205,10 @@ impl<'a> Rows<'a> {
             add(&mut sum.clicks, row.clicks);
             add(&mut sum.spend, row.spend);
             let Some(place) = sheet.periods.place(row.day) else { return };
-            if place >= day && sheet.days.whole[place] {
+            if days.contains(&place) && sheet.days.whole[place] {
                 add(&mut sum.whole, row.spend);
             }
-            if place >= value_day && sheet.value_days.whole[place] {
+            if value_days.contains(&place) && sheet.value_days.whole[place] {
                 add(&mut sum.whole_value, row.spend);
             }
         });
@@ -328,24 +332,37 @@ impl<'a> Rows<'a> {
         let since = subject.parts.iter().map(|part| part.since).min().unwrap_or(0);
         // Whatever began before is the same.
         let since = if since <= of.from { 0 } else { since.min(of.to) };
+        // Of several campaigns: the days of any of them.
+        let compared = |whole: &WholeDays| {
+            let within = |part| {
+                let days = whole.of_part(part);
+                days.start.max(of.days.start)..days.end.min(of.days.end)
+            };
+            let days = subject.parts.iter().map(within).filter(|days| days.start < days.end);
+            days.reduce(|one, other| one.start.min(other.start)..one.end.max(other.end)).unwrap_or(0..0)
+        };
+        let (days, value_days) = (compared(&sheet.days), compared(&sheet.value_days));
         let covering = &self.covering;
         let make = || {
             let mut coverage = covering.coverage(of, since);
-            let days = |from: usize| of.days.start.max(from).min(of.days.end)..of.days.end;
             coverage.days = u32::try_from(of.days.len()).unwrap_or(u32::MAX);
-            coverage.whole_days = sheet.days.count(days(sheet.days.since(since)));
-            coverage.whole_value_days = sheet.value_days.count(days(sheet.value_days.since(since)));
+            coverage.whole_days = sheet.days.count(days.clone());
+            coverage.whole_value_days = sheet.value_days.count(value_days.clone());
             Arc::new(coverage)
         };
-        Arc::clone(self.coverages.entry((period, since)).or_insert_with(make))
+        let key = (period, since, days.clone(), value_days.clone());
+        Arc::clone(self.coverages.entry(key).or_insert_with(make))
     }
 }
 
-/// The windows of a period that a part is counted in, and among them those from a day on.
-fn ranges(lane: &Lane<'_>, period: usize, since: u64, day: usize) -> (Range<usize>, Range<usize>) {
+/// The windows of a period that a part is counted in, and among them those of some days.
+fn ranges(lane: &Lane<'_>, period: usize, since: u64, days: &Range<usize>) -> (Range<usize>, Range<usize>) {
     let all = &lane.in_period[period];
-    let from = |first: usize| all.start.max(first).min(all.end)..all.end;
-    (from(lane.after(since)), from(lane.on_or_after(day)))
+    let within = |first: usize, end: usize| {
+        let first = all.start.max(first).min(all.end);
+        first..all.end.min(end).max(first)
+    };
+    (within(lane.after(since), all.end), within(lane.on_or_after(days.start), lane.reaching(days.end)))
 }
 
 /// The spend to compare a number with, or why there is none.

@@ -159,9 +159,8 @@ impl Delivery for Ledger {
         }
     }
 
-    fn span(&self) -> Option<(Date, Date)> {
-        let ends =
-            self.0.values().filter_map(|columns| Some((*columns.days().first()?, *columns.days().last()?)));
-        ends.reduce(|(first, last), (one, other)| (first.min(one), last.max(other)))
+    fn span(&self, campaign: CampaignId) -> Option<(Date, Date)> {
+        let days = self.0.get(&campaign)?.days();
+        Some((*days.first()?, *days.last()?))
     }
 }

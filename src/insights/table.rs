@@ -70,8 +70,9 @@ pub struct Coverage {
     pub released: u32,
     /// Days of the period.
     pub days: u32,
-    /// Days of which all windows are released, all of which the campaign was counted, and for which the account has delivery
-    /// numbers: those that `cpa` is about.
+    /// Days of which all windows are released, all of which the campaign was counted, and for which its spend is known (they lie between
+    /// its first and its last day with delivery numbers): those that `cpa` is about. Of several campaigns, days of any of them; each is
+    /// compared for its own.
     pub whole_days: u32,
     /// The same of windows of values: those that `roas` is about.
     pub whole_value_days: u32,

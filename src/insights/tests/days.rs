@@ -109,10 +109,80 @@ fn spend_that_is_not_uploaded_yet_is_not_nothing() {
     let row = world.rows(&world.query(MONDAY, SUNDAY)).remove(0);
     assert_eq!((shown(&row.conversions).estimate, row.coverage.whole_days), (7_000, 3));
     assert_eq!((row.cpa_spend, shown(&row.cpa).estimate), (Some(30_000), 10));
-    // Numbers of another campaign say that those days are known: this one spent nothing then.
-    world.deliver(other, SUNDAY, SUNDAY, 10_000);
+    // Numbers of another campaign say nothing about this one.
+    world.deliver(other, MONDAY, SUNDAY, 10_000);
+    let rows = world.rows(&world.query(MONDAY, SUNDAY));
+    let told = |row: &Row| (row.coverage.whole_days, row.cpa_spend, shown(&row.cpa).estimate);
+    assert_eq!((told(&rows[0]), told(&rows[1])), ((3, Some(30_000), 10), (7, Some(70_000), 10)));
+}
+
+/// An advertiser uploads one file for each platform. One was three days behind the other, and the cost per conversion of its campaigns
+/// was of seven days of conversions and four of spend: too good by almost half, and nothing said so. What was known of any
+/// campaign had been taken as known of all.
+#[test]
+fn an_upload_of_one_platform_says_nothing_of_another() {
+    let mut world = World::new(Cadence::Day, "UTC", MONDAY);
+    let (early, late, never) = (world.campaign(), world.campaign(), world.campaign());
+    for day in world.windows(MONDAY, SUNDAY) {
+        world.release(0, day, &[0, 1_000, 1_000, 1_000], Some(&[0, 500, 500, 500]));
+    }
+    world.deliver(early, MONDAY, SUNDAY, 10_000);
+    world.deliver(late, MONDAY, date(2026, 11, 5), 10_000);
+    let rows = world.rows(&world.query(MONDAY, SUNDAY));
+    let told = |row: &Row| (row.coverage.whole_days, row.cpa_spend, shown(&row.cpa).estimate);
+    assert_eq!((told(&rows[0]), told(&rows[1])), ((7, Some(70_000), 10), (4, Some(40_000), 10)));
+    let back = |row: &Row| (row.coverage.whole_value_days, row.roas_spend, shown(&row.roas).estimate);
+    assert_eq!((back(&rows[0]), back(&rows[1])), ((7, Some(70_000), 5_000), (4, Some(40_000), 5_000)));
+    assert_eq!(
+        (rows[2].campaign.as_ref().unwrap().id, rows[2].cpa),
+        (never, Measure::null(NullReason::NoSpend))
+    );
+    // Together each is compared for its own days, and one of which nothing is known not at all.
+    let account = Query { level: Level::Account, ..world.query(MONDAY, SUNDAY) };
+    let row = world.rows(&account).remove(0);
+    assert_eq!((shown(&row.conversions).estimate, told(&row)), (21_000, (7, Some(110_000), 10)));
+    // One that ended, and is known to its end, spends nothing afterwards, which others are known of.
+    std::sync::Arc::make_mut(&mut world.campaigns[1]).end = Some(date(2026, 11, 5));
+    let row = world.rows(&world.query(MONDAY, SUNDAY)).remove(1);
+    assert_eq!(told(&row), (7, Some(40_000), 6));
+}
+
+/// A day that was left out of every upload counted as one on which nothing was spent.
+#[test]
+fn a_day_that_nobody_uploaded_is_not_one_without_spend() {
+    let mut world = World::new(Cadence::Day, "UTC", MONDAY);
+    let (campaign, other) = (world.campaign(), world.campaign());
+    for day in world.windows(MONDAY, SUNDAY) {
+        world.release(0, day, &[0, 1_000, 1_000], None);
+    }
+    world.deliver(campaign, MONDAY, date(2026, 11, 3), 10_000);
+    world.deliver(campaign, date(2026, 11, 6), SUNDAY, 10_000);
+    world.deliver(other, date(2026, 11, 4), date(2026, 11, 4), 10_000);
     let row = world.rows(&world.query(MONDAY, SUNDAY)).remove(0);
-    assert_eq!((row.coverage.whole_days, row.cpa_spend, shown(&row.cpa).estimate), (7, Some(30_000), 4));
+    // The 4th is known of another, so this one spent nothing then; the 5th is known of none.
+    assert_eq!((row.coverage.whole_days, row.cpa_spend, shown(&row.cpa).estimate), (6, Some(50_000), 8));
+}
+
+/// Days of a week that is not compared as a whole gave their spend, and its conversions were left out: cost was too high.
+#[test]
+fn spend_of_a_week_is_compared_whole_or_not_at_all() {
+    let mut world = World::new(Cadence::Week, "UTC", MONDAY);
+    let campaign = world.campaign();
+    let end = date(2026, 11, 15);
+    for week in world.windows(MONDAY, end) {
+        world.release(0, week, &[0, 1_000], None);
+    }
+    for last in [date(2026, 11, 11), date(2026, 11, 13)] {
+        world.deliver(campaign, MONDAY, last, 10_000);
+        let row = world.rows(&world.query(MONDAY, end)).remove(0);
+        assert_eq!((shown(&row.conversions).estimate, row.coverage.whole_days), (2_000, 7));
+        assert_eq!((row.cpa_spend, shown(&row.cpa).estimate), (Some(70_000), 70));
+    }
+    // Nor does what another has of those days make them known.
+    let other = world.campaign();
+    world.deliver(other, MONDAY, end, 10_000);
+    let row = world.rows(&world.query(MONDAY, end)).remove(0);
+    assert_eq!((row.cpa_spend, shown(&row.cpa).estimate), (Some(70_000), 70));
 }
 
 #[test]
