@@ -67,7 +67,8 @@ fn costs() -> Markup {
             "uncertainty is that of the noised number, and their intervals are made from its interval."
         }
         p {
-            "They compare the same days: only days of which all windows are released and for which there is spend. Where a number would "
+            "They compare the same days: only days of which all windows are released, from a campaign's first to its last day with delivery "
+            "numbers. A day between them without a row counts as one without spend, unless no campaign has a row for it. Where a number would "
             "mislead, there is none, and the reason stands in its place; for instance where there may have been no conversion at all, so that "
             "the cost of one has no upper end."
         }
