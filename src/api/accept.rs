@@ -15,7 +15,6 @@ pub(super) enum Media {
     /// A signed document.
     Jose,
     /// TOML.
-    #[allow(dead_code, reason = "the file of manifests follows")]
     Toml,
 }
 

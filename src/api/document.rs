@@ -17,7 +17,8 @@ use super::answer::Answer;
 use super::guard::{Call, Guard, Handled};
 use super::page::{LIMIT_DEFAULT, LIMIT_MAX};
 use super::{
-    Api, advertisers, budget, campaigns, delivery, insights, keys, releases, routes, tasks, users, windows,
+    Api, advertisers, advice, budget, campaigns, delivery, insights, keys, releases, routes, tasks, users,
+    windows,
 };
 use crate::insights::{MissingWhy, NullReason, Suppression};
 use crate::net::problem::PROBLEM_JSON;
@@ -136,6 +137,24 @@ pub(super) struct InsightsParams {
     /// Conversions after this kind of touch only, where they are told apart.
     #[param(inline)]
     touch: Option<crate::registry::Touch>,
+}
+
+/// What orders are worth.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "described, never made")]
+pub(super) struct AdviceParams {
+    /// What an order is worth on average.
+    #[param(example = "49.90")]
+    average: Option<String>,
+    /// What the dearest are worth that should count whole.
+    #[param(example = "250.00")]
+    largest: Option<String>,
+    /// Values of past orders, with commas between, in place of the two.
+    #[param(example = "12.50,49.90,199.00")]
+    orders: Option<String>,
+    /// Orders of a campaign in one window, if they can be guessed.
+    orders_per_window: Option<u64>,
 }
 
 /// A condition of a change.
@@ -264,6 +283,8 @@ pub(super) fn get(_: &Api, call: &mut Call) -> Handled {
         releases::list,
         releases::show,
         tasks::list,
+        tasks::manifest_file,
+        advice::get,
         budget::get,
         keys::list,
         keys::create,

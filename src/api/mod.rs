@@ -6,6 +6,7 @@
 
 mod accept;
 mod advertisers;
+mod advice;
 mod answer;
 mod budget;
 mod campaigns;

@@ -10,7 +10,8 @@ use axum::routing::{MethodFilter, MethodRouter};
 
 use super::guard::{AtLeast, Call, Endpoint, Handled, Tenant};
 use super::{
-    Api, advertisers, budget, campaigns, delivery, document, insights, keys, releases, tasks, users, windows,
+    Api, advertisers, advice, budget, campaigns, delivery, document, insights, keys, releases, tasks, users,
+    windows,
 };
 use crate::net::problem::{OwnError, ProblemDocument};
 
@@ -52,6 +53,8 @@ pub(super) fn table() -> Table {
         .route("/v1/advertisers/{advertiser}/releases", [get(releases::list)])
         .route("/v1/advertisers/{advertiser}/releases/{sequence}", [get(releases::show)])
         .route("/v1/advertisers/{advertiser}/tasks", [get(tasks::list)])
+        .route("/v1/advertisers/{advertiser}/manifest-file", [get(tasks::manifest_file)])
+        .route("/v1/advertisers/{advertiser}/value-advice", [get(advice::get)])
         .route("/v1/advertisers/{advertiser}/budget", [get(budget::get)])
         .route(
             "/v1/advertisers/{advertiser}/keys",

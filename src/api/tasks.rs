@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::accept::Media;
 use super::answer::Answer;
 use super::guard::{Call, Handled, Read, Tenant};
 use super::page::Page;
@@ -113,4 +114,18 @@ fn generation(one: &Generation, files: &HashMap<String, TaskText>) -> Generation
         value_max: one.value.map(|value| value.max_value),
         buckets,
     }
+}
+
+/// Gets the file of which a manifest for devices is signed
+///
+/// For `arras manifest`: whoever holds the advertiser's key signs it.
+#[utoipa::path(get, path = "/v1/advertisers/{advertiser}/manifest-file", tag = "measurement",
+    operation_id = "get_manifest_file",
+    params(super::document::AdvertiserPath),
+    responses((status = 200, description = "The file.", content((String = "application/toml")))))]
+pub(super) fn manifest_file(tenant: &Tenant<Read>, call: &mut Call) -> Handled {
+    call.accept(&[Media::Toml])?;
+    call.query.finish(&[])?;
+    let file = tenant.api().registry().manifest_file(tenant.id(), call.now)?;
+    Ok(Answer::new(Media::Toml, file.into_bytes()))
 }

@@ -41,6 +41,8 @@ pub(super) const ROUTES: &[&str] = &[
     "/v1/advertisers/{advertiser}/releases",
     "/v1/advertisers/{advertiser}/releases/{sequence}",
     "/v1/advertisers/{advertiser}/tasks",
+    "/v1/advertisers/{advertiser}/manifest-file",
+    "/v1/advertisers/{advertiser}/value-advice",
     "/v1/advertisers/{advertiser}/budget",
     "/v1/advertisers/{advertiser}/keys",
     "/v1/advertisers/{advertiser}/keys/{key}",

@@ -1,5 +1,6 @@
 //! What advertisers ask for, over real HTTP: the answers, and that nobody gets another's.
 
+mod insights;
 mod lists;
 mod numbers;
 mod tenancy;

@@ -428,20 +428,49 @@ fn the_examples_task_file_makes_a_task() {
     assert!(text.contains("that nobody is in: 23 for this noise and 16 buckets"));
 }
 
+/// All of `arras admin`.
+const ADMIN: [&str; 20] = [
+    "advertiser create",
+    "advertiser list",
+    "advertiser show",
+    "advertiser change",
+    "campaign create",
+    "campaign list",
+    "campaign change",
+    "delivery upload",
+    "delivery list",
+    "key create",
+    "key list",
+    "key revoke",
+    "user create",
+    "user list",
+    "user remove",
+    "user password",
+    "tasks export",
+    "manifest",
+    "value-advice",
+    "windows",
+];
+
 /// The README and the changelog name no subcommand and no option that does not exist.
 #[test]
 fn the_documents_name_what_exists() {
     let subcommands = [
-        "init", "check", "serve", "task", "collect", "release", "budget", "manifest", "plan", "demo", "load",
+        "init", "check", "serve", "task", "collect", "release", "budget", "manifest", "report", "admin",
+        "plan", "demo", "load",
     ];
     let task = ["add", "list", "show"];
     let release = ["get", "verify", "show", "sum", "keys", "new-key"];
     let mut helps: Vec<String> = subcommands.iter().map(|name| done(&[name, "--help"])).collect();
     helps.extend(task.iter().map(|name| done(&["task", name, "--help"])));
     helps.extend(release.iter().map(|name| done(&["release", name, "--help"])));
+    helps.extend(ADMIN.iter().map(|command| {
+        let words = command.split(' ');
+        done(&["admin"].into_iter().chain(words).chain(["--help"]).collect::<Vec<_>>())
+    }));
     let helps = helps.concat();
     // Options of other programs.
-    let others = ["--release", "--workspace", "--bench", "--seeds"];
+    let others = ["--release", "--workspace", "--bench", "--seeds", "--cacert"];
     let mut commands = 0;
     for name in ["README.md", "CHANGELOG.md", "ARCHITECTURE.md", "threat-model.md", "examples/README.md"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);

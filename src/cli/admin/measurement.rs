@@ -38,11 +38,17 @@ pub(super) struct AdviceArgs {
     /// The advertiser's id or name.
     advertiser: String,
     /// What an order is worth on average, as a decimal such as 49.90.
-    #[arg(long, value_name = "AMOUNT")]
-    average: String,
-    /// What few orders are worth more than.
-    #[arg(long, value_name = "AMOUNT")]
-    typical_max: Option<String>,
+    #[arg(long, value_name = "AMOUNT", requires = "largest", conflicts_with = "orders")]
+    average: Option<String>,
+    /// What the dearest orders are worth that should count whole.
+    #[arg(long, value_name = "AMOUNT", requires = "average")]
+    largest: Option<String>,
+    /// What past orders were worth, with commas between; instead of the two.
+    #[arg(long, value_name = "AMOUNTS")]
+    orders: Option<String>,
+    /// Orders of a campaign in one window, if they can be guessed.
+    #[arg(long, value_name = "COUNT")]
+    orders_per_window: Option<u64>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -122,14 +128,30 @@ pub(super) fn manifest(args: &With<ManifestArgs>, out: &mut dyn Write) -> Result
 
 pub(super) fn advice(args: &With<AdviceArgs>, out: &mut dyn Write) -> Result<(), AdminError> {
     let (ask, own) = (args.ask()?, &args.own);
-    let max =
-        own.typical_max.as_ref().map_or_else(String::new, |max| format!("&typical_max={}", encoded(max)));
-    let query = format!("?average={}{max}", encoded(&own.average));
+    let given = [
+        ("average", own.average.clone()),
+        ("largest", own.largest.clone()),
+        ("orders", own.orders.clone()),
+        ("orders_per_window", own.orders_per_window.map(|count| count.to_string())),
+    ];
+    let query: Vec<String> =
+        given.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(&value?)))).collect();
+    let query = query.join("&");
     let advice: Value = Ask::run(async {
         let path = ask.advertiser(&own.advertiser).await?;
-        ask.get(&format!("{path}/value-advice{query}")).await
+        ask.get(&format!("{path}/value-advice?{query}")).await
     })?;
-    Ok(print::entry(out, &advice, own.json)?)
+    if own.json {
+        return Ok(print::entry(out, &advice, true)?);
+    }
+    let take = &advice["recommended"];
+    writeln!(out, "take --value-unit {} --value-max {}\n", take["unit"], take["max_value"])?;
+    for sentences in [&take["explanation"], &advice["another_event"]["explanation"]] {
+        for sentence in sentences.as_array().into_iter().flatten() {
+            writeln!(out, "{}", print::cell(sentence))?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn windows(args: &With<WindowsArgs>, out: &mut dyn Write) -> Result<(), AdminError> {
