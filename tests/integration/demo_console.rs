@@ -24,6 +24,7 @@ pub struct Demo {
     pub url: String,
     pub email: String,
     pub password: String,
+    pub key: String,
 }
 
 impl Demo {
@@ -47,9 +48,8 @@ impl Demo {
         std::thread::spawn(move || lines.for_each(drop));
         let said: Value = serde_json::from_str(&line).unwrap();
         let text = |name: &str| said[name].as_str().unwrap().to_owned();
-        let (url, email, password) = (text("url"), text("email"), text("password"));
-        assert!(text("key").starts_with("arras_"));
-        Self { served, temporary, url, email, password }
+        let (url, email, password, key) = (text("url"), text("email"), text("password"), text("key"));
+        Self { served, temporary, url, email, password, key }
     }
 
     /// The collector's endpoint, without a slash at its end.
@@ -110,12 +110,23 @@ async fn a_demo_with_a_console_lets_somebody_in_and_leaves_nothing_behind() {
         .unwrap();
     assert!(answer.status().is_redirection(), "{}", answer.status());
     let page =
-        http.get(format!("{}/account", demo.url)).header("cookie", cookies(&answer)).send().await.unwrap();
+        http.get(format!("{}/campaigns", demo.url)).header("cookie", cookies(&answer)).send().await.unwrap();
     assert_eq!(page.status(), 200);
     let page = page.text().await.unwrap();
-    for text in ["Demo shop", &demo.email] {
+    for text in ["Demo shop", &demo.email, "alpha", "beta", "gamma"] {
         assert!(page.contains(text), "{text}: {page}");
     }
+    assert!(page.to_lowercase().contains("invented"), "{page}");
+
+    let insights = http
+        .get(format!("{}/v1/insights?level=campaign&granularity=total", demo.endpoint()))
+        .bearer_auth(&demo.key)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(insights.status(), 200);
+    let insights = insights.text().await.unwrap();
+    assert!(insights.contains("\"alpha\"") && insights.contains("suppressed"), "{insights}");
 
     let stopped = tokio::task::spawn_blocking(|| demo.stop()).await.unwrap();
     assert_eq!(stopped, (Some(0), 0));
