@@ -105,11 +105,11 @@ fn password_form(ctx: &PageContext) -> Markup {
             h2 id="password" { "Change your password" }
             form class="form" method="post" action="/console/account/password" {
                 (ctx.csrf())
-                (Field::new("current", "Present password", "password", ""))
-                (Field::new("new", "New password", "password", "").hint(
+                (Field::new("current", "Present password", "password", "").fill("current-password"))
+                (Field::new("new", "New password", "password", "").fill("new-password").hint(
                     "At least 12 characters; several words are easier to keep in mind than many signs."
                 ))
-                (Field::new("again", "New password, once more", "password", ""))
+                (Field::new("again", "New password, once more", "password", "").fill("new-password"))
                 p class="soft" { "You are signed out everywhere, and sign in with the new one." }
                 button class="button" type="submit" { "Change password" }
             }
@@ -168,7 +168,7 @@ fn users_section(ctx: &PageContext, me: &SignedIn, users: &[UserInfo], typed: &T
                 form class="form" method="post" action="/console/account/users" autocomplete="off" {
                     (ctx.csrf())
                     (Field::new("email", "Email of the user", "email", &typed.email))
-                    (Field::new("password", "First password", "password", "").hint(
+                    (Field::new("password", "First password", "password", "").id("first-password").fill("new-password").hint(
                         "At least 12 characters. The user can change it after signing in."
                     ))
                     (scopes("user-scope", Scope::Read))

@@ -237,8 +237,12 @@ pub fn pager(what: &str, before: Option<&str>, after: Option<&str>) -> Markup {
 /// A text field of a form, with its label, a hint and what is wrong with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Field<'a> {
-    /// The name in the form; also its id.
+    /// The name in the form.
     pub name: &'a str,
+    /// The id in the page, where it has to be another than the name.
+    pub id: &'a str,
+    /// What a browser may fill it in with, as in HTML's `autocomplete`; nothing is said if it is left out.
+    pub fill: Option<&'a str>,
     /// What people read.
     pub label: &'a str,
     /// The input's type.
@@ -256,13 +260,27 @@ pub struct Field<'a> {
 impl<'a> Field<'a> {
     /// A field that must be filled in.
     pub fn new(name: &'a str, label: &'a str, kind: &'a str, value: &'a str) -> Self {
-        Self { name, label, kind, value, hint: None, problem: None, required: true }
+        Self { name, id: name, fill: None, label, kind, value, hint: None, problem: None, required: true }
     }
 
     /// One that may stay empty.
     #[must_use]
     pub fn optional(mut self) -> Self {
         self.required = false;
+        self
+    }
+
+    /// With another id than its name, since a page may have several forms.
+    #[must_use]
+    pub fn id(mut self, id: &'a str) -> Self {
+        self.id = id;
+        self
+    }
+
+    /// With what a browser may fill it in with, such as `current-password`.
+    #[must_use]
+    pub fn fill(mut self, fill: &'a str) -> Self {
+        self.fill = Some(fill);
         self
     }
 
@@ -293,15 +311,16 @@ pub fn described_by(name: &str, hint: bool, problem: bool) -> Option<String> {
 
 impl Render for Field<'_> {
     fn render(&self) -> Markup {
-        let described = described_by(self.name, self.hint.is_some(), self.problem.is_some());
+        let described = described_by(self.id, self.hint.is_some(), self.problem.is_some());
         html! {
             div class="field" {
-                label for=(self.name) { (self.label) @if !self.required { " " span class="soft" { "(optional)" } } }
-                input id=(self.name) name=(self.name) type=(self.kind) value=(self.value) required[self.required]
+                label for=(self.id) { (self.label) @if !self.required { " " span class="soft" { "(optional)" } } }
+                input id=(self.id) name=(self.name) type=(self.kind) value=(self.value) required[self.required]
+                    autocomplete=[self.fill]
                     aria-describedby=[described] aria-invalid=[self.problem.map(|_| "true")];
-                @if let Some(hint) = self.hint { p class="hint" id=(format!("{}-hint", self.name)) { (hint) } }
+                @if let Some(hint) = self.hint { p class="hint" id=(format!("{}-hint", self.id)) { (hint) } }
                 @if let Some(problem) = self.problem {
-                    p class="problem" id=(format!("{}-problem", self.name)) { (problem) }
+                    p class="problem" id=(format!("{}-problem", self.id)) { (problem) }
                 }
             }
         }

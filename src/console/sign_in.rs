@@ -56,8 +56,8 @@ fn page(console: &Console, status: StatusCode, email: &str, notice: Option<Notic
         @if let Some(notice) = notice { (notice) }
         form class="form" method="post" action=(SIGN_IN) {
             (layout::csrf_field(&csrf_of(token.expose())))
-            (Field::new("email", "Email", "email", email))
-            (Field::new("password", "Password", "password", ""))
+            (Field::new("email", "Email", "email", email).fill("username"))
+            (Field::new("password", "Password", "password", "").fill("current-password"))
             button class="button" type="submit" { "Sign in" }
         }
         p class="soft" {
