@@ -182,6 +182,8 @@ pub(super) struct Endpoint {
     pub(super) method: Method,
     pub(super) guard: Guard,
     body_bytes_max: usize,
+    /// Whether it takes much memory or time, and so waits its turn.
+    heavy: bool,
     run: Run,
 }
 
@@ -193,7 +195,13 @@ impl Endpoint {
             Caller::Tenant(api, advertiser) => handler(&Tenant { api, advertiser, scope: PhantomData }, call),
             Caller::Anybody(_) | Caller::Operator(_) => Err(Refusal::unauthorized()),
         };
-        Self { method, guard: Guard::Tenant(S::SCOPE), body_bytes_max: BODY_BYTES_MAX, run: Box::new(run) }
+        Self {
+            method,
+            guard: Guard::Tenant(S::SCOPE),
+            body_bytes_max: BODY_BYTES_MAX,
+            heavy: false,
+            run: Box::new(run),
+        }
     }
 
     /// For the administrator.
@@ -202,7 +210,13 @@ impl Endpoint {
             Caller::Operator(operator) => handler(&operator, call),
             Caller::Anybody(_) | Caller::Tenant(..) => Err(Refusal::unauthorized()),
         };
-        Self { method, guard: Guard::Operator, body_bytes_max: BODY_BYTES_MAX, run: Box::new(run) }
+        Self {
+            method,
+            guard: Guard::Operator,
+            body_bytes_max: BODY_BYTES_MAX,
+            heavy: false,
+            run: Box::new(run),
+        }
     }
 
     /// For anybody.
@@ -211,12 +225,17 @@ impl Endpoint {
             Caller::Anybody(api) => handler(&api, call),
             Caller::Operator(_) | Caller::Tenant(..) => Err(Refusal::unauthorized()),
         };
-        Self { method, guard: Guard::Open, body_bytes_max: BODY_BYTES_MAX, run: Box::new(run) }
+        Self { method, guard: Guard::Open, body_bytes_max: BODY_BYTES_MAX, heavy: false, run: Box::new(run) }
     }
 
-    /// Takes larger bodies. They wait for each other, see [`super::LARGE_AT_ONCE`].
+    /// Takes larger bodies, and so waits its turn.
     pub(super) fn with_body(self, bytes_max: usize) -> Self {
-        Self { body_bytes_max: bytes_max, ..self }
+        Self { body_bytes_max: bytes_max, ..self.heavy() }
+    }
+
+    /// Waits its turn, see [`super::HEAVY_AT_ONCE`].
+    pub(super) fn heavy(self) -> Self {
+        Self { heavy: true, ..self }
     }
 
     /// Answers a request.
@@ -250,14 +269,19 @@ impl Endpoint {
             let api = api.clone();
             blocking(move || admit(&api, guard, &asked, now)).await?
         };
-        let _large = api.turn(self.body_bytes_max > BODY_BYTES_MAX).await;
+        let turn = api.turn(self.heavy).await;
         let body = if matches!(self.method, Method::GET | Method::DELETE) {
             Bytes::new()
         } else {
             read(&parts.headers, body, self.body_bytes_max).await?
         };
         let mut call = Call { now, query: query?, headers: parts.headers, path, body };
-        blocking(move || (self.run)(admitted, &mut call)).await
+        blocking(move || {
+            // Kept when the client has left: the work goes on.
+            let _turn = turn;
+            (self.run)(admitted, &mut call)
+        })
+        .await
     }
 }
 

@@ -43,8 +43,9 @@ use crate::schedule::Schedule;
 
 pub use document::document;
 
-/// Large bodies (delivery numbers) that are read and worked on at once; others wait. Together they hold some tens of megabytes.
-const LARGE_AT_ONCE: usize = 8;
+/// Requests with large bodies (delivery numbers) or large answers (insights) that are worked on at once; others wait. The largest
+/// answer takes some tens of megabytes and half a second of a core.
+const HEAVY_AT_ONCE: usize = 4;
 
 /// What all handlers share. Cloning gives another handle.
 #[derive(Clone)]
@@ -52,8 +53,8 @@ pub(crate) struct Api(Arc<Parts>);
 
 struct Parts {
     advertising: Advertising,
-    /// Places for large bodies.
-    large: Arc<Semaphore>,
+    /// Places for heavy requests.
+    heavy: Arc<Semaphore>,
     /// Held from the check of a condition (If-Match) to the end of the change that it is for, so that of two clients that saw
     /// the same version one is refused. Changes by the console do not wait for it: they have no condition.
     changing: Mutex<()>,
@@ -61,8 +62,8 @@ struct Parts {
 
 impl Api {
     fn new(advertising: Advertising) -> Self {
-        let large = Arc::new(Semaphore::new(LARGE_AT_ONCE));
-        Self(Arc::new(Parts { advertising, large, changing: Mutex::default() }))
+        let heavy = Arc::new(Semaphore::new(HEAVY_AT_ONCE));
+        Self(Arc::new(Parts { advertising, heavy, changing: Mutex::default() }))
     }
 
     fn registry(&self) -> &Registry {
@@ -89,12 +90,12 @@ impl Api {
         self.0.advertising.clock.as_ref()
     }
 
-    /// Waits for a place for a large body, if it may be one. The semaphore is never closed.
-    async fn turn(&self, large: bool) -> Option<OwnedSemaphorePermit> {
-        if !large {
+    /// Waits for a place for a heavy request, if it is one. The semaphore is never closed.
+    async fn turn(&self, heavy: bool) -> Option<OwnedSemaphorePermit> {
+        if !heavy {
             return None;
         }
-        Arc::clone(&self.0.large).acquire_owned().await.ok()
+        Arc::clone(&self.0.heavy).acquire_owned().await.ok()
     }
 
     fn changing(&self) -> MutexGuard<'_, ()> {

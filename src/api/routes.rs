@@ -22,7 +22,7 @@ pub(super) struct Table(pub(super) Vec<(&'static str, Vec<Endpoint>)>);
 pub(super) fn table() -> Table {
     Table(Vec::new())
         .route("/v1/openapi.json", [Endpoint::open(Method::GET, document::get)])
-        .route("/v1/insights", [get(insights::get)])
+        .route("/v1/insights", [get(insights::get).heavy()])
         .route(
             "/v1/advertisers",
             [

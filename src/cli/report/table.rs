@@ -186,3 +186,66 @@ fn notes<'a>(out: &mut String, rows: impl Iterator<Item = &'a Row>) {
         let _ = writeln!(out, "Impressions, clicks and spend are invented, for a demo.");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn row(name: Option<&str>, conversions: &Value, cpa: &Value) -> Row {
+        serde_json::from_value(json!({
+            "date_start": "2026-11-02", "date_stop": "2026-11-08", "campaign_name": name, "currency": "EUR",
+            "value_currency": "EUR", "impressions": 120_000, "clicks": 900, "spend": 45_050, "conversions": conversions,
+            "value": null, "cpa": cpa, "roas": null, "why": { "value": "values_not_summed" },
+            "coverage": { "windows": 7, "released": 6 },
+        }))
+        .unwrap()
+    }
+
+    fn shown(estimate: i64, low: u64, high: u64) -> Value {
+        json!({ "estimate": estimate, "low": low, "high": high, "standard_error": 4.0 })
+    }
+
+    /// A number that is not there is never a 0, and one that could be nothing is told so.
+    #[test]
+    fn a_report_says_what_is_known_of_each_number() {
+        let rows = [
+            row(
+                Some("Spring"),
+                &shown(120, 112, 128),
+                &json!({ "estimate": 375, "low": 352, "high": 402, "standard_error": null }),
+            ),
+            row(Some("Summer"), &json!({ "suppressed": "below_threshold" }), &Value::Null),
+            row(Some("Autumn"), &shown(-3, 0, 5), &Value::Null),
+        ];
+        let text = report(&rows, Some(&row(None, &shown(120, 100, 140), &Value::Null)), 140);
+        let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+        assert!(text.starts_with("2026-11-02 to 2026-11-08; 6 of 7 windows released\n"), "{text}");
+        assert!(
+            line("Spring").contains("450.50 EUR") && line("Spring").contains("120 (112 to 128)"),
+            "{text}"
+        );
+        assert!(line("Spring").contains("3.75 (3.52 to 4.02)"), "{text}");
+        assert!(line("Summer").contains("too few to show"), "{text}");
+        assert!(line("Autumn").contains("about 0, at most 8") && !text.contains("-3"), "{text}");
+        assert!(text.contains("It does not mean 0.") && text.contains("Turn them on"), "{text}");
+        assert!(report(&[], None, 140).contains("no campaign yet"));
+    }
+
+    #[test]
+    fn a_report_is_as_wide_as_the_terminal() {
+        let long = "a campaign with a name that is far too long for any terminal of eighty characters";
+        let rows = [row(Some(long), &shown(120, 112, 128), &Value::Null)];
+        for width in [60, 80, 100, 140] {
+            let text = report(&rows, None, width);
+            let table = text.lines().skip(2).take(2);
+            let widest = table.map(|line| line.chars().count()).max().unwrap();
+            assert!(widest <= width, "{width}: {widest}\n{text}");
+            assert!(text.contains("120 (112 to 128)"), "{text}");
+        }
+        assert!(report(&rows, None, 80).contains("a campaign"));
+    }
+}
