@@ -2,9 +2,11 @@
 //!
 //! It is there when the collector's configuration has a section `[collector.advertising]`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use arras_protocol::epsilon::MicroEpsilon;
 use ring::rand::SystemRandom;
 
 use crate::access::{Access, AccessError};
@@ -31,6 +33,9 @@ pub struct Advertising {
     pub insights: Insights,
     /// Collects their windows.
     pub schedule: Schedule,
+    /// What each budget source may spend in a week, as far as the collector's configuration repeats what the aggregators' say:
+    /// for display.
+    pub caps: Arc<BTreeMap<String, MicroEpsilon>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -84,7 +89,9 @@ impl Advertising {
         let (store, clock_of) = (Arc::clone(disk), Arc::clone(&clock));
         let insights = Insights::open(store, registry.clone(), Some(schedule.clone()), clock_of)
             .map_err(AdvertisingError::Insights)?;
-        Ok(Self { collector: collector.clone(), registry, access, insights, schedule, clock })
+        let caps = config.budget_source.iter().filter_map(|source| Some((source.name.clone(), source.cap?)));
+        let caps = Arc::new(caps.collect());
+        Ok(Self { collector: collector.clone(), registry, access, insights, schedule, caps, clock })
     }
 }
 

@@ -19,7 +19,7 @@ mod start;
 mod store;
 mod sums;
 mod table;
-mod words;
+pub(crate) mod words;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -86,7 +86,7 @@ fn scale(text: &str) -> &str {
 }
 
 /// What each aggregator added.
-pub(super) fn scales(noise: &NoiseScales) -> String {
+pub(crate) fn scales(noise: &NoiseScales) -> String {
     let (leader, helper) = (scale(&noise.leader), scale(&noise.helper));
     if leader == helper {
         format!("scale {leader} from each of the two aggregators")
@@ -101,7 +101,7 @@ pub(super) fn noise_share(share: &NoiseShare) -> String {
 }
 
 /// What decides which buckets are shown.
-pub(super) fn threshold(release: &Release) -> String {
+pub(crate) fn threshold(release: &Release) -> String {
     match &release.conversions {
         None => format!("{}; below it a number is suppressed", release.policy.threshold),
         Some(conversions) => {
@@ -111,7 +111,7 @@ pub(super) fn threshold(release: &Release) -> String {
 }
 
 /// What a release cost.
-pub(super) fn charged(charge: &Charged) -> String {
+pub(crate) fn charged(charge: &Charged) -> String {
     let to = format!("{} epsilon to {}", charge.epsilon_per_epoch, short(&charge.budget_source));
     match &charge.epochs {
         None => format!("{to} in each epoch of 7 days that the window touches"),
@@ -124,7 +124,7 @@ pub(super) fn charged(charge: &Charged) -> String {
 }
 
 /// What the epochs of a release were charged with it, if that is known.
-pub(super) fn spent(charge: &Charged) -> Option<String> {
+pub(crate) fn spent(charge: &Charged) -> Option<String> {
     let epochs = charge.epochs.as_ref()?;
     let spent: Option<Vec<&str>> = epochs.iter().map(|epoch| epoch.spent.as_deref()).collect();
     let noun = if epochs.len() == 1 { "that epoch" } else { "those epochs" };

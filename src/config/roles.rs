@@ -276,6 +276,10 @@ pub struct SourceEpochs {
     pub name: String,
     /// When epochs of 7 days start; as in the aggregators' configurations.
     pub epoch_start: EpochStart,
+    /// Epsilon that may be spent in each epoch, as in the aggregators' configurations. Only to show advertisers what is left:
+    /// the aggregators' own caps decide.
+    #[serde(default, deserialize_with = "optional_cap")]
+    pub cap: Option<MicroEpsilon>,
 }
 
 /// What a collector needs to make tasks for advertisers by itself.

@@ -19,6 +19,7 @@
 
 mod account;
 mod assets;
+mod budget;
 pub mod campaign;
 pub mod campaign_form;
 pub mod campaigns;
@@ -34,6 +35,8 @@ mod multipart;
 pub mod overview;
 pub mod parts;
 pub mod range;
+mod release;
+mod releases;
 mod routes;
 pub mod series;
 pub mod session;
@@ -72,6 +75,10 @@ pub fn router(advertising: Advertising, tls: bool) -> Router {
         .route("/console/campaigns/{campaign}", get(routes::show_campaign))
         .route("/console/campaigns/{campaign}/edit", get(routes::show_edit).post(routes::change))
         .route("/console/help", get(routes::show_help))
+        .route("/console/budget", get(budget::show))
+        .route("/console/releases", get(releases::show))
+        .route("/console/releases/{sequence}", get(release::show))
+        .route("/console/releases/{sequence}/signed", get(release::signed))
         .route("/console/{*elsewhere}", any(nothing))
         .layer(from_fn_with_state(console.clone(), csrf::guard))
         .with_state(console)

@@ -69,6 +69,10 @@ pub(super) const ROUTES: &[&str] = &[
     "/console/campaigns/{campaign}",
     "/console/campaigns/{campaign}/edit",
     "/console/help",
+    "/console/budget",
+    "/console/releases",
+    "/console/releases/{sequence}",
+    "/console/releases/{sequence}/signed",
     "/console/{*elsewhere}",
 ];
 

@@ -195,10 +195,12 @@ impl Material {
              # The helper's endpoint and this collector's name, as in the aggregators' configurations.\n\
              helper = \"{helper}\"\n\
              name = \"{COLLECTOR}\"\n\n\
-             # As in the aggregators' configurations, to say what a release cost.\n\
+             # As in the aggregators' configurations, to say what a release cost and what is left; the aggregators' caps decide.\n\
              [[collector.budget_source]]\n\
              name = {source}\n\
-             epoch_start = \"{epoch_start}\"\n{operations}",
+             epoch_start = \"{epoch_start}\"\n\
+             cap = \"{cap}\"\n{operations}",
+            cap = self.cap,
             operations = operations(role),
             source = quoted(&self.budget_source),
             epoch_start = self.epoch_start,

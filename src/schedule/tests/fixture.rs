@@ -19,9 +19,12 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use ring::rand::SystemRandom;
 
+use crate::access::Access;
+use crate::advertising::Advertising;
 use crate::aggregator::ManualClock;
 use crate::collector::{Collector, CollectorDisk, CollectorParts, Timing};
 use crate::config::SecretString;
+use crate::insights::Insights;
 use crate::metrics::{CollectorMetrics, ScheduleMetrics};
 use crate::net::auth::{BearerToken, TokenHash};
 use crate::net::client::PeerClient;
@@ -125,7 +128,7 @@ async fn answer(State(leader): State<Leader>, Path(task): Path<String>, body: By
                 assert!(same || *other != task || *to <= asked.1 || asked.2 <= *from, "windows overlap");
             }
             script.answered.insert(asked, body.to_vec());
-            let cells = vec![1_000; known.task.vdaf().config().output_len()];
+            let cells = vec![10_000; known.task.vdaf().config().output_len()];
             let seal = |role, noise: &[i128]| {
                 let share = AggregateShare::zero(known.task.vdaf().config()).add_noise(noise).unwrap();
                 seal_aggregate_share(&mut rand::rng(), &known.task, role, &leader.collector, &request, &share)
@@ -151,23 +154,25 @@ async fn answer(State(leader): State<Leader>, Path(task): Path<String>, body: By
 }
 
 /// A place on a disk, with a leader.
-pub(super) struct World {
+pub(crate) struct World {
     pub(super) dir: tempfile::TempDir,
     pub(super) leader: Leader,
-    pub(super) clock: Arc<ManualClock>,
+    pub(crate) clock: Arc<ManualClock>,
     key: [u8; 32],
 }
 
 /// A collector that runs there.
-pub(super) struct Running {
+pub(crate) struct Running {
     pub(super) registry: Registry,
     pub(super) collector: Collector,
     pub(super) schedule: Schedule,
     pub(super) driver: Driver,
+    disk: Arc<CollectorDisk>,
+    clock: Arc<ManualClock>,
 }
 
 impl World {
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let key = PrivateKey::generate(&mut rand::rng());
         let dir = tempfile::tempdir().unwrap();
         let config = HpkeConfig::new(KEY_ID, &key.public_key());
@@ -180,7 +185,7 @@ impl World {
     }
 
     /// Opens everything; what ran before must be gone.
-    pub(super) fn start(&self) -> Running {
+    pub(crate) fn start(&self) -> Running {
         self.start_on(self.disk()).unwrap()
     }
 
@@ -222,14 +227,14 @@ impl World {
         let registry = Registry::open(Arc::clone(&disk), setup, random.clone()).unwrap();
         let schedule = Schedule::open(ScheduleParts {
             collector: collector.clone(),
-            disk,
+            disk: Arc::clone(&disk),
             registry: registry.clone(),
             clock: Arc::clone(&self.clock) as _,
             random,
             metrics: ScheduleMetrics::default(),
         })?;
         let driver = Driver::new(schedule.clone());
-        Ok(Running { registry, collector, schedule, driver })
+        Ok(Running { registry, collector, schedule, driver, disk, clock: Arc::clone(&self.clock) })
     }
 }
 
@@ -256,12 +261,38 @@ impl World {
 
 impl Running {
     /// An advertiser with one campaign, from [`NOW`] on.
-    pub(super) fn advertiser(&self, new: NewAdvertiser) -> AdvertiserId {
+    pub(crate) fn advertiser(&self, new: NewAdvertiser) -> AdvertiserId {
         crate::registry::fixture::with_campaigns(&self.registry, new, &["Summer"])
     }
 
+    /// The same with these campaigns.
+    pub(crate) fn advertiser_with(&self, new: NewAdvertiser, campaigns: &[&str]) -> AdvertiserId {
+        crate::registry::fixture::with_campaigns(&self.registry, new, campaigns)
+    }
+
+    /// What API and console stand on.
+    pub(crate) fn advertising(&self) -> Advertising {
+        let clock: Arc<dyn crate::aggregator::Clock> = Arc::clone(&self.clock) as _;
+        let store = Arc::clone(&self.disk) as _;
+        Advertising {
+            collector: self.collector.clone(),
+            registry: self.registry.clone(),
+            access: Access::open(Arc::clone(&self.disk), Arc::new(SystemRandom::new())).unwrap(),
+            insights: Insights::open(
+                store,
+                self.registry.clone(),
+                Some(self.schedule.clone()),
+                Arc::clone(&clock),
+            )
+            .unwrap(),
+            schedule: self.schedule.clone(),
+            caps: Arc::default(),
+            clock,
+        }
+    }
+
     /// Collects until nothing is due at this time.
-    pub(super) async fn catch_up(&mut self) {
+    pub(crate) async fn catch_up(&mut self) {
         loop {
             self.driver.begin().await;
             if !self.driver.end().await {

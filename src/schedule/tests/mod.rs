@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-mod fixture;
+pub(crate) mod fixture;
 mod hostile;
 
 use std::collections::BTreeSet;
