@@ -101,8 +101,8 @@ fn own_account(me: &SignedIn) -> Markup {
 
 fn password_form(ctx: &PageContext) -> Markup {
     html! {
-        section class="panel" aria-labelledby="password" {
-            h2 id="password" { "Change your password" }
+        section class="panel" aria-labelledby="own-password" {
+            h2 id="own-password" { "Change your password" }
             form class="form" method="post" action="/console/account/password" {
                 (ctx.csrf())
                 (Field::new("current", "Present password", "password", "").fill("current-password"))
@@ -447,4 +447,86 @@ fn failed(console: &Console, me: &SignedIn, error: &AccessError, typed: &Typed) 
         AccessErrorKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
     };
     page(console, me, status, Some(Notice::error(sentence(&error.to_string()))), typed)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::console::tests::check::{elements, usable};
+    use crate::console::tests::{HOSTILE, look, signed_in};
+    use crate::registry::fixture::NOW;
+
+    #[test]
+    fn users_and_keys_are_listed_with_what_ends_them_behind_a_second_click() {
+        let me = signed_in(HOSTILE, Scope::Admin);
+        let ctx = me.context();
+        let other = UserInfo {
+            id: UserId::from_bytes([2; 12]),
+            email: "bert@shop.example".parse().unwrap(),
+            ..me.session.user.clone()
+        };
+        let key = |id, expires| KeyInfo {
+            id: KeyId::from_bytes([id; 12]),
+            advertiser: me.advertiser.id,
+            name: HOSTILE.parse().unwrap(),
+            scope: Scope::Manage,
+            created: NOW,
+            expires,
+        };
+        let users = [me.session.user.clone(), other.clone()];
+        let keys = [key(1, None), key(2, Some(NOW)), key(3, Some(NOW + 100 * DAY))];
+        let typed = Typed { email: HOSTILE.to_owned(), name: HOSTILE.to_owned() };
+        let body = html! {
+            (own_account(&me))
+            (password_form(&ctx))
+            (users_section(&ctx, &me, &users, &typed))
+            (keys_section(&ctx, &me, &keys, NOW, &typed))
+        };
+        let html = Page::new("Account", Nav::Account).body(body).render(&ctx).into_string();
+        usable(&html);
+        look("account", &html);
+        assert!(!html.contains("<script") && html.contains("expired") && html.contains("never"));
+        let all = elements(&html);
+        let remove = all
+            .iter()
+            .filter(|element| element.get("action").is_some_and(|action| action.ends_with("/remove")));
+        let actions: Vec<_> = remove.filter_map(|element| element.get("action")).collect();
+        assert_eq!(actions, [format!("/console/account/users/{}/remove", other.id)], "not oneself");
+        // Every form that changes something carries the token.
+        let forms = all.iter().filter(|element| element.get("method") == Some("post")).count();
+        assert_eq!(html.matches("name=\"csrf\" value=\"token\"").count(), forms);
+        assert_eq!(
+            forms,
+            1 + 1 + 1 + 1 + 1 + 3,
+            "signing out, password, new user, removal, new key, three keys"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_key_is_shown_with_what_to_do_with_it() {
+        let me = signed_in("Shop", Scope::Admin);
+        let place = crate::store::MemoryDisk::new();
+        let faults = Arc::new(|_: crate::store::FileOp<'_>| None);
+        let disk = crate::collector::CollectorDisk::open_in_memory(
+            "/store".as_ref(),
+            "/mark".as_ref(),
+            &place,
+            faults,
+        );
+        let random = Arc::new(ring::rand::SystemRandom::new());
+        let access = crate::access::Access::open(Arc::new(disk.unwrap()), random).unwrap();
+        let name = HOSTILE.parse().unwrap();
+        let (info, key) = access.create_key(me.advertiser.id, name, Scope::Read, None, NOW).unwrap();
+        let answer = key_page(&me, &info, &key);
+        assert_eq!(answer.headers()["cache-control"], "no-store");
+        let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        let html = String::from_utf8(body.to_vec()).unwrap();
+        usable(&html);
+        look("key", &html);
+        assert!(html.contains(key.expose()) && !html.contains("<script"));
+    }
 }

@@ -12,7 +12,7 @@
 //! | `csrf` | what stands before every route: forms come from these pages |
 //! | `routes` | what gathers what the main pages show |
 //! | [`overview`], [`campaigns`], [`campaign`], [`campaign_form`], [`help`] | these pages, each a function of what it shows |
-//! | `sign_in`, `account` | pages |
+//! | `sign_in`, `account`, [`delivery`], [`planner`] | pages |
 //! | `style.css`, `icon.svg` | how it looks; every colour is a token |
 //!
 //! Paths begin with `/console`. Whoever is not signed in gets the sign-in page and the two files, nothing else.
@@ -25,6 +25,7 @@ pub mod campaign_form;
 pub mod campaigns;
 pub mod chart;
 mod csrf;
+pub mod delivery;
 pub mod export;
 pub mod format;
 pub mod help;
@@ -34,6 +35,7 @@ pub mod measures;
 mod multipart;
 pub mod overview;
 pub mod parts;
+pub mod planner;
 pub mod range;
 mod release;
 mod releases;
@@ -45,6 +47,7 @@ mod sign_in;
 pub(crate) mod tests;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{Redirect, Response};
 use axum::routing::{any, get, post};
@@ -79,7 +82,12 @@ pub fn router(advertising: Advertising, tls: bool) -> Router {
         .route("/console/releases", get(releases::show))
         .route("/console/releases/{sequence}", get(release::show))
         .route("/console/releases/{sequence}/signed", get(release::signed))
+        .route("/console/delivery", get(delivery::show).post(delivery::upload))
+        .route("/console/delivery/template.csv", get(delivery::template))
+        .route("/console/planner", get(planner::show))
         .route("/console/{*elsewhere}", any(nothing))
+        // The guard has read the body, within its own limits.
+        .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(console.clone(), csrf::guard))
         .with_state(console)
         .layer(map_response(secured))

@@ -18,6 +18,9 @@ use crate::registry::Advertiser;
 /// limited.
 pub const UPLOADS_AT_ONCE: usize = 8;
 
+/// Plans that are computed at once: each takes a core. Others wait.
+pub const PLANS_AT_ONCE: usize = 1;
+
 /// Where the sign-in page is.
 pub(super) const SIGN_IN: &str = "/console/sign-in";
 
@@ -27,11 +30,17 @@ pub struct Console {
     pub(super) advertising: Advertising,
     pub(super) cookies: Cookies,
     pub(super) uploads: Arc<Semaphore>,
+    pub(super) plans: Arc<Semaphore>,
 }
 
 impl Console {
     pub(super) fn new(advertising: Advertising, tls: bool) -> Self {
-        Self { advertising, cookies: Cookies { tls }, uploads: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)) }
+        Self {
+            advertising,
+            cookies: Cookies { tls },
+            uploads: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)),
+            plans: Arc::new(Semaphore::new(PLANS_AT_ONCE)),
+        }
     }
 
     /// The time in POSIX seconds.

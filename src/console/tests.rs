@@ -12,6 +12,10 @@ use tower_service::Service as _;
 use self::check::{elements, usable};
 use super::layout::{self, Nav, Notice, Page, PageContext};
 use super::parts::{self, Column, Field, Sort, Table, Tone};
+use super::session::SignedIn;
+use crate::access::{Principal, Scope, SessionView, UserInfo, Who};
+use crate::registry::UserId;
+use crate::registry::fixture::{NOW, Place, shop};
 
 pub(crate) const HOSTILE: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;";
 
@@ -24,6 +28,26 @@ pub(crate) fn context() -> PageContext {
         administers: true,
         notice: None,
     }
+}
+
+/// Somebody who is signed in, at an advertiser of this name.
+pub(crate) fn signed_in(name: &str, scope: Scope) -> SignedIn {
+    let place = Place::new();
+    let registry = place.open();
+    let mut new = shop("Shop");
+    new.name = name.parse().unwrap();
+    let advertiser = registry.create_advertiser(new, NOW).unwrap();
+    let user = UserInfo {
+        id: UserId::from_bytes([1; 12]),
+        advertiser: advertiser.id,
+        email: "o'neil&co@shop.example".parse().unwrap(),
+        scope,
+        created: NOW,
+        password_set: NOW,
+    };
+    let principal = Principal { who: Who::User(user.id), advertiser: Some(advertiser.id), scope };
+    let session = SessionView { user, csrf: "token".to_owned(), expires: NOW + 7 };
+    SignedIn { principal, advertiser, session }
 }
 
 /// Writes a page to `target/console`, for eyes, if `ARRAS_LOOK` is set.

@@ -73,6 +73,9 @@ pub(super) const ROUTES: &[&str] = &[
     "/console/releases",
     "/console/releases/{sequence}",
     "/console/releases/{sequence}/signed",
+    "/console/delivery",
+    "/console/delivery/template.csv",
+    "/console/planner",
     "/console/{*elsewhere}",
 ];
 

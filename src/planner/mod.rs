@@ -31,7 +31,7 @@ pub use setting::{
     About, Amount, CAMPAIGNS_MAX, CONVERSIONS_MAX, Campaign, Fraction, PlanError, Setting, Terms,
     USEFUL_ERROR, Values, read_campaigns,
 };
-pub use table::table;
+pub use table::{recommendation, table};
 pub use window::{Carried, Window};
 
 /// Chance from which on a campaign counts as shown.

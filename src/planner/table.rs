@@ -177,7 +177,8 @@ fn value_cell(outlook: &Outlook) -> Option<String> {
     Some(format!("{} of {}{cut}", percent(value.relative_error), money(value.expected)))
 }
 
-fn recommendation(plan: &Plan<'_>) -> String {
+/// What to do, in a sentence.
+pub fn recommendation(plan: &Plan<'_>) -> String {
     let choice: &Choice = plan.recommended();
     let window = choice.window.one();
     let all = counted(plan.setting.campaigns.len(), "campaign");

@@ -10,6 +10,7 @@ mod bad_input;
 mod browser;
 mod budget;
 mod cli;
+mod console_attacks;
 mod demo_console;
 mod devices;
 mod flows;
