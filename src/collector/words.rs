@@ -21,7 +21,8 @@ pub(crate) fn number(cell: &Estimate) -> String {
 /// What a reader is told of a noised number, see [`number`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
-    /// The estimate.
+    /// The estimate, or the upper end of its interval where that is less: noise can lift a number above what can be, such as
+    /// the number of all reports, and a number outside of its own interval would only puzzle.
     Number(u128),
     /// That it cannot be told from nothing.
     AboutNothing {
@@ -35,7 +36,7 @@ pub fn told(cell: &Estimate) -> Told {
     let small =
         cell.low == 0 && u128::try_from(cell.estimate).is_ok_and(|n| n.saturating_mul(3) <= cell.high);
     match u128::try_from(cell.estimate) {
-        Ok(number) if !small => Told::Number(number),
+        Ok(number) if !small => Told::Number(number.min(cell.high)),
         _ => Told::AboutNothing { at_most: upper(cell) },
     }
 }
@@ -355,6 +356,8 @@ mod tests {
         ] {
             assert_eq!(number(&estimate(value, low, high)), words, "{value} {low} {high}");
         }
+        // More than there are reports: of 19,785 people, all of whom converted, the demo counted "19917 (19775 to 19785)".
+        assert_eq!(number(&estimate(19_917, 19_775, 19_785)), "19785");
         // No interval of ours leaves a negative number without reaching 0; if a document did, it shows no count either.
         assert_eq!(number(&estimate(-3, 1, 5)), "about 0, at most 8");
     }

@@ -82,10 +82,10 @@ pub fn short(reason: NullReason) -> &'static str {
     }
 }
 
-/// Low end, number and high end for a drawing, never below 0.
+/// Low end, number and high end for a drawing, never below 0 and never above what can be.
 pub fn drawn(number: &Number) -> (f64, f64, f64) {
     let (low, high) = reach(&estimate(number));
-    let middle = u128::try_from(number.estimate).unwrap_or(0);
+    let middle = u128::try_from(number.estimate).unwrap_or(0).min(high);
     (approximate(low), approximate(middle), approximate(high))
 }
 

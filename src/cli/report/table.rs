@@ -116,7 +116,9 @@ fn measure(measure: Option<&Measure>, written: impl Fn(&serde_json::Number) -> S
                 };
                 return format!("about 0, at most {high}");
             }
-            format!("{} ({} to {})", written(estimate), written(low), written(high))
+            // Noise can lift it above what can be.
+            let told = if of(estimate) > of(high) { high } else { estimate };
+            format!("{} ({} to {})", written(told), written(low), written(high))
         }
     }
 }
@@ -220,6 +222,7 @@ mod tests {
             ),
             row(Some("Summer"), &json!({ "suppressed": "below_threshold" }), &Value::Null),
             row(Some("Autumn"), &shown(-3, 0, 5), &Value::Null),
+            row(Some("Winter"), &shown(70, 50, 60), &Value::Null),
         ];
         let text = report(&rows, Some(&row(None, &shown(120, 100, 140), &Value::Null)), 140);
         let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
@@ -231,6 +234,7 @@ mod tests {
         assert!(line("Spring").contains("3.75 (3.52 to 4.02)"), "{text}");
         assert!(line("Summer").contains("too few to show"), "{text}");
         assert!(line("Autumn").contains("about 0, at most 8") && !text.contains("-3"), "{text}");
+        assert!(line("Winter").contains("60 (50 to 60)"), "{text}");
         assert!(text.contains("It does not mean 0.") && text.contains("Turn them on"), "{text}");
         assert!(report(&[], None, 140).contains("no campaign yet"));
     }
