@@ -163,7 +163,7 @@ fn a_demo_with_a_console_refuses_what_makes_no_sense() {
         std::fs::write(&path, format!("{header}{rows}")).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let many: String = (0..16).map(|channel| format!("channel {channel},50,1,1\n")).collect();
+    let many = (0..16).map(|channel| format!("channel {channel},50,1,1\n")).collect::<Vec<_>>().concat();
     let (many, unseen) = (file("many.csv", &many), file("unseen.csv", "a\u{200b}b,500,1,1\n"));
     let kept = dir.path().join("kept");
     let kept = kept.to_str().unwrap();
