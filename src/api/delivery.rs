@@ -15,7 +15,8 @@ use super::sheet::{Cell, Sheet};
 use super::when::Days;
 use crate::net::problem::{OwnError, ProblemDocument, ProblemPart};
 use crate::registry::{
-    CSV_BYTES_MAX, Campaign, CampaignId, Delivered, DeliveryError, DeliveryRow, ROW_ERRORS_MAX, RowError,
+    COLUMNS, CSV_BYTES_MAX, Campaign, CampaignId, Delivered, DeliveryError, DeliveryRow, INVENTED_COLUMN,
+    ROW_ERRORS_MAX, RowError,
 };
 
 /// Largest body with delivery numbers, in bytes: the largest file, and as much as JSON.
@@ -76,7 +77,8 @@ pub(super) struct TakenJson {
 
 /// Lists delivery numbers
 ///
-/// By campaign in the order of creation, then by day. As CSV (`Accept: text/csv`) the file can be sent back as it is.
+/// By campaign in the order of creation, then by day. As CSV (`Accept: text/csv`) the file can be sent back as it is, unless any of its
+/// numbers are invented, as in a demo: then a column says so, and the file is not taken.
 #[utoipa::path(get, path = "/v1/advertisers/{advertiser}/delivery", tag = "delivery", operation_id = "list_delivery",
     params(super::document::AdvertiserPath, super::document::DayParams, super::document::CampaignParam,
         super::document::PageParams),
@@ -128,15 +130,20 @@ pub(super) fn list(tenant: &Tenant<Read>, call: &mut Call) -> Handled {
 
 /// The columns that an upload has, campaigns by id: names would be changed if they look like formulas.
 fn sheet(page: &Page<(&Campaign, Delivered)>) -> Result<Vec<u8>, Refusal> {
-    let mut sheet = Sheet::new(&["day", "campaign", "impressions", "clicks", "spend"])?;
+    // An upload takes no such column: what is made up must not come back as if it were real.
+    let invented = page.data.iter().any(|(_, row)| row.invented);
+    let header: Vec<&str> = COLUMNS.into_iter().chain(invented.then_some(INVENTED_COLUMN)).collect();
+    let mut sheet = Sheet::new(&header)?;
     for (campaign, row) in &page.data {
-        sheet.row(&[
+        let mut cells = vec![
             Cell::of(Some(row.day)),
             Cell::of(Some(campaign.id)),
             Cell::of(Some(row.impressions)),
             Cell::of(Some(row.clicks)),
             Cell::of(Some(campaign.currency.decimal(row.spend.into()))),
-        ])?;
+        ];
+        cells.extend(invented.then(|| Cell::of(Some(row.invented))));
+        sheet.row(&cells)?;
     }
     sheet.finish()
 }

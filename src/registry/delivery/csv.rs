@@ -11,6 +11,10 @@ use crate::registry::{AdvertiserId, Campaign, CampaignId, Registry, RegistryErro
 /// The columns, each needed, in any order.
 pub const COLUMNS: [&str; 5] = ["day", "campaign", "impressions", "clicks", "spend"];
 
+/// A column that an export has if numbers in it are invented, as in a demo; a file with it is not taken, so that they do not come back
+/// as real ones.
+pub const INVENTED_COLUMN: &str = "invented";
+
 /// A row, and the line that it stands in.
 pub(super) type Numbered = (usize, DeliveryRow);
 
@@ -115,6 +119,13 @@ fn header(record: &StringRecord) -> Result<[usize; 5], DeliveryError> {
         && one.contains(';')
     {
         return Err(wrong("the columns are parted by semicolons; export the file with commas".to_owned()));
+    }
+    if names.iter().any(|name| name == INVENTED_COLUMN) {
+        return Err(DeliveryError::File(
+            "the file was exported with numbers that are invented, as a demo\u{2019}s are, and would make real ones of them; send a file from your \
+             ads platforms instead"
+                .to_owned(),
+        ));
     }
     if let Some(other) = names.iter().find(|name| !COLUMNS.contains(&name.as_str())) {
         return Err(wrong(format!("there is no column {:?}", crate::text::printable(other))));

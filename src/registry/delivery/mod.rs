@@ -18,7 +18,7 @@ use jiff::civil::Date;
 pub use self::columns::Columns;
 use self::columns::DayNumbers;
 use self::csv::Numbered;
-pub use self::csv::{COLUMNS, parse_delivery_csv};
+pub use self::csv::{COLUMNS, INVENTED_COLUMN, parse_delivery_csv};
 use self::errors::Found;
 pub use self::errors::{DeliveryError, RowError};
 pub(super) use self::rows::{Whose, load};

@@ -161,6 +161,8 @@ fn a_file_of_another_kind_is_refused_with_what_it_should_be() {
         ("day,campaign,impressions,clicks,spend,ctr", "no column \"ctr\""),
         ("day,campaign,impressions,clicks,spend,day", "\"day\" is there twice"),
         ("day;campaign;impressions;clicks;spend", "semicolons"),
+        // A demo's export that was sent back made real numbers of invented ones.
+        ("day,campaign,impressions,clicks,spend,invented", "invented, as a demo"),
     ] {
         let error = shop.upload(file).unwrap_err();
         assert!(matches!(error, DeliveryError::File(_)) && error.to_string().contains(about), "{error}");
