@@ -1,6 +1,7 @@
 //! `cargo bench --bench insights`: what answers to advertisers cost, beside a bare sum over as many numbers of the same run; both
-//! layouts of the numbers; and what it takes to read them when a collector starts. CPU time of the process. Options: `--rounds N`,
-//! `--releases N` (of 1,024 buckets, for the start; each is synced), `--dir DIR`.
+//! layouts of the numbers; what a request for the console's table costs, from the store to the page; and what it takes to read
+//! the numbers when a collector starts. CPU time of the process. Options: `--rounds N`, `--releases N` (of 1,024 buckets, for the
+//! start; each is synced), `--dir DIR`.
 #![forbid(unsafe_code)]
 #![allow(
     unreachable_pub,
@@ -39,6 +40,8 @@ use jiff::ToSpan as _;
 use jiff::civil::{Date, date};
 
 mod common;
+#[path = "insights/running.rs"]
+mod running;
 
 /// The first day of everything.
 const FIRST: Date = date(2024, 1, 1);
@@ -82,6 +85,7 @@ fn main() {
     days.measure(&options, "1,000 campaigns x 490 days, a row a week", weekly);
     drop(days);
     println!();
+    running::request(&options);
     start(&options);
 }
 
