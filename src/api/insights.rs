@@ -43,7 +43,7 @@ pub(super) enum MeasureJson {
         /// ...nor above this.
         #[schema(value_type = f64)]
         high: serde_json::Number,
-        /// The standard deviation of the noise in `estimate`; `null` for `cpa` and `roas`, which are quotients.
+        /// The standard deviation of the noise in `estimate`, in its unit; `null` for `cpa`, which is divided by a noised number.
         standard_error: Option<f64>,
     },
     /// It is there, and too small to be told from noise. That does not mean 0.
@@ -77,9 +77,12 @@ pub(super) struct CoverageJson {
     windows: u32,
     /// How many of them are released and in the numbers.
     released: u32,
+    /// In how many of those values were released as well: `value` is of these.
+    value_released: u32,
     /// Days of the period.
     days: u32,
-    /// Days that `cpa` is about: those with delivery numbers of which all windows are released.
+    /// Days that `cpa` is about: those of which all windows are released, from the campaign's first to its last day with delivery numbers.
+    /// Of several campaigns, days of any of them.
     whole_days: u32,
     /// Days that `roas` is about: the same of windows of values.
     whole_value_days: u32,
@@ -132,7 +135,8 @@ pub(super) struct InsightJson {
     /// Conversions of each campaign's goal, or of the kind of event that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     conversions: Option<Option<MeasureJson>>,
-    /// What they were worth, in minor units of `value_currency`.
+    /// What they were worth, in minor units of `value_currency`, as devices count it: in whole steps of the task's unit, rounded down, and at
+    /// most its maximum an order. The interval holds noise, not what that leaves out.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<Option<MeasureJson>>,
     /// Minor units a conversion, of the days that `coverage.whole_days` counts.
@@ -141,7 +145,14 @@ pub(super) struct InsightJson {
     /// Value for each of spend, of the days that `coverage.whole_value_days` counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     roas: Option<Option<MeasureJson>>,
-    /// Conversions that no campaign gets; at the level of the account.
+    /// The spend that `cpa` divides, in minor units of `currency`: of `coverage.whole_days`; `null` where `cpa` is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpa_spend: Option<Option<u64>>,
+    /// The spend that `roas` divides by: of `coverage.whole_value_days`; `null` where `roas` is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    roas_spend: Option<Option<u64>>,
+    /// Conversions for which no campaign is known: no ad was seen, nobody consented, or the device's limits were reached. At the level of
+    /// the account.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_attributed: Option<Option<MeasureJson>>,
     /// Why fields are `null`, by field.
@@ -304,6 +315,8 @@ fn insight(query: &Query, row: &Row, value_currency: &str) -> InsightJson {
         value,
         cpa,
         roas,
+        cpa_spend: asked(query, Field::Cpa, row.cpa_spend),
+        roas_spend: asked(query, Field::Roas, row.roas_spend),
         not_attributed,
         why,
         invented: row.invented,
@@ -326,7 +339,7 @@ fn of(
             estimate: number(shown, shown.estimate),
             low: number(shown, i128::try_from(shown.low).unwrap_or(i128::MAX)),
             high: number(shown, i128::try_from(shown.high).unwrap_or(i128::MAX)),
-            standard_error: shown.standard_error.map(|error| (error * 1_000.0).round() / 1_000.0),
+            standard_error: shown.standard_error.map(|error| standard_error(shown.unit, error)),
         }),
         Measure::Suppressed { reason } => Some(MeasureJson::Suppressed { suppressed: reason.name() }),
         Measure::Null { reason } => {
@@ -334,6 +347,15 @@ fn of(
             None
         }
     }
+}
+
+/// In the unit of the numbers beside it: that of a ratio comes in thousandths as they do.
+fn standard_error(unit: Unit, error: f64) -> f64 {
+    let error = match unit {
+        Unit::Count | Unit::Money(_) => error,
+        Unit::Ratio => error / 10_f64.powi(unit.decimals().into()),
+    };
+    (error * 1_000.0).round() / 1_000.0
 }
 
 /// Whole numbers as they are; a ratio, which comes in thousandths, as a decimal.
@@ -357,9 +379,79 @@ fn coverage(coverage: &Coverage) -> CoverageJson {
     CoverageJson {
         windows: coverage.windows,
         released: coverage.released,
+        value_released: coverage.value_released,
         days: coverage.days,
         whole_days: coverage.whole_days,
         whole_value_days: coverage.whole_value_days,
         missing: missing.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::console::tests::pages::{campaign_of, coverage, row};
+    use crate::registry::AdvertiserId;
+
+    fn number(estimate: i128, low: u128, high: u128, error: Option<f64>, unit: Unit) -> Measure {
+        Measure::Shown(Number { estimate, low, high, standard_error: error, unit })
+    }
+
+    /// A return of 2.5 had a standard error of 2,000 in JSON, of 2 in CSV: it had been written in thousandths.
+    #[test]
+    fn a_row_is_the_same_as_json_and_as_a_sheet() {
+        let euro = "EUR".parse().unwrap();
+        let of = Row {
+            cpa_spend: Some(100_000),
+            roas_spend: Some(90_000),
+            conversions: number(100, 90, 110, Some(4.2), Unit::Count),
+            value: number(250_000, 240_000, 260_000, Some(5_000.0), Unit::Money(euro)),
+            cpa: number(1_000, 909, 1_112, None, Unit::Money(euro)),
+            roas: number(2_500, 2_400, 2_601, Some(50.0), Unit::Ratio),
+            ..row(Some(&campaign_of(1, "Spring")), 100, 1, &coverage())
+        };
+        let query = Query::campaigns(AdvertiserId::from_bytes([1; 12]), of.period.0, of.period.1);
+        let json = serde_json::to_value(insight(&query, &of, "EUR")).unwrap();
+        let roas = json!({ "estimate": 2.5, "low": 2.4, "high": 2.601, "standard_error": 0.05 });
+        assert_eq!(json["roas"], roas);
+        assert_eq!(json["cpa"]["standard_error"], Value::Null);
+        assert_eq!((&json["cpa_spend"], &json["roas_spend"]), (&json!(100_000), &json!(90_000)));
+
+        let file = sheet(&query, &[&of], euro).unwrap();
+        let mut reader = csv::Reader::from_reader(file.as_slice());
+        let header = reader.headers().unwrap().clone();
+        let cells = reader.records().next().unwrap().unwrap();
+        let cell = |name: &str| &cells[header.iter().position(|column| column == name).unwrap()];
+        for (field, minor) in [("conversions", 1.0), ("value", 100.0), ("cpa", 100.0), ("roas", 1.0)] {
+            let parts =
+                [("estimate", ""), ("low", "_low"), ("high", "_high"), ("standard_error", "_standard_error")];
+            for (name, column) in parts {
+                let of_json = json[field][name].as_f64().map(|number| number / minor);
+                let of_sheet = cell(&format!("{field}{column}")).parse::<f64>().ok();
+                assert_eq!(of_json, of_sheet, "{field} {name}");
+            }
+        }
+        let coverage = &json["coverage"];
+        for (name, column) in [
+            ("windows", "windows"),
+            ("released", "released"),
+            ("value_released", "value_released"),
+            ("days", "days"),
+            ("whole_days", "whole_days"),
+            ("whole_value_days", "whole_value_days"),
+        ] {
+            assert_eq!(coverage[name].to_string(), cell(column), "{name}");
+        }
+        assert_eq!((cell("cpa_spend"), cell("roas_spend")), ("1000.00", "900.00"));
+        // What a demo made up says so in both.
+        assert_eq!((&json["invented"], cell("delivery_is_invented")), (&json!(true), "true"));
+        let real = Row { invented: false, coverage: Arc::clone(&of.coverage), ..of };
+        let file = String::from_utf8(sheet(&query, &[&real], euro).unwrap()).unwrap();
+        assert!(file.lines().nth(1).unwrap().ends_with(",false"), "{file}");
     }
 }

@@ -82,10 +82,14 @@ enum Measure {
 }
 
 /// Which windows a row covers.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Deserialize)]
 struct Coverage {
     windows: u32,
     released: u32,
+    value_released: u32,
+    days: u32,
+    whole_days: u32,
+    whole_value_days: u32,
 }
 
 /// Asks and prints.

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use jiff::civil::Date;
 
 use super::campaigns::{ctr_words, status_badge};
+use super::covered;
 use super::format;
 use super::layout::{Nav, Page, PageContext};
 use super::measures::{self, Notes};
@@ -13,7 +14,7 @@ use super::parts::{Column, Table, exactness, invented};
 use super::range::{self, Range};
 use super::series;
 use crate::insights::{Coverage, Granularity, Measure, NullReason, Row, Table as Answer};
-use crate::registry::{Advertiser, Campaign, EventKind, Touch};
+use crate::registry::{Advertiser, Campaign, Currency, EventKind, Touch, ValueTask};
 use crate::schedule::WindowStatus;
 use crate::text::counted;
 
@@ -43,6 +44,8 @@ pub struct CampaignPage<'a> {
     pub events: &'a Answer,
     /// After views and after clicks, where they are told apart.
     pub touches: &'a [(Touch, Answer)],
+    /// How values are counted now, if they are.
+    pub value_task: Option<ValueTask>,
     /// Windows that are open or waiting.
     pub windows: &'a [WindowStatus],
 }
@@ -73,7 +76,7 @@ pub fn view(ctx: &PageContext, of: &CampaignPage<'_>) -> Page {
         (chart(&path, of))
         div class="split" {
             div class="stack" { (events(of)) (touches(of)) }
-            div class="stack" { (delivery(row)) (coverage(of, row)) (facts(of.campaign)) }
+            div class="stack" { (delivery(row)) (coverage(of, row)) (facts(of)) }
         }
         (Notes::of(of.total.rows.iter().chain(&of.series.rows).chain(&of.events.rows)))
     })
@@ -222,7 +225,7 @@ fn delivery(row: Option<&Row>) -> Markup {
 
 fn coverage(of: &CampaignPage<'_>, row: Option<&Row>) -> Markup {
     let Some(row) = row else { return html! {} };
-    let Coverage { windows, released, days, whole_days, missing, .. } = &*row.coverage;
+    let Coverage { windows, released, missing, .. } = &*row.coverage;
     let zone = &of.advertiser.time_zone;
     html! {
         section class="panel" aria-labelledby="coverage" {
@@ -231,10 +234,10 @@ fn coverage(of: &CampaignPage<'_>, row: Option<&Row>) -> Markup {
                 a href=(Nav::Releases.path()) { "All windows" }
             }
             p class="small" { (released) " of " (counted(windows, "window")) " of these days are released." }
-            @if row.cpa.shown().is_some() && whole_days < days {
-                p class="small" {
-                    "CPA compares spend and conversions of " (whole_days) " of " (counted(days, "day")) ": those that are released whole and have delivery numbers."
-                }
+            @for sentence in covered::sentences(row) { p class="small" { (sentence) } }
+            p class="small soft" {
+                "Costs and returns are of days that are released whole and for which this campaign's spend is known. "
+                a href=(format!("{}#costs", Nav::Help.path())) { "How" }
             }
             @if !missing.is_empty() {
                 p class="small strong" { "Not in them, and not 0:" }
@@ -252,7 +255,17 @@ fn coverage(of: &CampaignPage<'_>, row: Option<&Row>) -> Markup {
     }
 }
 
-fn facts(campaign: &Campaign) -> Markup {
+/// How devices count what an order is worth. No interval holds what that leaves out.
+fn steps(value: ValueTask, currency: Currency) -> String {
+    format!(
+        "in whole steps of {}, at most {} an order; what is above is not counted",
+        format::money(currency, value.unit),
+        format::money(currency, i128::from(value.unit) * i128::from(value.max_value))
+    )
+}
+
+fn facts(of: &CampaignPage<'_>) -> Markup {
+    let campaign = of.campaign;
     html! {
         section class="panel" aria-labelledby="facts" {
             h2 id="facts" { "Campaign" }
@@ -261,6 +274,9 @@ fn facts(campaign: &Campaign) -> Markup {
                 dt { "Currency of spend" } dd { (campaign.currency) }
                 dt { "First day" } dd { (format::day(campaign.start)) }
                 dt { "Last day" } dd { (campaign.end.map_or_else(|| "open".to_owned(), format::day)) }
+                @if let Some(value) = of.value_task {
+                    dt { "Value of an order" } dd { (steps(value, of.advertiser.currency)) }
+                }
             }
         }
     }

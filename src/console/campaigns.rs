@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::covered;
 use super::format;
 use super::layout::{Nav, Page, PageContext};
 use super::measures::{self, Notes};
@@ -219,6 +220,7 @@ pub fn view(ctx: &PageContext, of: &Campaigns<'_>) -> Page {
                     " with impressions, clicks and spend, and CPA and ROAS appear beside conversions."
                 }
             }
+            @if let Some(row) = of.account.rows.first() { (covered::line(row)) }
             (sort_form(of))
             (table(of, listed, from))
             (parts::pager("campaigns", turn(at - 1).as_deref(), turn(at + 1).as_deref()))
@@ -252,7 +254,7 @@ fn table(of: &Campaigns<'_>, listed: &[&Row], from: usize) -> Table {
         let column = if key == Key::Name { Column::text(key.label()) } else { Column::number(key.label()) };
         column.sorted(Sort { href: address(of, next, 1), descending: sorted })
     };
-    let shared = shared_currency(of);
+    let shared = shared_currency(of.advertiser, of.campaigns);
     let money = shared.map_or_else(String::new, |currency| format!("; amounts in {currency}"));
     let shown = if listed.len() < of.campaigns.len() {
         format!("{} to {} of {}", from + 1, from + listed.len(), counted(of.campaigns.len(), "campaign"))
@@ -270,6 +272,7 @@ fn table(of: &Campaigns<'_>, listed: &[&Row], from: usize) -> Table {
             let name = html! {
                 a href=(format!("/console/campaigns/{}?{}", campaign.id, of.range.query())) { (campaign.name) }
                 div class="small" { (status_badge(campaign.status)) }
+                (covered::mark(row, of.account.rows.first()))
             };
             table.row(cells(row, name, shared, Some(most)));
         }
@@ -299,10 +302,10 @@ fn sort_form(of: &Campaigns<'_>) -> Markup {
     }
 }
 
-/// The currency of all amounts of the table, if it is one.
-fn shared_currency(of: &Campaigns<'_>) -> Option<Currency> {
-    let own = of.advertiser.currency;
-    of.campaigns.iter().all(|campaign| campaign.currency == own).then_some(own)
+/// The currency of all amounts of campaigns, if it is one. Otherwise each amount stands with its own.
+pub fn shared_currency(advertiser: &Advertiser, campaigns: &[Arc<Campaign>]) -> Option<Currency> {
+    let own = advertiser.currency;
+    campaigns.iter().all(|campaign| campaign.currency == own).then_some(own)
 }
 
 fn cells(row: &Row, name: Markup, shared: Option<Currency>, most: Option<f64>) -> Vec<Markup> {
@@ -325,8 +328,8 @@ fn cells(row: &Row, name: Markup, shared: Option<Currency>, most: Option<f64>) -
         count(row.clicks),
         ctr,
         measures::cell(&row.conversions, most),
-        measures::cell(&row.cpa, None),
-        measures::cell(&row.value, None),
+        measures::money_cell(&row.cpa, shared.is_none()),
+        measures::money_cell(&row.value, shared.is_none()),
         measures::cell(&row.roas, None),
     ]
 }

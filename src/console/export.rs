@@ -7,8 +7,9 @@ use crate::insights::{Measure, Table};
 use crate::registry::Advertiser;
 use crate::text::csv_cell;
 
-/// Columns, in their order. Noised numbers come with the ends of their interval, or with a note that says why they are missing.
-const COLUMNS: [&str; 25] = [
+/// Columns, in their order. Noised numbers come with the ends of their interval, or with a note that says why they are missing; the last
+/// columns say of how many windows and days they are, and which spend cost and return were made of.
+const COLUMNS: [&str; 33] = [
     "from",
     "to",
     "campaign",
@@ -34,6 +35,14 @@ const COLUMNS: [&str; 25] = [
     "roas",
     "roas_low",
     "roas_high",
+    "windows",
+    "windows_released",
+    "windows_with_value",
+    "days",
+    "cpa_days",
+    "cpa_spend",
+    "roas_days",
+    "roas_spend",
 ];
 
 /// The file.
@@ -63,6 +72,21 @@ pub fn campaigns(advertiser: &Advertiser, range: &Range, answer: &Table) -> Resu
         cells.push(advertiser.currency.to_string());
         cells.extend(numbers(&row.value));
         cells.extend(numbers(&row.roas));
+        let coverage = &row.coverage;
+        let money = |spend: Option<u64>| {
+            spend.map_or_else(String::new, |spend| campaign.currency.decimal(spend.into()))
+        };
+        cells.extend(
+            [
+                coverage.windows,
+                coverage.released,
+                coverage.value_released,
+                coverage.days,
+                coverage.whole_days,
+            ]
+            .map(|number| number.to_string()),
+        );
+        cells.extend([money(row.cpa_spend), coverage.whole_value_days.to_string(), money(row.roas_spend)]);
         file.write_record(&cells)?;
     }
     file.into_inner().map_err(|error| error.into_error().into())

@@ -10,7 +10,7 @@ use super::parts;
 pub fn view() -> Page {
     Page::new("What these numbers mean", Nav::Help)
         .lead("Conversions are counted without anybody learning who converted. That has a price, and each number says how high it is.")
-        .body(html! { div class="panel" { div class="prose" { (how()) (intervals()) (few()) (costs()) (waiting()) (budget()) } } })
+        .body(html! { div class="panel" { div class="prose" { (how()) (intervals()) (few()) (costs()) (value()) (waiting()) (budget()) } } })
 }
 
 fn how() -> Markup {
@@ -55,6 +55,10 @@ fn few() -> Markup {
             "A number below a threshold could be noise alone, so it is not shown. It does " strong { "not" } " mean 0. "
             "A longer range, or several campaigns together, may be large enough. A value is shown where its conversions are."
         }
+        p {
+            "In a chart of a small campaign the days that are shown are its lucky ones: those that noise, or chance, lifted over the threshold. "
+            "The sum over a range is not lifted so."
+        }
         p { a href=(Nav::Planner.path()) { "The planner" } " says from how many conversions on a campaign is shown." }
     }
 }
@@ -71,6 +75,17 @@ fn costs() -> Markup {
             "numbers. A day between them without a row counts as one without spend, unless no campaign has a row for it. Where a number would "
             "mislead, there is none, and the reason stands in its place; for instance where there may have been no conversion at all, so that "
             "the cost of one has no upper end."
+        }
+    }
+}
+
+fn value() -> Markup {
+    html! {
+        h2 id="value" { "What value counts" }
+        p {
+            "A device counts what an order is worth in whole steps, rounded down, and at most a maximum an order; a campaign\u{2019}s page says "
+            "which. So value falls short of your turnover by half a step an order on average, and by whatever is above the maximum. The interval is "
+            "about what devices counted: it holds noise, not that. Compare campaigns and weeks by it, and take turnover from your shop."
         }
     }
 }

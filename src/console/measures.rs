@@ -35,6 +35,20 @@ pub fn plain(unit: Unit, number: u128) -> String {
     }
 }
 
+/// An end of an interval: a ratio, of which two decimals are shown, is rounded outward. 0.996 is no 1.00: that would be a return of all
+/// that was spent.
+fn end(unit: Unit, number: u128, upper: bool) -> String {
+    if unit != Unit::Ratio {
+        return plain(unit, number);
+    }
+    let rounded = |by: u128| if upper { number.div_ceil(by) } else { number / by };
+    let hundredths = rounded(10);
+    if hundredths >= 10_000 {
+        return grouped_u128(rounded(1_000));
+    }
+    format!("{}.{:02}", hundredths / 100, hundredths % 100)
+}
+
 /// A number for display and drawing.
 #[expect(clippy::cast_precision_loss, reason = "display: pixels and two decimals need few bits")]
 pub fn approximate(number: u128) -> f64 {
@@ -46,14 +60,14 @@ pub fn number_words(number: &Number) -> String {
     match told(&estimate(number)) {
         Told::Number(shown) => plain(number.unit, shown),
         Told::AboutNothing { at_most: 0 } => "about 0".to_owned(),
-        Told::AboutNothing { at_most } => format!("about 0, at most {}", plain(number.unit, at_most)),
+        Told::AboutNothing { at_most } => format!("about 0, at most {}", end(number.unit, at_most, true)),
     }
 }
 
 /// The interval in words: `8,437 to 8,453`.
 pub fn interval_words(number: &Number) -> String {
     let (low, high) = reach(&estimate(number));
-    format!("{} to {}", plain(number.unit, low), plain(number.unit, high))
+    format!("{} to {}", end(number.unit, low, false), end(number.unit, high, true))
 }
 
 /// Any measure in words.
@@ -70,6 +84,7 @@ pub fn short(reason: NullReason) -> &'static str {
     match reason {
         NullReason::NotAskedFor | NullReason::NotAtThisLevel => "\u{2013}",
         NullReason::NotMeasured => "not measured",
+        NullReason::NoLongerCounted => "no longer counted",
         NullReason::EventNotCounted => "not counted",
         NullReason::ValuesNotSummed => "not summed",
         NullReason::NotReleased => "not released",
@@ -100,6 +115,17 @@ pub fn cell(measure: &Measure, most: Option<f64>) -> Markup {
         (number_words(number))
         div class="small" { (interval_words(number)) }
         @if let Some(most) = most { (interval_bar(low, middle, high, most)) }
+    }
+}
+
+/// A measure of money in a cell, with its currency if the table has several.
+pub fn money_cell(measure: &Measure, coded: bool) -> Markup {
+    match measure {
+        Measure::Shown(number @ Number { unit: Unit::Money(currency), .. }) if coded => html! {
+            (number_words(number)) "\u{a0}" (currency)
+            div class="small" { (interval_words(number)) }
+        },
+        _ => cell(measure, None),
     }
 }
 
@@ -230,6 +256,27 @@ mod tests {
         assert_eq!(number_words(&number(3_412, 3_000, 4_000, Unit::Ratio)), "3.41");
         let html = card("Value", &Measure::Shown(value), html! {}).into_string();
         assert!(html.contains("1,234.50") && html.contains("EUR"));
+    }
+
+    /// A return between 0.996 and 1.204 read "1.00 to 1.20": as if all spend had come back for sure.
+    #[test]
+    fn the_ends_of_a_return_are_rounded_outward() {
+        let words = |low, high| interval_words(&number(1_100, low, high, Unit::Ratio));
+        assert_eq!(words(996, 1_204), "0.99 to 1.21");
+        assert_eq!(words(1_000, 1_200), "1.00 to 1.20");
+        assert_eq!(words(99_999, 100_001), "99.99 to 101");
+        assert_eq!(words(1_234_567, 2_345_678), "1,234 to 2,346");
+        assert_eq!(number_words(&number(0, 0, 1_001, Unit::Ratio)), "about 0, at most 1.01");
+    }
+
+    /// Where campaigns spend in different currencies, spend had its code and cost had none.
+    #[test]
+    fn money_has_its_currency_where_there_are_several() {
+        let dollars = Measure::Shown(number(123_450, 120_000, 130_000, Unit::Money("USD".parse().unwrap())));
+        assert!(money_cell(&dollars, true).into_string().contains("1,234.50\u{a0}USD"));
+        assert!(!money_cell(&dollars, false).into_string().contains("USD"));
+        let few = Measure::suppressed(Suppression::BelowThreshold);
+        assert!(money_cell(&few, true).into_string().contains(TOO_FEW));
     }
 
     #[test]

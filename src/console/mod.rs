@@ -24,6 +24,7 @@ pub mod campaign;
 pub mod campaign_form;
 pub mod campaigns;
 pub mod chart;
+mod covered;
 mod csrf;
 pub mod delivery;
 pub mod export;

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use maud::{Markup, html};
 
-use super::campaigns::status_badge;
+use super::campaigns::{shared_currency, status_badge};
+use super::covered;
 use super::format;
 use super::layout::{Nav, Page, PageContext};
 use super::measures::{self, Notes};
 use super::parts::{self, Column, Table, Tone, badge, exactness};
 use super::range::{self, Range};
 use super::series;
-use crate::insights::{Granularity, Measure, Row, Table as Answer};
+use crate::insights::{Coverage, Granularity, Measure, Row, Table as Answer};
 use crate::registry::{Advertiser, Cadence, Campaign, TimeZone};
 use crate::schedule::{Measures, WindowState, WindowStatus};
 use crate::text::counted;
@@ -67,6 +68,7 @@ pub fn view(ctx: &PageContext, of: &Overview<'_>) -> Page {
         (of.range.picker(Nav::Overview.path(), &[]))
         @if let Some(row) = of.account.rows.first() {
             @if row.invented { (invented_notice()) }
+            (covered::line(row))
             (cards(of, row, of.before.rows.first()))
         }
         div class="panel" {
@@ -113,7 +115,9 @@ pub fn invented_notice() -> Markup {
 }
 
 fn cards(of: &Overview<'_>, row: &Row, before: Option<&Row>) -> Markup {
-    let was = |of_row: fn(&Row) -> &Measure| was(of_row(row), before.map(of_row), of.range);
+    let was = |of_row: fn(&Row) -> &Measure, windows: fn(&Coverage) -> u32| {
+        was((row, before), of_row, windows, of.range)
+    };
     html! {
         dl class="cards" {
             div class="card" {
@@ -139,14 +143,15 @@ fn cards(of: &Overview<'_>, row: &Row, before: Option<&Row>) -> Markup {
                     }
                 }
             }
-            (measures::card("Conversions", &row.conversions, was(|row| &row.conversions)))
+            (measures::card("Conversions", &row.conversions, was(|row| &row.conversions, |of| of.released)))
             (measures::card("Cost per conversion", &row.cpa, html! {}))
-            (measures::card("Value", &row.value, was(|row| &row.value)))
+            (measures::card("Value", &row.value, was(|row| &row.value, |of| of.value_released)))
             (measures::card("Return on spend", &row.roas, html! {}))
         }
         @if let Some(measure) = &row.not_attributed {
             p class="small soft" {
-                "Beside these, conversions that no campaign led to: " (measures::words(measure))
+                "Beside these, conversions for which no campaign is known (no ad was seen, nobody consented, or a device's limits were reached): "
+                (measures::words(measure))
                 @if let Some(number) = measure.shown() { " (" (measures::interval_words(number)) ")" }
                 "."
             }
@@ -166,19 +171,29 @@ fn spend_was(spend: u64, row: &Row, before: Option<&Row>, range: &Range) -> Mark
     }
 }
 
-/// What the number was in the days before, and whether the difference is more than noise: whether the intervals are apart.
-fn was(now: &Measure, before: Option<&Measure>, range: &Range) -> Markup {
-    let (Some(now), Some(before)) = (now.shown(), before.and_then(Measure::shown)) else { return html! {} };
-    let change = if now.low > before.high {
-        "(more)"
-    } else if now.high < before.low {
-        "(less)"
-    } else {
-        "(no clear change)"
+/// What the number was in the days before, and whether the difference is more than noise: whether the intervals are apart. Numbers of more
+/// windows than others are not compared.
+fn was(
+    (row, row_before): (&Row, Option<&Row>),
+    measure: fn(&Row) -> &Measure,
+    windows: fn(&Coverage) -> u32,
+    range: &Range,
+) -> Markup {
+    let Some(row_before) = row_before else { return html! {} };
+    let (Some(now), Some(before)) = (measure(row).shown(), measure(row_before).shown()) else {
+        return html! {};
+    };
+    let whole = |row: &Row| row.coverage.complete() && windows(&row.coverage) == row.coverage.released;
+    let both = whole(row) && whole(row_before);
+    let change = match covered::comparable(windows(&row.coverage), windows(&row_before.coverage), both) {
+        Err(why) => why,
+        Ok(()) if now.low > before.high => "more".to_owned(),
+        Ok(()) if now.high < before.low => "less".to_owned(),
+        Ok(()) => "no clear change".to_owned(),
     };
     html! {
         span class="small" {
-            (counted(range.days(), "day")) " before: " (measures::number_words(before)) " " (change)
+            (counted(range.days(), "day")) " before: " (measures::number_words(before)) " (" (change) ")"
         }
     }
 }
@@ -193,6 +208,7 @@ fn top(of: &Overview<'_>) -> Markup {
         Column::number("Conversions"),
         Column::number("CPA"),
     ];
+    let shared = shared_currency(of.advertiser, of.campaigns).is_some();
     let mut table = Table::new("Campaigns with the most conversions", columns).unseen_caption();
     let listed = &rows[..rows.len().min(CAMPAIGNS_LISTED)];
     let most = listed
@@ -202,15 +218,18 @@ fn top(of: &Overview<'_>) -> Markup {
         .fold(0.0, f64::max);
     for row in listed {
         let Some(campaign) = &row.campaign else { continue };
-        let spend = row.spend.zip(row.currency).map(|(spend, currency)| format::amount(currency, spend));
+        let spend = row.spend.zip(row.currency).map(|(spend, currency)| {
+            if shared { format::amount(currency, spend) } else { format::money(currency, spend) }
+        });
         table.row(vec![
             html! {
                 a href=(format!("/console/campaigns/{}?{}", campaign.id, of.range.query())) { (campaign.name) }
                 div class="small" { (status_badge(campaign.status)) }
+                (covered::mark(row, of.account.rows.first()))
             },
             html! { (spend.unwrap_or_else(|| "\u{2013}".to_owned())) },
             measures::cell(&row.conversions, Some(most)),
-            measures::cell(&row.cpa, None),
+            measures::money_cell(&row.cpa, !shared),
         ]);
     }
     html! {

@@ -9,6 +9,7 @@ use super::format;
 use super::layout::Nav;
 use super::parts::Field;
 use crate::insights::QUERY_DAYS_MAX;
+use crate::registry::Cadence;
 
 /// Ranges by their number of days.
 const LAST: [i64; 3] = [7, 28, 90];
@@ -41,8 +42,22 @@ pub struct Range {
 }
 
 impl Range {
-    /// The range that is asked for. Ranges of so many days end yesterday: today is not over, so its numbers would be too small.
-    pub fn new(query: &RangeQuery, today: Date) -> Self {
+    /// The range that is asked for. Ranges of so many days end yesterday: today is not over, so its numbers would be too small. Where numbers
+    /// are released by the week they are whole weeks up to the last Sunday: a week that the range cuts has no number.
+    pub fn new(query: &RangeQuery, today: Date, cadence: Cadence) -> Self {
+        if cadence != Cadence::Week {
+            return Self::up_to(query, today);
+        }
+        let monday = today.saturating_sub(i64::from(today.weekday().to_monday_zero_offset()).days());
+        let mut range = Self::up_to(query, monday);
+        let over = range.days() % 7;
+        if range.last.is_some() && over > 0 {
+            range.from = range.from.saturating_sub((7 - over).days());
+        }
+        range
+    }
+
+    fn up_to(query: &RangeQuery, today: Date) -> Self {
         let asked = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         match (asked(&query.from), asked(&query.to)) {
             (None, None) => match asked(&query.days).map(|days| days.parse::<i64>()) {
@@ -149,7 +164,7 @@ mod tests {
     fn asked(days: &str, from: &str, to: &str) -> Range {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let query = RangeQuery { days: some(days), from: some(from), to: some(to) };
-        Range::new(&query, date(2026, 11, 24))
+        Range::new(&query, date(2026, 11, 24), Cadence::Day)
     }
 
     #[test]
@@ -162,6 +177,28 @@ mod tests {
         assert_eq!((own.from, own.to, own.last), (date(2026, 11, 1), date(2026, 11, 24), None));
         assert_eq!(own.query(), "from=2026-11-01&to=2026-11-24");
         assert!(about(&own, "UTC", date(2026, 11, 24)).into_string().contains("Today is not over"));
+    }
+
+    /// With weekly windows the last 7 days had a number on Mondays alone, and 28 days held three weeks of conversions and four of spend.
+    #[test]
+    fn ranges_of_weekly_numbers_are_whole_weeks() {
+        // The 24th is a Tuesday.
+        for (days, from) in [("7", date(2026, 11, 16)), ("28", date(2026, 10, 26)), ("90", date(2026, 8, 24))]
+        {
+            let query = RangeQuery { days: Some(days.to_owned()), ..RangeQuery::default() };
+            for today in [date(2026, 11, 23), date(2026, 11, 24), date(2026, 11, 29)] {
+                let range = Range::new(&query, today, Cadence::Week);
+                assert_eq!((range.from, range.to), (from, date(2026, 11, 22)), "{days} {today}");
+                assert_eq!((range.query(), range.days() % 7), (format!("days={days}"), 0));
+            }
+        }
+        let own = RangeQuery {
+            from: Some("2026-11-03".to_owned()),
+            to: Some("2026-11-05".to_owned()),
+            ..RangeQuery::default()
+        };
+        let range = Range::new(&own, date(2026, 11, 24), Cadence::Week);
+        assert_eq!((range.from, range.to), (date(2026, 11, 3), date(2026, 11, 5)));
     }
 
     #[test]
@@ -185,7 +222,7 @@ mod tests {
 
     #[test]
     fn the_years_at_the_ends_of_the_calendar_are_no_panic() {
-        let range = Range::new(&RangeQuery::default(), Date::MIN);
+        let range = Range::new(&RangeQuery::default(), Date::MIN, Cadence::Week);
         assert!(range.from <= range.to);
         assert!(range.before().0 <= range.from);
     }

@@ -24,7 +24,9 @@ use super::{export, format, help, series};
 use crate::access::Scope;
 use crate::aggregator::work::blocking;
 use crate::insights::{FieldSet, Granularity, Level, Query, QueryError, Table};
-use crate::registry::{Advertiser, Campaign, CampaignId, ErrorKind, RegistryError, Touch, Touches};
+use crate::registry::{
+    Advertiser, Campaign, CampaignId, ErrorKind, RegistryError, Touch, Touches, ValueTask,
+};
 use crate::schedule::{DayRange, WindowStatus};
 use crate::store::StoreError;
 
@@ -112,6 +114,11 @@ impl Asker {
         self.console.advertising.schedule.windows(self.advertiser.id, seconds.start, seconds.end)
     }
 
+    /// How values are counted now.
+    fn value_task(&self) -> Option<ValueTask> {
+        self.console.advertising.registry.generations(self.advertiser.id).last()?.value
+    }
+
     fn campaign(&self, id: CampaignId) -> Result<Arc<Campaign>, RegistryError> {
         self.console.advertising.registry.campaign(self.advertiser.id, id).ok_or(RegistryError::NoCampaign)
     }
@@ -132,7 +139,7 @@ async fn gathered(
 
 pub(super) async fn show_overview(State(console): State<Console>, signed: SignedIn, uri: Uri) -> Response {
     let asker = Asker::new(console, &signed);
-    let range = Range::new(&asked::<RangeQuery>(&uri), asker.today);
+    let range = Range::new(&asked::<RangeQuery>(&uri), asker.today, asker.advertiser.cadence);
     gathered(&signed, None, move |ctx| {
         let (from, to) = (range.from, range.to);
         let steps = series::steps(asker.advertiser.cadence, &range);
@@ -160,7 +167,7 @@ pub(super) async fn show_overview(State(console): State<Console>, signed: Signed
 pub(super) async fn show_campaigns(State(console): State<Console>, signed: SignedIn, uri: Uri) -> Response {
     let asker = Asker::new(console, &signed);
     let CampaignsQuery { range, sort, order, page } = asked(&uri);
-    let range = Range::new(&range, asker.today);
+    let range = Range::new(&range, asker.today, asker.advertiser.cadence);
     let order = Order::new(sort.as_deref(), order.as_deref());
     let page = page.and_then(|page| page.parse().ok()).unwrap_or(1);
     gathered(&signed, None, move |ctx| {
@@ -184,7 +191,7 @@ pub(super) async fn show_campaigns(State(console): State<Console>, signed: Signe
 
 pub(super) async fn export_campaigns(State(console): State<Console>, signed: SignedIn, uri: Uri) -> Response {
     let asker = Asker::new(console, &signed);
-    let range = Range::new(&asked::<RangeQuery>(&uri), asker.today);
+    let range = Range::new(&asked::<RangeQuery>(&uri), asker.today, asker.advertiser.cadence);
     let name = format!("attachment; filename=\"campaigns-{}-to-{}.csv\"", range.from, range.to);
     let made = blocking(move || {
         let answer = asker.ask(&asker.query(range.from, range.to))?;
@@ -234,7 +241,7 @@ pub(super) async fn show_campaign(
     let Ok(id) = id.parse::<CampaignId>() else { return layout::not_found(&signed.context()) };
     let asker = Asker::new(console, &signed);
     let CampaignQuery { range, by } = asked(&uri);
-    let range = Range::new(&range, asker.today);
+    let range = Range::new(&range, asker.today, asker.advertiser.cadence);
     let notice = asked::<Done>(&uri).notice();
     gathered(&signed, notice, move |ctx| {
         let campaign = asker.campaign(id)?;
@@ -261,6 +268,7 @@ pub(super) async fn show_campaign(
                 steps,
                 events: &asker.ask(&Query { level: Level::Event, fields: FieldSet::ALL, ..query.clone() })?,
                 touches: &touches,
+                value_task: asker.value_task(),
                 windows: &asker.windows(&range)?,
             },
         ))

@@ -98,7 +98,7 @@ mod tests {
     fn steps_are_no_finer_than_windows() {
         let range = |days: &str| {
             let query = RangeQuery { days: Some(days.to_owned()), ..RangeQuery::default() };
-            Range::new(&query, jiff::civil::date(2026, 11, 24))
+            Range::new(&query, jiff::civil::date(2026, 11, 24), Cadence::Day)
         };
         assert_eq!(steps(Cadence::Hour, &range("28")), Granularity::Day);
         assert_eq!(steps(Cadence::Day, &range("90")), Granularity::Day);

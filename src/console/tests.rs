@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 pub(crate) mod check;
+mod coverage;
 pub(crate) mod pages;
 mod served;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use super::coverage::{Covering, Listed};
+use super::coverage::{Covering, Listed, awaited};
 use super::days::WholeDays;
 use super::facts::Facts;
 use super::lane::Lane;
@@ -72,6 +72,14 @@ pub(super) struct Subject {
     pub(super) counted: bool,
 }
 
+impl Subject {
+    /// The generations that count it, from its first to its last, as places.
+    pub(super) fn generations(&self) -> Option<Range<usize>> {
+        let places = || self.parts.iter().flat_map(|part| &part.buckets).map(|(place, _)| *place);
+        Some(places().min()?..places().max()? + 1)
+    }
+}
+
 /// What all rows of an answer share.
 pub(super) struct Sheet<'a> {
     pub(super) books: &'a Books<'a>,
@@ -104,7 +112,17 @@ pub fn answer(facts: &Facts, noises: &Noises, books: &Books<'_>, query: &Query) 
         let found = sheet.lanes.iter().find(|lanes| lanes.generation.number == number);
         found.and_then(|lanes| lanes.conversions.as_ref())
     };
-    let covering = Covering { listed: books.listed, lane: &find, now: books.now };
+    let find_value = |number: u32| {
+        let found = sheet.lanes.iter().find(|lanes| lanes.generation.number == number);
+        found.and_then(|lanes| lanes.value.as_ref())
+    };
+    let covering = Covering {
+        listed: books.listed,
+        lane: &find,
+        value: &find_value,
+        generations: books.generations,
+        now: books.now,
+    };
     let recent = Recent::new(noises, family(&sheet.lanes));
     let mut table = Table { rows: Vec::with_capacity(rows) };
     let mut maker = Rows::new(&sheet, covering, recent);
@@ -154,7 +172,15 @@ impl<'a> Sheet<'a> {
         let whole = |of: &dyn for<'l> Fn(&'l Lanes<'a>) -> Option<&'l Lane<'a>>, lanes: &[Lanes<'a>]| {
             let pairs: Vec<(&Generation, Option<&Lane<'_>>)> =
                 lanes.iter().map(|lanes| (lanes.generation, of(lanes))).collect();
-            WholeDays::of(&periods, &spent.told, &pairs)
+            let counts = |place: usize| lanes.get(place)?.conversions.as_ref();
+            let awaited = awaited((books.listed, books.generations), |place| of(lanes.get(place)?), counts);
+            let mut known = spent.told.clone();
+            for time in awaited {
+                let start = periods.days.partition_point(|day| day.to <= time.start);
+                let end = periods.days.partition_point(|day| day.from < time.end);
+                known[start..end.max(start)].fill(false);
+            }
+            WholeDays::of(&periods, &known, &pairs)
         };
         let days = whole(&|lanes| lanes.conversions.as_ref(), &lanes);
         let value_days = whole(&|lanes| lanes.value.as_ref(), &lanes);

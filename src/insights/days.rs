@@ -1,8 +1,9 @@
 //! Days that are measured from their first to their last second: those whose spend may be compared with what it led to.
 //!
 //! A day is whole if for all of it a generation was open and all its windows that touch the day are released and lie in the row's
-//! period, and if delivery numbers of any campaign are there for it. Which of them are known of one campaign, [`super::spent`] says. Windows in which a closed generation takes the last reports of devices that have not heard of the next
-//! one are not waited for: they hold few reports, and often too few to be released at all.
+//! period, and if delivery numbers of any campaign are there for it. Which of them are known of one campaign,
+//! [`super::spent`] says. Devices that have not heard of the next generation report to a closed one, for as long as its manifest
+//! holds: until those windows are released, or are known to hold too few reports, the day is not whole either.
 
 use std::ops::Range;
 

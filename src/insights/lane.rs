@@ -137,6 +137,19 @@ impl<'a> Lane<'a> {
         self.days.partition_point(|days| days.end <= day)
     }
 
+    /// Whether windows that can be summed cover some time.
+    pub(super) fn covers(&self, from: u64, to: u64) -> bool {
+        let mut covered = from;
+        for place in self.after(from)..self.from(to) {
+            let window = &self.windows[place];
+            if window.from > covered || !self.usable.has(place) {
+                return false;
+            }
+            covered = window.to;
+        }
+        covered >= to
+    }
+
     /// The most that the reports of some windows can add up to, in units of 1.
     pub(super) fn most(&self, range: Range<usize>) -> u128 {
         let most = |window: &Window| {

@@ -37,7 +37,8 @@ pub struct Number {
     /// The best guess. A count or a value is never clamped, so that sums of them stay unbiased: it may be below `low`, and below
     /// 0 where little or nothing is; `words` says how a reader is told. A cost or a ratio lies within its interval.
     pub estimate: i128,
-    /// The truth is not below this but in one of 20 cases at most that it is outside of `low..=high`.
+    /// The truth is not below this but in one of 20 cases at most that it is outside of `low..=high`. That of a value is what devices
+    /// counted of it, see [`super::Row::value`].
     pub low: u128,
     /// Nor above this.
     pub high: u128,
@@ -94,6 +95,8 @@ pub enum NullReason {
     NotAtThisLevel,
     /// Nothing was counted then: no task was there yet, or the campaign was not.
     NotMeasured,
+    /// The campaign is over for so long that it has no place in the tasks of the range.
+    NoLongerCounted,
     /// No task of the range counts this kind of event.
     EventNotCounted,
     /// No task of the range sums values.
@@ -116,10 +119,11 @@ pub enum NullReason {
 
 impl NullReason {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NotAskedFor,
         Self::NotAtThisLevel,
         Self::NotMeasured,
+        Self::NoLongerCounted,
         Self::EventNotCounted,
         Self::ValuesNotSummed,
         Self::NotReleased,
@@ -137,6 +141,7 @@ impl NullReason {
             Self::NotAskedFor => "not_asked_for",
             Self::NotAtThisLevel => "not_at_this_level",
             Self::NotMeasured => "not_measured",
+            Self::NoLongerCounted => "no_longer_counted",
             Self::EventNotCounted => "event_not_counted",
             Self::ValuesNotSummed => "values_not_summed",
             Self::NotReleased => "not_released",
@@ -158,6 +163,9 @@ impl NullReason {
             }
             Self::NotMeasured => {
                 "Nothing was counted then: the campaign, or the measurement, was set up later. Ask for later days."
+            }
+            Self::NoLongerCounted => {
+                "The campaign had been over for so long that it was not counted any more. Ask for earlier days."
             }
             Self::EventNotCounted => {
                 "This kind of event was not counted then. Add it to the advertiser to count it from now on."

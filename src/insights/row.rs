@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::answer::{Lanes, Part, Sheet, Subject};
-use super::coverage::Covering;
+use super::coverage::{Covering, life_end};
 use super::days::WholeDays;
 use super::lane::{Lane, Total};
 use super::noises::Recent;
@@ -90,8 +90,9 @@ impl Totals {
     }
 }
 
-/// What the coverage of a row follows from: its period, since when it is counted, the days of conversions and of values that are compared.
-type Covered = (usize, u64, Range<usize>, Range<usize>);
+/// What the coverage of a row follows from: its period, since when and by which generations it is counted, the days of conversions and of
+/// values that are compared.
+type Covered = (usize, u64, Range<usize>, Range<usize>, Range<usize>);
 
 /// Makes the rows of one answer.
 pub(super) struct Rows<'a> {
@@ -269,6 +270,11 @@ impl<'a> Rows<'a> {
         if since >= period.to {
             return NullReason::NotMeasured;
         }
+        let generations = subject.generations().unwrap_or(0..self.sheet.lanes.len());
+        let counted = self.sheet.books.generations.get(generations).unwrap_or_default();
+        if !counted.is_empty() && counted.iter().all(|generation| life_end(generation) <= period.from) {
+            return NullReason::NoLongerCounted;
+        }
         let is_monday =
             |place: usize| self.sheet.periods.days[place].date.weekday().to_monday_zero_offset() == 0;
         let has_week = || period.days.clone().any(|day| is_monday(day) && day + 7 <= period.days.end);
@@ -332,6 +338,7 @@ impl<'a> Rows<'a> {
         let since = subject.parts.iter().map(|part| part.since).min().unwrap_or(0);
         // Whatever began before is the same.
         let since = if since <= of.from { 0 } else { since.min(of.to) };
+        let generations = subject.generations().unwrap_or(0..sheet.lanes.len());
         // Of several campaigns: the days of any of them.
         let compared = |whole: &WholeDays| {
             let within = |part| {
@@ -344,13 +351,13 @@ impl<'a> Rows<'a> {
         let (days, value_days) = (compared(&sheet.days), compared(&sheet.value_days));
         let covering = &self.covering;
         let make = || {
-            let mut coverage = covering.coverage(of, since);
+            let mut coverage = covering.coverage(of, since, &generations);
             coverage.days = u32::try_from(of.days.len()).unwrap_or(u32::MAX);
             coverage.whole_days = sheet.days.count(days.clone());
             coverage.whole_value_days = sheet.value_days.count(value_days.clone());
             Arc::new(coverage)
         };
-        let key = (period, since, days.clone(), value_days.clone());
+        let key = (period, since, generations.clone(), days.clone(), value_days.clone());
         Arc::clone(self.coverages.entry(key).or_insert_with(make))
     }
 }

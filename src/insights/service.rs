@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use super::coverage::{Listed, by_calendar};
+use super::coverage::{Listed, by_calendar, is_late};
 use super::noises::Noises;
 use super::period::Periods;
 use super::shelf::Shelf;
@@ -17,8 +17,11 @@ use crate::collector::CollectorStore;
 use crate::registry::{
     Advertiser, AdvertiserId, Campaign, CampaignId, Columns, Delivered, Generation, Registry,
 };
-use crate::schedule::{Measures, Schedule, WindowState};
+use crate::schedule::{Measures, Schedule, WindowState, WindowStatus};
 use crate::store::StoreError;
+
+/// Gaps that the schedule is asked for one by one: a question has a price of its own, beside that of its windows.
+const GAPS_ASKED_MAX: usize = 16;
 
 /// What advertisers ask for their numbers. Cloning gives another handle to the same. All calls block.
 #[derive(Clone)]
@@ -64,6 +67,8 @@ impl Insights {
             (registry.campaigns(query.advertiser), registry.generations(query.advertiser));
         let now = clock.now();
         let listed = self.listed(&advertiser, &generations, time, now)?;
+        // What was released since the last look is released to the schedule: it must not be taken for one without numbers.
+        shelf.refresh()?;
         let books = Books {
             advertiser: &advertiser,
             campaigns: &campaigns,
@@ -76,7 +81,7 @@ impl Insights {
     }
 
     /// The windows of a time, with what is in the way of those that are not among the facts. The schedule is asked for the time in which
-    /// there are such windows alone: mostly the last days.
+    /// there are such windows alone: mostly the last days, and some gaps.
     fn listed(
         &self,
         advertiser: &Advertiser,
@@ -88,21 +93,26 @@ impl Insights {
         let Some(schedule) = &self.0.schedule else { return Ok(listed) };
         let missing: Vec<usize> = {
             let facts = self.0.shelf.facts();
-            let task =
-                |number: u32| generations.iter().find(|one| one.number == number).map(|one| one.conversions);
-            let covered =
-                |window: &Listed| facts.task(task(window.generation)?)?.covering(window.from, window.to);
-            (0..listed.len()).filter(|at| covered(&listed[*at]).is_none()).collect()
+            let of = |number: u32| generations.iter().find(|one| one.number == number);
+            let covered = |window: &Listed| {
+                let Some(generation) = of(window.generation) else { return true };
+                match facts.task(generation.conversions) {
+                    Some(task) => task.covering(window.from, window.to).is_some(),
+                    None => is_late(window, generation),
+                }
+            };
+            (0..listed.len()).filter(|at| !covered(&listed[*at])).collect()
         };
-        let from = missing.iter().map(|at| listed[*at].from).min();
-        let to = missing.iter().map(|at| listed[*at].to).max();
-        let Some((from, to)) = from.zip(to) else { return Ok(listed) };
-        let states: HashMap<(u32, u64), WindowState> = schedule
-            .windows(advertiser.id, from, to)?
-            .into_iter()
-            .filter(|status| status.measures == Measures::Conversions)
-            .map(|status| ((status.generation, status.window.from().seconds()), status.state))
-            .collect();
+        let mut states: HashMap<(u32, u64), WindowState> = HashMap::new();
+        for gap in gaps(missing.iter().map(|at| listed[*at].from..listed[*at].to)) {
+            let statuses = schedule.windows(advertiser.id, gap.start, gap.end)?.into_iter();
+            let of = |status: &WindowStatus| (status.generation, status.window.from().seconds());
+            states.extend(
+                statuses
+                    .filter(|status| status.measures == Measures::Conversions)
+                    .map(|status| (of(&status), status.state)),
+            );
+        }
         for at in missing {
             let window = &mut listed[at];
             if let Some(state) = states.get(&(window.generation, window.from)) {
@@ -111,6 +121,24 @@ impl Insights {
         }
         Ok(listed)
     }
+}
+
+/// Windows that touch or overlap, together; if there are too many gaps for a question each, one from the first to the last. `windows` are
+/// in the order of their beginnings.
+pub(super) fn gaps(windows: impl Iterator<Item = Range<u64>>) -> Vec<Range<u64>> {
+    let mut gaps: Vec<Range<u64>> = Vec::new();
+    for window in windows {
+        match gaps.last_mut().filter(|gap| window.start <= gap.end) {
+            Some(gap) => gap.end = gap.end.max(window.end),
+            None => gaps.push(window),
+        }
+    }
+    if gaps.len() > GAPS_ASKED_MAX
+        && let (Some(first), Some(last)) = (gaps.first(), gaps.last())
+    {
+        return std::iter::once(first.start..last.end).collect();
+    }
+    gaps
 }
 
 /// Why a window in some state is missing; `None` for one that is released.

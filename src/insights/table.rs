@@ -45,7 +45,9 @@ pub struct Row {
     /// How many conversions. At the levels of account and campaign those of each campaign's goal, unless a kind of event was
     /// named: what ads managers call results.
     pub conversions: Measure,
-    /// What they were worth, in minor units of the advertiser's currency. Of the windows in which values were released too.
+    /// What they were worth, in minor units of the advertiser's currency, as devices count it: an order's worth in whole steps of the task's
+    /// unit, rounded down, and at most its maximum. So it falls short of turnover by half a unit an order on average, and by what is
+    /// clipped; no interval holds that. Of the windows in which values were released too, see [`Coverage::value_released`].
     pub value: Measure,
     /// Spend for each conversion, of the days in [`Coverage::whole_days`].
     pub cpa: Measure,
@@ -55,7 +57,8 @@ pub struct Row {
     pub cpa_spend: Option<u64>,
     /// The spend that `roas` divides by; `None` where that is not shown.
     pub roas_spend: Option<u64>,
-    /// Conversions of any event that no campaign gets; at the level of the account without a kind of event, `None` elsewhere.
+    /// Conversions of any event for which no campaign is known: no ad was seen, nobody consented, the device's budget was spent, or the
+    /// campaign had ended. At the level of the account without a kind of event, `None` elsewhere.
     pub not_attributed: Option<Measure>,
     /// Which windows are in it. Shared by rows that have the same.
     pub coverage: Arc<Coverage>,
@@ -68,6 +71,8 @@ pub struct Coverage {
     pub windows: u32,
     /// How many of them are released and in the numbers.
     pub released: u32,
+    /// In how many of those values were released as well: `value` is of these.
+    pub value_released: u32,
     /// Days of the period.
     pub days: u32,
     /// Days of which all windows are released, all of which the campaign was counted, and for which its spend is known (they lie between
@@ -110,6 +115,8 @@ pub enum MissingWhy {
     UnderWay,
     /// It has fewer reports than a release needs.
     TooFewReports,
+    /// The same of what devices still sent to the tasks before the last change; what they sent to the present ones is in the numbers.
+    LateReportsTooFew,
     /// The budget does not carry it.
     RefusedByBudget,
     /// Its collection failed.
@@ -124,12 +131,13 @@ pub enum MissingWhy {
 
 impl MissingWhy {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NotMeasured,
         Self::Open,
         Self::Waiting,
         Self::UnderWay,
         Self::TooFewReports,
+        Self::LateReportsTooFew,
         Self::RefusedByBudget,
         Self::Failed,
         Self::NotReleased,
@@ -145,6 +153,7 @@ impl MissingWhy {
             Self::Waiting => "waiting",
             Self::UnderWay => "under_way",
             Self::TooFewReports => "too_few_reports",
+            Self::LateReportsTooFew => "late_reports_too_few",
             Self::RefusedByBudget => "refused_by_budget",
             Self::Failed => "failed",
             Self::NotReleased => "not_released",
@@ -161,6 +170,9 @@ impl MissingWhy {
             Self::Waiting => "the window waits for reports that come late",
             Self::UnderWay => "the window is being collected",
             Self::TooFewReports => "the window has fewer reports than a release needs",
+            Self::LateReportsTooFew => {
+                "what devices still sent to the tasks before the last change is too little for a release"
+            }
             Self::RefusedByBudget => "the privacy budget does not carry the window",
             Self::Failed => "the window could not be collected; the page of releases says why",
             Self::NotReleased => "the window is not released",

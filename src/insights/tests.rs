@@ -52,7 +52,15 @@ fn a_campaign_gets_its_own_cells_and_its_goal() {
     assert_eq!((roas.estimate, roas.unit), (300, Unit::Ratio));
     assert_eq!(
         *row.coverage,
-        Coverage { windows: 3, released: 3, days: 3, whole_days: 3, whole_value_days: 3, missing: vec![] }
+        Coverage {
+            windows: 3,
+            released: 3,
+            value_released: 3,
+            days: 3,
+            whole_days: 3,
+            whole_value_days: 3,
+            missing: vec![]
+        }
     );
     assert_eq!(shown(&rows[1].conversions).estimate, 6_000);
     assert_eq!((rows[1].impressions, rows[1].cpa), (None, Measure::null(NullReason::NoSpend)));

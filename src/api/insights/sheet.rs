@@ -9,6 +9,20 @@ use crate::registry::{Currency, EventKind};
 /// What of a noised field is a column of its own: the estimate has the field's name.
 const PARTS: [&str; 4] = ["low", "high", "standard_error", "note"];
 
+/// The last columns: of how many windows and days the numbers are, which spend `cpa` and `roas` were made of, and whether delivery numbers are
+/// made up, as in a demo.
+const LAST: [&str; 9] = [
+    "windows",
+    "released",
+    "value_released",
+    "days",
+    "whole_days",
+    "whole_value_days",
+    "cpa_spend",
+    "roas_spend",
+    "delivery_is_invented",
+];
+
 /// The rows, with the fields that were asked for. Money is decimals of the major unit here: a spreadsheet does not know what a
 /// minor unit is.
 pub(super) fn sheet(query: &Query, rows: &[&Row], value_currency: Currency) -> Result<Vec<u8>, Refusal> {
@@ -22,7 +36,7 @@ pub(super) fn sheet(query: &Query, rows: &[&Row], value_currency: Currency) -> R
             header.extend(PARTS.iter().map(|part| format!("{field}_{part}")));
         }
     }
-    header.extend(["windows", "released"].map(str::to_owned));
+    header.extend(LAST.map(str::to_owned));
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let mut sheet = Sheet::new(&header)?;
     for row in rows {
@@ -39,7 +53,20 @@ pub(super) fn sheet(query: &Query, rows: &[&Row], value_currency: Currency) -> R
         for field in query.fields.iter() {
             cells_of(row, field, &mut cells);
         }
-        cells.extend([Cell::of(Some(row.coverage.windows)), Cell::of(Some(row.coverage.released))]);
+        let coverage = &row.coverage;
+        let counts = [
+            coverage.windows,
+            coverage.released,
+            coverage.value_released,
+            coverage.days,
+            coverage.whole_days,
+            coverage.whole_value_days,
+        ];
+        cells.extend(counts.map(|count| Cell::of(Some(count))));
+        let spend = |spend: Option<u64>| {
+            Cell::of(spend.zip(row.currency).map(|(spend, currency)| currency.decimal(spend.into())))
+        };
+        cells.extend([spend(row.cpa_spend), spend(row.roas_spend), Cell::of(Some(row.invented))]);
         sheet.row(&cells)?;
     }
     sheet.finish()

@@ -51,8 +51,39 @@ pub(super) fn report(rows: &[Row], total: Option<&Row>, width: usize) -> String 
         columns.retain(|column| column != out);
     }
     write(&mut out, &table, &columns, width);
+    covered(&mut out, rows, coverage);
     notes(&mut out, rows.iter().chain(total));
     out
+}
+
+/// Of how many windows and days numbers are, where that is not all of them; of campaigns where they differ from the whole.
+fn covered(out: &mut String, rows: &[Row], whole: &Row) {
+    let mut lines = of_row(whole).map(|words| vec![("these numbers".to_owned(), words)]).unwrap_or_default();
+    let others = rows.iter().filter(|row| row.coverage != whole.coverage);
+    lines.extend(others.filter_map(|row| Some((name(row), of_row(row)?))));
+    for (index, (about, words)) in lines.iter().enumerate() {
+        let _ = writeln!(out, "{}{about}: {words}", if index == 0 { "\n" } else { "" });
+    }
+}
+
+/// What of a row is not whole.
+fn of_row(row: &Row) -> Option<String> {
+    let of = &row.coverage;
+    let shown = |measure: &Option<Measure>| matches!(measure, Some(Measure::Shown { .. }));
+    let mut parts = Vec::new();
+    if of.released < of.windows {
+        parts.push(format!("conversions of {} of {} windows", of.released, of.windows));
+    }
+    if shown(&row.value) && of.value_released < of.released {
+        parts.push(format!("value of {} of these {}", of.value_released, of.released));
+    }
+    if shown(&row.cpa) && of.whole_days < of.days {
+        parts.push(format!("cpa of {} of {} days", of.whole_days, of.days));
+    }
+    if shown(&row.roas) && of.whole_value_days < of.days {
+        parts.push(format!("roas of {} of {} days", of.whole_value_days, of.days));
+    }
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// What a column of names can give away.
@@ -86,8 +117,19 @@ fn cells(name: String, row: &Row) -> Vec<(&'static str, String)> {
         ("conversions", measure(row.conversions.as_ref(), whole)),
         ("cpa", measure(row.cpa.as_ref(), amount(row.currency))),
         ("value", measure(row.value.as_ref(), amount(Some(row.value_currency)))),
-        ("roas", measure(row.roas.as_ref(), |number| format!("{:.2}", number.as_f64().unwrap_or(0.0)))),
+        ("roas", returned(row.roas.as_ref())),
     ]
+}
+
+/// A return, to two decimals: the best guess to the nearest, the ends of its interval outward.
+fn returned(of: Option<&Measure>) -> String {
+    let Some(Measure::Shown { estimate, low, high, .. }) = of else {
+        return measure(of, ToString::to_string);
+    };
+    let hundredths = |number: &serde_json::Number| number.as_f64().unwrap_or(0.0) * 100.0;
+    // It comes with three decimals: what is off by less than a thousandth of a hundredth is binary, not there.
+    let (low, high) = ((hundredths(low) + 0.001).floor() / 100.0, (hundredths(high) - 0.001).ceil() / 100.0);
+    format!("{:.2} ({low:.2} to {high:.2})", hundredths(estimate) / 100.0)
 }
 
 /// `1207 (1201 to 1217)`. What cannot be told from nothing is said so, as on pages: a count below 0 is nobody's count.
@@ -202,7 +244,7 @@ mod tests {
             "date_start": "2026-11-02", "date_stop": "2026-11-08", "campaign_name": name, "currency": "EUR",
             "value_currency": "EUR", "impressions": 120_000, "clicks": 900, "spend": 45_050, "conversions": conversions,
             "value": null, "cpa": cpa, "roas": null, "why": { "value": "values_not_summed" },
-            "coverage": { "windows": 7, "released": 6 },
+            "coverage": { "windows": 7, "released": 6, "value_released": 0, "days": 7, "whole_days": 6, "whole_value_days": 0 },
         }))
         .unwrap()
     }
@@ -251,5 +293,44 @@ mod tests {
             assert!(text.contains("120 (112 to 128)"), "{text}");
         }
         assert!(report(&rows, None, 80).contains("a campaign"));
+    }
+
+    fn covered_row(name: &str, released: u32, low: f64) -> Row {
+        let shown = |estimate: f64, low: f64, high: f64| json!({ "estimate": estimate, "low": low, "high": high, "standard_error": 1.0 });
+        serde_json::from_value(json!({
+            "date_start": "2026-11-01", "date_stop": "2026-11-28", "campaign_name": name, "currency": "EUR",
+            "value_currency": "EUR", "impressions": 1_000, "clicks": 10, "spend": 5_000,
+            "conversions": { "estimate": 100, "low": 90, "high": 110, "standard_error": 4.0 },
+            "value": { "estimate": 10_000, "low": 9_000, "high": 11_000, "standard_error": 400.0 },
+            "cpa": { "estimate": 50, "low": 45, "high": 56, "standard_error": null },
+            "roas": shown(1.1, low, 1.204),
+            "coverage": { "windows": 28, "released": released, "value_released": released, "days": 28,
+                "whole_days": released, "whole_value_days": released, "missing": [] },
+        }))
+        .unwrap()
+    }
+
+    /// A return between 0.996 and 1.204 read "1.00 to 1.20".
+    #[test]
+    fn the_ends_of_a_return_are_rounded_outward() {
+        let words = |low| returned(covered_row("Spring", 28, low).roas.as_ref());
+        assert_eq!(words(0.996), "1.10 (0.99 to 1.21)");
+        assert_eq!(words(1.0), "1.10 (1.00 to 1.21)");
+        for thousandths in 0..2_000_u32 {
+            let low = f64::from(thousandths) / 1_000.0;
+            let floor = f64::from(thousandths / 10) / 100.0;
+            assert!(words(low).contains(&format!("({floor:.2} to")), "{low}");
+        }
+    }
+
+    /// A report told of the sum of all campaigns how many windows are in it, and of none which are in its own.
+    #[test]
+    fn campaigns_with_fewer_windows_or_days_say_so() {
+        let rows = [covered_row("Spring", 10, 1.0), covered_row("Autumn", 28, 1.0)];
+        let text = report(&rows, Some(&covered_row("", 28, 1.0)), 200);
+        assert!(text.contains(
+            "Spring: conversions of 10 of 28 windows, cpa of 10 of 28 days, roas of 10 of 28 days"
+        ));
+        assert!(!text.contains("Autumn:") && !text.contains("these numbers:"), "{text}");
     }
 }

@@ -20,7 +20,7 @@ use crate::insights::{
 };
 use crate::registry::{
     Advertiser, AdvertiserId, Cadence, Campaign, CampaignId, EventKind, NextCampaign, Status, TimeZone,
-    Touch, Touches, fixture,
+    Touch, Touches, ValueTask, fixture,
 };
 use crate::schedule::{Measures, WindowState, WindowStatus};
 
@@ -114,6 +114,7 @@ pub(crate) fn coverage() -> Arc<Coverage> {
     Arc::new(Coverage {
         windows: 28,
         released: 25,
+        value_released: 25,
         days: 28,
         whole_days: 25,
         whole_value_days: 25,
@@ -193,18 +194,33 @@ fn series_of(size: i128) -> impl Fn(i32) -> Option<i128> {
     }
 }
 
+/// An overview of the account now and before.
+pub(crate) fn overview_of(campaigns: &[Arc<Campaign>], rows: Vec<Row>, account: Row, before: Row) -> String {
+    overview_with(campaigns, rows, "Shop Example", &table(vec![account]), &table(vec![before]))
+}
+
 fn overview_page(campaigns: &[Arc<Campaign>], rows: Vec<Row>, name: &str) -> String {
-    let advertiser = advertiser(name);
     let account =
         if rows.is_empty() { table(Vec::new()) } else { table(vec![row(None, 14_337, 12, &coverage())]) };
+    overview_with(campaigns, rows, name, &account, &table(vec![row(None, 13_000, 12, &coverage())]))
+}
+
+fn overview_with(
+    campaigns: &[Arc<Campaign>],
+    rows: Vec<Row>,
+    name: &str,
+    account: &Table,
+    before: &Table,
+) -> String {
+    let advertiser = advertiser(name);
     let of = Overview {
         advertiser: &advertiser,
         campaigns,
         range: &Range::last(28, TODAY, None),
         today: TODAY,
         now: now(),
-        account: &account,
-        before: &table(vec![row(None, 13_000, 12, &coverage())]),
+        account,
+        before,
         series: &days(None, series_of(480)),
         steps: Granularity::Day,
         by_campaign: &table(rows),
@@ -239,6 +255,17 @@ fn the_overview_says_how_things_stand_and_what_comes_next() {
 }
 
 fn campaigns_page(of_campaigns: &[Arc<Campaign>], rows: Vec<Row>, order: Order, page: usize) -> String {
+    table_of(of_campaigns, rows, row(None, 14_337, 12, &coverage()), order, page)
+}
+
+/// The table of campaigns, with the account's row.
+pub(crate) fn table_of(
+    of_campaigns: &[Arc<Campaign>],
+    rows: Vec<Row>,
+    account: Row,
+    order: Order,
+    page: usize,
+) -> String {
     let of = Campaigns {
         advertiser: &advertiser("Shop Example"),
         range: &Range::last(28, TODAY, None),
@@ -247,7 +274,7 @@ fn campaigns_page(of_campaigns: &[Arc<Campaign>], rows: Vec<Row>, order: Order, 
         page,
         campaigns: of_campaigns,
         answer: &table(rows),
-        account: &table(vec![row(None, 14_337, 12, &coverage())]),
+        account: &table(vec![account]),
     };
     let ctx = context();
     campaigns::view(&ctx, &of).render(&ctx).into_string()
@@ -342,6 +369,11 @@ fn campaign_page(name: &str, size: i128) -> String {
             (Touch::View, table(vec![row(Some(&campaign), size / 3, 8, &coverage)])),
             (Touch::Click, table(vec![row(Some(&campaign), size * 2 / 3, 8, &coverage)])),
         ],
+        value_task: Some(ValueTask {
+            task: arras_protocol::messages::TaskId::new([8; 32]),
+            unit: 50,
+            max_value: 500,
+        }),
         windows: &windows(),
     };
     let ctx = context();
@@ -359,6 +391,7 @@ fn a_campaign_shows_its_numbers_over_time_and_what_is_not_in_them() {
         "too few to show",
         "the privacy budget does not carry the window",
         "25 of 28 windows",
+        "in whole steps of 0.50\u{a0}EUR, at most 250.00\u{a0}EUR an order",
     ] {
         assert!(html.contains(part), "{part}");
     }

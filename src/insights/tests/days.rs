@@ -4,6 +4,12 @@ use super::*;
 
 const SUNDAY: Date = date(2026, 11, 8);
 
+/// What the calendar lists of some days, both included.
+fn by_calendar_of(world: &World, first: Date, last: Date) -> Vec<Listed> {
+    let time = world.day(first)..world.day(last.tomorrow().unwrap());
+    crate::insights::coverage::by_calendar((&world.advertiser, &world.generations), time, world.now)
+}
+
 #[test]
 fn cost_is_of_the_days_that_are_released_and_says_so() {
     let mut world = World::new(Cadence::Day, "Europe/Berlin", MONDAY);
@@ -20,9 +26,11 @@ fn cost_is_of_the_days_that_are_released_and_says_so() {
     assert_eq!((shown(&row.conversions).estimate, shown(&row.cpa).estimate), (6_000, 10));
     // 5 days of 500 units of 1 EUR for 500 EUR
     assert_eq!(shown(&row.roas).estimate, 5_000);
-    let Coverage { windows, released, days: of, whole_days, whole_value_days, missing } =
+    let Coverage { windows, released, value_released, days: of, whole_days, whole_value_days, missing } =
         (*row.coverage).clone();
     assert_eq!((windows, released, of, whole_days, whole_value_days), (7, 6, 7, 6, 5));
+    // Value is of one window less than the conversions beside it; nothing had said so.
+    assert_eq!(value_released, 5);
     assert_eq!(missing.len(), 1);
     assert_eq!((missing[0].span.from().seconds(), missing[0].why), (days[2].start, MissingWhy::NotReleased));
 
@@ -225,15 +233,102 @@ fn a_day_on_which_a_task_follows_another_needs_the_windows_of_both() {
         world.release(1, day.clone(), &[0, 500], None);
     }
     let row = world.rows(&world.query(MONDAY, SUNDAY)).remove(0);
-    assert_eq!((shown(&row.conversions).estimate, row.coverage.whole_days), (4_500, 6));
-    assert_eq!((row.coverage.windows, row.coverage.released), (8, 7));
+    // What devices still send to the old task is waited for.
+    assert_eq!((shown(&row.conversions).estimate, row.coverage.whole_days), (4_500, 2));
+    assert_eq!((row.coverage.windows, row.coverage.released), (12, 7));
     world.release(0, days[2].clone(), &[0, 500], None);
     let row = world.rows(&world.query(MONDAY, SUNDAY)).remove(0);
-    assert_eq!((shown(&row.conversions).estimate, row.coverage.whole_days), (5_000, 7));
-    // What stragglers send to the old task later is in the sum, and not waited for.
-    world.release(0, days[3].clone(), &[0, 60], None);
+    assert_eq!((shown(&row.conversions).estimate, row.coverage.whole_days), (5_000, 3));
+    for day in &days[3..] {
+        world.release(0, day.clone(), &[0, 60], None);
+    }
     let row = world.rows(&world.query(MONDAY, SUNDAY)).remove(0);
-    assert_eq!((shown(&row.conversions).estimate, row.coverage.whole_days), (5_060, 7));
+    assert_eq!((shown(&row.conversions).estimate, row.coverage.whole_days), (5_240, 7));
+    assert_eq!((row.coverage.windows, row.coverage.released, row.coverage.complete()), (12, 12, true));
+}
+
+/// For as long as a manifest holds, devices report to a task that another follows. Where the budget refused those windows, their
+/// conversions were missing from a cost that was said to be of whole days, and nothing was missing from the coverage.
+#[test]
+fn what_still_went_to_the_task_before_is_waited_for_unless_it_is_too_little() {
+    let mut world = World::new(Cadence::Day, "UTC", MONDAY);
+    let campaign = world.campaign();
+    let change = world.day(date(2026, 11, 4));
+    world.open_generation(change, 100);
+    let days = world.windows(MONDAY, SUNDAY);
+    world.deliver(campaign, MONDAY, SUNDAY, 10_000);
+    for (at, day) in days.iter().enumerate() {
+        world.release(usize::from(at >= 2), day.clone(), &[0, 1_000], Some(&[0, 500]));
+    }
+    let mut listed = by_calendar_of(&world, MONDAY, SUNDAY);
+    assert_eq!(listed.len(), 7 + 5, "the old task's too, from the change on");
+    let states = [
+        MissingWhy::RefusedByBudget,
+        MissingWhy::TooFewReports,
+        MissingWhy::Failed,
+        MissingWhy::TooFewReports,
+        MissingWhy::Waiting,
+    ];
+    let late = listed.iter_mut().filter(|window| window.generation == 1 && window.from >= change);
+    late.zip(states).for_each(|(window, state)| window.missing = Some(state));
+    world.listed = Some(listed);
+    let row = world.rows(&world.query(MONDAY, SUNDAY)).remove(0);
+    let coverage = &row.coverage;
+    assert_eq!((coverage.windows, coverage.released, coverage.value_released), (10, 7, 7));
+    // Those of the 2nd, the 3rd, and of the two days on which too little went to the old task.
+    assert_eq!((coverage.whole_days, coverage.whole_value_days), (4, 4));
+    assert_eq!((row.cpa_spend, shown(&row.cpa).estimate), (Some(40_000), 10));
+    let missing: Vec<_> = coverage.missing.iter().map(|missing| missing.why).collect();
+    assert_eq!(
+        missing,
+        [
+            MissingWhy::RefusedByBudget,
+            MissingWhy::LateReportsTooFew,
+            MissingWhy::Failed,
+            MissingWhy::LateReportsTooFew,
+            MissingWhy::Waiting,
+        ]
+    );
+    // After a month nobody follows the old manifest.
+    let later = date(2026, 12, 7);
+    assert!(by_calendar_of(&world, later, later).iter().all(|window| window.generation == 2));
+}
+
+/// While an advertiser sets up its first campaigns, tasks follow each other before any device hears of them.
+#[test]
+fn a_task_of_which_nothing_was_ever_released_is_not_waited_for() {
+    let mut world = World::new(Cadence::Day, "UTC", date(2026, 11, 1));
+    let campaign = world.campaign();
+    world.open_generation(world.day(MONDAY), 100);
+    world.deliver(campaign, MONDAY, SUNDAY, 10_000);
+    for day in world.windows(MONDAY, SUNDAY) {
+        world.release(1, day, &[0, 1_000], None);
+    }
+    let row = world.rows(&world.query(MONDAY, SUNDAY)).remove(0);
+    assert_eq!((row.coverage.windows, row.coverage.released, row.coverage.whole_days), (7, 7, 7));
+    assert!(row.coverage.complete());
+}
+
+/// A campaign that was over for so long that the next task has no slot for it read "nothing of this period is released yet",
+/// beside windows of which all were released.
+#[test]
+fn a_campaign_without_a_place_in_later_tasks_is_no_longer_counted() {
+    let mut world = World::new(Cadence::Day, "UTC", MONDAY);
+    let (_, gone) = (world.campaign(), world.campaign());
+    world.open_generation(world.day(date(2026, 11, 4)), 100);
+    std::sync::Arc::make_mut(&mut world.generations[1]).slots[1] = None;
+    let later = date(2026, 12, 10);
+    for day in world.windows(later, later) {
+        world.release(1, day, &[0, 1_000, 700], None);
+    }
+    let rows = world.rows(&world.query(later, later));
+    assert_eq!(shown(&rows[0].conversions).estimate, 1_000);
+    assert_eq!(
+        (rows[1].campaign.as_ref().unwrap().id, rows[1].conversions),
+        (gone, Measure::null(NullReason::NoLongerCounted))
+    );
+    assert_eq!((rows[1].coverage.windows, rows[1].coverage.missing[0].why), (0, MissingWhy::NotMeasured));
+    assert_eq!((rows[0].coverage.windows, rows[0].coverage.complete()), (1, true));
 }
 
 #[test]

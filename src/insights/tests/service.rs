@@ -162,3 +162,14 @@ fn a_window_is_missing_for_the_reason_that_the_schedule_has() {
     // What touches and has the same reason is one.
     assert_eq!(missing(&running), [MissingWhy::UnderWay, MissingWhy::Open]);
 }
+
+/// A window that is missing for good (the first days, before operators took part) made every query read all windows of its range.
+#[test]
+fn the_schedule_is_asked_for_gaps_alone() {
+    use super::super::service::gaps;
+    let windows = [0..10, 10..20, 15..25, 40..50, 60..70];
+    assert_eq!(gaps(windows.into_iter()), [0..25, 40..50, 60..70]);
+    assert!(gaps(std::iter::empty()).is_empty());
+    let many = (0..100).map(|at| at * 10..at * 10 + 5);
+    assert_eq!(gaps(many), std::iter::once(0..995).collect::<Vec<_>>());
+}

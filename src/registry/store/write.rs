@@ -95,7 +95,8 @@ impl Registry {
 
     /// Changes an advertiser. Other events or terms open new tasks if there are some already: the operators of both
     /// aggregators have to take part in them, and each release of theirs spends what the terms say, as those of the old ones
-    /// did.
+    /// did. Devices report to the old ones for as long as their manifest holds, 31 days at most, and both are collected: for so
+    /// long each window is charged twice.
     pub fn change_advertiser(
         &self,
         id: AdvertiserId,
