@@ -25,7 +25,6 @@ pub(crate) fn utc(posix_seconds: u64) -> String {
 /// break for a formula, and run it (CWE-1236). Such a text gets an apostrophe in front, which they show as text; so does one
 /// that only blanks or a quotation mark keep from beginning like that, since some programs pass over those. For names and
 /// reasons alone: a number is no text, and keeps its sign. Quoting is the CSV writer's.
-#[allow(dead_code, reason = "the exports follow")]
 pub(crate) fn csv_cell(text: &str) -> Cow<'_, str> {
     let first = text.trim_start_matches([' ', '"', '\'', '\u{a0}', '\u{3000}']).chars().next();
     // Full-width forms are read as the plain ones by spreadsheets of East Asian locales.

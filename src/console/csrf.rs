@@ -19,12 +19,13 @@ use super::layout;
 use super::multipart;
 use super::session::{Console, Cookie, SEC_FETCH_SITE, SIGN_IN, SignedIn, come_back_in, to_sign_in};
 use crate::access::csrf_of;
+use crate::registry::CSV_BYTES_MAX;
 
 /// Bytes of a form without a file.
 pub const FORM_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of a form with a file: what a file of delivery numbers may have, and the rest of a form.
-pub const FILE_FORM_BYTES_MAX: usize = (2 << 20) + FORM_BYTES_MAX;
+pub const FILE_FORM_BYTES_MAX: usize = CSV_BYTES_MAX + FORM_BYTES_MAX;
 
 /// In how many seconds to come back when too many files are being read.
 const UPLOAD_RETRY_SECONDS: u64 = 2;
