@@ -61,6 +61,9 @@ pub(super) struct Part {
     pub(super) since: u64,
     /// From when to when its spend is known, in POSIX seconds: no other days are compared with what it led to.
     pub(super) spent: Range<u64>,
+    /// The days that it is compared for if they are whole, as places: of conversions, and of values.
+    pub(super) days: Range<usize>,
+    pub(super) value_days: Range<usize>,
 }
 
 /// What a row is about.
@@ -101,13 +104,17 @@ pub fn answer(facts: &Facts, noises: &Noises, books: &Books<'_>, query: &Query) 
     }
     let periods = Periods::of(query, &books.advertiser.time_zone)?;
     let spent = Spent::of(books, &periods);
-    let subjects = subjects(books, query, &spent)?;
+    let mut subjects = subjects(books, query, &spent)?;
     let rows = periods.periods.len().saturating_mul(subjects.len());
     if rows > QUERY_ROWS_MAX {
         return Err(QueryError::TooManyRows { rows });
     }
     let lanes = lanes(facts, books, &periods);
     let sheet = Sheet::new(books, query, periods, lanes, &spent);
+    for part in subjects.iter_mut().flat_map(|subject| &mut subject.parts) {
+        part.days = sheet.days.of_part(part);
+        part.value_days = sheet.value_days.of_part(part);
+    }
     let find = |number: u32| {
         let found = sheet.lanes.iter().find(|lanes| lanes.generation.number == number);
         found.and_then(|lanes| lanes.conversions.as_ref())
@@ -286,7 +293,7 @@ fn part(
     // Generations are in order, and so are the buckets.
     let opened = buckets.first().and_then(|(first, _)| books.generations.get(*first)).map(|one| one.opened);
     let since = opened.unwrap_or(u64::MAX).max(campaign.created);
-    Part { campaign: Some(at), buckets, since, spent: 0..0 }
+    Part { campaign: Some(at), buckets, since, spent: 0..0, days: 0..0, value_days: 0..0 }
 }
 
 /// What no campaign gets, where that can be told: bucket 0 is of all kinds of events and touches.
@@ -299,6 +306,8 @@ fn rest(books: &Books<'_>, query: &Query) -> Option<Subject> {
         buckets: (0..books.generations.len()).map(|at| (at, 0)).collect(),
         since: books.generations.first().map_or(u64::MAX, |first| first.opened),
         spent: 0..0,
+        days: 0..0,
+        value_days: 0..0,
     };
     whole.then(|| Subject { campaign: None, event: None, parts: vec![part()], counted: true })
 }

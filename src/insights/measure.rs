@@ -79,7 +79,8 @@ impl Suppression {
                  campaigns, may be large enough."
             }
             Self::ConversionsSuppressed => {
-                "The conversions that this belongs to are too few to show, so it is not shown either."
+                "The conversions that this belongs to are too few to show, so it is not shown either. Cost and return belong to those \
+                 of the days that are compared."
             }
         }
     }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::answer::{Lanes, Part, Sheet, Subject};
 use super::coverage::{Covering, life_end};
-use super::days::WholeDays;
 use super::lane::{Lane, Total};
 use super::noises::Recent;
 use super::numbers;
@@ -170,18 +169,16 @@ impl<'a> Rows<'a> {
     }
 
     fn add_cells(&self, period: usize, part: &Part, sums: &mut Sums) {
-        let days = self.sheet.days.of_part(part);
-        let value_days = self.sheet.value_days.of_part(part);
         for (at, bucket) in &part.buckets {
             let Some(Lanes { conversions: Some(lane), value, .. }) = self.sheet.lanes.get(*at) else {
                 continue;
             };
-            let (all, whole) = ranges(lane, period, part.since, &days);
+            let (all, whole) = ranges(lane, period, part.since, &part.days);
             sums.conversions.cover(*at, &all);
             lane.add(*bucket, all, &lane.usable, &mut sums.conversions.all);
             lane.add(*bucket, whole, &lane.whole, &mut sums.conversions.whole);
             let Some(values) = value else { continue };
-            let (all, whole) = ranges(values, period, part.since, &value_days);
+            let (all, whole) = ranges(values, period, part.since, &part.value_days);
             sums.value.cover(*at, &all);
             values.add(*bucket, all.clone(), &values.usable, &mut sums.value.all);
             values.add(*bucket, whole.clone(), &values.whole, &mut sums.value.whole);
@@ -193,8 +190,6 @@ impl<'a> Rows<'a> {
     fn add_delivered(&self, period: usize, part: &Part, sum: &mut DeliveredSum) {
         let sheet = self.sheet;
         let Some(campaign) = part.campaign.and_then(|at| sheet.books.campaigns.get(at)) else { return };
-        let days = sheet.days.of_part(part);
-        let value_days = sheet.value_days.of_part(part);
         let (first, last) = sheet.periods.periods[period].dates;
         sheet.books.delivery.each(campaign.id, first, last, &mut |row| {
             sum.given = true;
@@ -206,10 +201,10 @@ impl<'a> Rows<'a> {
             add(&mut sum.clicks, row.clicks);
             add(&mut sum.spend, row.spend);
             let Some(place) = sheet.periods.place(row.day) else { return };
-            if days.contains(&place) && sheet.days.whole[place] {
+            if part.days.contains(&place) && sheet.days.whole[place] {
                 add(&mut sum.whole, row.spend);
             }
-            if value_days.contains(&place) && sheet.value_days.whole[place] {
+            if part.value_days.contains(&place) && sheet.value_days.whole[place] {
                 add(&mut sum.whole_value, row.spend);
             }
         });
@@ -340,15 +335,15 @@ impl<'a> Rows<'a> {
         let since = if since <= of.from { 0 } else { since.min(of.to) };
         let generations = subject.generations().unwrap_or(0..sheet.lanes.len());
         // Of several campaigns: the days of any of them.
-        let compared = |whole: &WholeDays| {
+        let compared = |days: fn(&Part) -> &Range<usize>| {
             let within = |part| {
-                let days = whole.of_part(part);
+                let days = days(part);
                 days.start.max(of.days.start)..days.end.min(of.days.end)
             };
             let days = subject.parts.iter().map(within).filter(|days| days.start < days.end);
             days.reduce(|one, other| one.start.min(other.start)..one.end.max(other.end)).unwrap_or(0..0)
         };
-        let (days, value_days) = (compared(&sheet.days), compared(&sheet.value_days));
+        let (days, value_days) = (compared(|part| &part.days), compared(|part| &part.value_days));
         let covering = &self.covering;
         let make = || {
             let mut coverage = covering.coverage(of, since, &generations);

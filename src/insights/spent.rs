@@ -26,6 +26,10 @@ impl Spent {
             return Self { of: vec![0..0; books.campaigns.len()], told };
         };
         for campaign in books.campaigns {
+            // Mostly after the first: every day has something.
+            if told.iter().all(|told| *told) {
+                break;
+            }
             books.delivery.each(campaign.id, first.date, last.date, &mut |row| {
                 if let Some(told) = periods.place(row.day).and_then(|place| told.get_mut(place)) {
                     *told = true;
