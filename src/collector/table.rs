@@ -105,7 +105,7 @@ fn table_of_sum(sum: &Sum, claimed: bool) -> String {
             (None, false, [bucket], _) => format!("(bucket {bucket})"),
             (None, false, buckets, _) => format!("(the {} campaigns together)", buckets.len()),
         };
-        let (estimate, interval) = cell(&row.cell);
+        let (estimate, interval) = cell(&row.cell, sum.conversions.is_some());
         Row { name, estimate, interval, truth: String::new() }
     }));
     write_rows(&mut out, &lines, false);
@@ -177,7 +177,7 @@ fn row(bucket: &Bucket, release: &Release, truth: Option<&[u64]>) -> Row {
         (None, false, Measured::Count {}) => "(all)".to_owned(),
         (None, false, _) => format!("(bucket {})", bucket.bucket),
     };
-    let (estimate, interval) = cell(&bucket.cell);
+    let (estimate, interval) = cell(&bucket.cell, release.conversions.is_some());
     let exact = truth
         .zip(usize::try_from(bucket.bucket).ok())
         .and_then(|(truth, index)| truth.get(index))
@@ -185,10 +185,11 @@ fn row(bucket: &Bucket, release: &Release, truth: Option<&[u64]>) -> Row {
     Row { name, estimate, interval, truth: exact }
 }
 
-/// A number and its interval.
-fn cell(cell: &Cell) -> (String, String) {
+/// A number and its interval. Of a value its conversions are known.
+fn cell(cell: &Cell, of_values: bool) -> (String, String) {
     match cell {
         Cell::Suppressed => ("suppressed".to_owned(), String::new()),
+        Cell::Shown(cell) if of_values => (words::value(cell), words::interval(cell)),
         Cell::Shown(cell) => (words::number(cell), words::interval(cell)),
     }
 }

@@ -18,6 +18,14 @@ pub(crate) fn number(cell: &Estimate) -> String {
     }
 }
 
+/// A noised value as a reader sees it. One that reaches 0 is not near it: few conversions can be worth much.
+pub(crate) fn value(cell: &Estimate) -> String {
+    match told(cell) {
+        Told::Number(number) => number.to_string(),
+        Told::AboutNothing { .. } => "unclear".to_owned(),
+    }
+}
+
 /// What a reader is told of a noised number, see [`number`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
@@ -358,6 +366,10 @@ mod tests {
         }
         // More than there are reports: of 19,785 people, all of whom converted, the demo counted "19917 (19775 to 19785)".
         assert_eq!(number(&estimate(19_917, 19_775, 19_785)), "19785");
+        assert_eq!(
+            (value(&estimate(180, 0, 863)), value(&estimate(400, 0, 863))),
+            ("unclear".to_owned(), "400".to_owned())
+        );
         // No interval of ours leaves a negative number without reaching 0; if a document did, it shows no count either.
         assert_eq!(number(&estimate(-3, 1, 5)), "about 0, at most 8");
     }

@@ -45,6 +45,8 @@ fn intervals() -> Markup {
         }
         h2 id="about-0" { "about 0, at most 12" }
         p { "The number cannot be told from nothing. Noise may make such a number negative; rather than a negative count you read what is known: it is not above 12." }
+        h2 id="unclear" { "unclear" }
+        p { "A value or a return of which only the interval can be told: it may be anything in it. It does " strong { "not" } " mean 0, even where the interval begins there." }
     }
 }
 

@@ -55,8 +55,25 @@ pub fn approximate(number: u128) -> f64 {
     number as f64
 }
 
+/// What stands where an amount or a return could be nearly anything.
+pub const UNCLEAR: &str = "unclear";
+
+/// Whether an amount or a return is too uncertain to say. A count that cannot be told from nothing is small; these are not: much can
+/// have been earned by few conversions, and whoever reads "about 0" ends a campaign that pays.
+fn is_unclear(number: &Number) -> bool {
+    number.unit != Unit::Count && matches!(told(&estimate(number)), Told::AboutNothing { .. })
+}
+
+/// The number in words where its interval stands below it.
+fn headline(number: &Number) -> String {
+    if is_unclear(number) { UNCLEAR.to_owned() } else { number_words(number) }
+}
+
 /// The number in words, without its currency.
 pub fn number_words(number: &Number) -> String {
+    if is_unclear(number) {
+        return format!("{UNCLEAR}: {}", interval_words(number));
+    }
     match told(&estimate(number)) {
         Told::Number(shown) => plain(number.unit, shown),
         Told::AboutNothing { at_most: 0 } => "about 0".to_owned(),
@@ -112,7 +129,7 @@ pub fn cell(measure: &Measure, most: Option<f64>) -> Markup {
     };
     let (low, middle, high) = drawn(number);
     html! {
-        (number_words(number))
+        (headline(number))
         div class="small" { (interval_words(number)) }
         @if let Some(most) = most { (interval_bar(low, middle, high, most)) }
     }
@@ -122,7 +139,7 @@ pub fn cell(measure: &Measure, most: Option<f64>) -> Markup {
 pub fn money_cell(measure: &Measure, coded: bool) -> Markup {
     match measure {
         Measure::Shown(number @ Number { unit: Unit::Money(currency), .. }) if coded => html! {
-            (number_words(number)) "\u{a0}" (currency)
+            (headline(number)) "\u{a0}" (currency)
             div class="small" { (interval_words(number)) }
         },
         _ => cell(measure, None),
@@ -142,7 +159,7 @@ pub fn card(label: &str, measure: &Measure, below: impl Render) -> Markup {
                 @match measure {
                     Measure::Shown(number) => {
                         @let near_nothing = matches!(told(&estimate(number)), Told::AboutNothing { .. });
-                        span class=(if near_nothing { "big words" } else { "big" }) { (number_words(number)) }
+                        span class=(if near_nothing { "big words" } else { "big" }) { (headline(number)) }
                         span class="small" { a class="why" href=(format!("{}#intervals", Nav::Help.path())) { (interval_words(number)) } }
                     }
                     Measure::Suppressed { reason } => {
@@ -166,6 +183,7 @@ pub struct Notes {
     few: BTreeSet<Suppression>,
     none: BTreeSet<NullReason>,
     ended_low: bool,
+    unclear: bool,
 }
 
 impl Notes {
@@ -184,7 +202,9 @@ impl Notes {
     pub fn add(&mut self, measure: &Measure) {
         match measure {
             Measure::Shown(number) => {
-                self.ended_low |= matches!(told(&estimate(number)), Told::AboutNothing { .. });
+                let unclear = is_unclear(number);
+                self.unclear |= unclear;
+                self.ended_low |= !unclear && matches!(told(&estimate(number)), Told::AboutNothing { .. });
             }
             Measure::Suppressed { reason } => {
                 self.few.insert(*reason);
@@ -209,6 +229,10 @@ impl Render for Notes {
                 @if self.ended_low {
                     dt { "about 0" }
                     dd { "It cannot be told from nothing. Noise makes some of such numbers negative, which no count is." }
+                }
+                @if self.unclear {
+                    dt { (UNCLEAR) }
+                    dd { "Too uncertain to say: it can be anything in its interval. It does not mean 0. A longer range says more." }
                 }
                 @for reason in &self.few {
                     @if *reason == Suppression::BelowThreshold {
@@ -266,7 +290,27 @@ mod tests {
         assert_eq!(words(1_000, 1_200), "1.00 to 1.20");
         assert_eq!(words(99_999, 100_001), "99.99 to 101");
         assert_eq!(words(1_234_567, 2_345_678), "1,234 to 2,346");
-        assert_eq!(number_words(&number(0, 0, 1_001, Unit::Ratio)), "about 0, at most 1.01");
+    }
+
+    /// A campaign with 67 to 149 conversions had a return of "about 0, at most 5.75", of 3.6 in truth: whoever believed it ended what
+    /// paid. Only a count that reaches 0 is small; an amount or a return is unknown.
+    #[test]
+    fn a_return_that_may_be_anything_is_not_called_nothing() {
+        let euro = Unit::Money("EUR".parse().unwrap());
+        let of_spend = number(1_319, 0, 5_746, Unit::Ratio);
+        let value = number(18_000, 0, 86_320, euro);
+        assert_eq!(number_words(&of_spend), "unclear: 0.00 to 5.75");
+        assert_eq!(number_words(&value), "unclear: 0.00 to 863.20");
+        for shown in [Measure::Shown(of_spend), Measure::Shown(value)] {
+            let mut notes = Notes::default();
+            notes.add(&shown);
+            for html in [cell(&shown, None), card("Return", &shown, html! {}), notes.render()] {
+                let html = html.into_string();
+                assert!(html.contains(UNCLEAR) && !html.contains("about 0"), "{html}");
+            }
+        }
+        assert_eq!(number_words(&number(1, 0, 5, Unit::Count)), "about 0, at most 5");
+        assert_eq!(number_words(&number(3_000, 0, 5_746, Unit::Ratio)), "3.00");
     }
 
     /// Where campaigns spend in different currencies, spend had its code and cost had none.

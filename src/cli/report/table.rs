@@ -114,9 +114,9 @@ fn cells(name: String, row: &Row) -> Vec<(&'static str, String)> {
         ("impressions", number(row.impressions)),
         ("clicks", number(row.clicks)),
         ("spend", money(row.spend)),
-        ("conversions", measure(row.conversions.as_ref(), whole)),
-        ("cpa", measure(row.cpa.as_ref(), amount(row.currency))),
-        ("value", measure(row.value.as_ref(), amount(Some(row.value_currency)))),
+        ("conversions", measure(row.conversions.as_ref(), true, whole)),
+        ("cpa", measure(row.cpa.as_ref(), false, amount(row.currency))),
+        ("value", measure(row.value.as_ref(), false, amount(Some(row.value_currency)))),
         ("roas", returned(row.roas.as_ref())),
     ]
 }
@@ -124,22 +124,34 @@ fn cells(name: String, row: &Row) -> Vec<(&'static str, String)> {
 /// A return, to two decimals: the best guess to the nearest, the ends of its interval outward.
 fn returned(of: Option<&Measure>) -> String {
     let Some(Measure::Shown { estimate, low, high, .. }) = of else {
-        return measure(of, ToString::to_string);
+        return measure(of, false, ToString::to_string);
     };
     let hundredths = |number: &serde_json::Number| number.as_f64().unwrap_or(0.0) * 100.0;
     // It comes with three decimals: what is off by less than a thousandth of a hundredth is binary, not there.
     let (low, high) = ((hundredths(low) + 0.001).floor() / 100.0, (hundredths(high) - 0.001).ceil() / 100.0);
+    if reaches_nothing(estimate.as_f64(), Some(low), Some(high)) {
+        return format!("unclear: {low:.2} to {high:.2}");
+    }
     format!("{:.2} ({low:.2} to {high:.2})", hundredths(estimate) / 100.0)
 }
 
+/// Whether a number cannot be told from nothing. A count of which that is true is small; an amount or a return is only unknown.
+fn reaches_nothing(estimate: Option<f64>, low: Option<f64>, high: Option<f64>) -> bool {
+    low.unwrap_or(0.0) <= 0.0 && estimate.unwrap_or(0.0) * 3.0 <= high.unwrap_or(0.0)
+}
+
 /// `1207 (1201 to 1217)`. What cannot be told from nothing is said so, as on pages: a count below 0 is nobody's count.
-fn measure(measure: Option<&Measure>, written: impl Fn(&serde_json::Number) -> String) -> String {
+fn measure(
+    measure: Option<&Measure>,
+    count: bool,
+    written: impl Fn(&serde_json::Number) -> String,
+) -> String {
     match measure {
         None => "-".to_owned(),
         Some(Measure::Suppressed { .. }) => "too few to show".to_owned(),
         Some(Measure::Shown { estimate, low, high, standard_error }) => {
             let of = |number: &serde_json::Number| number.as_f64().unwrap_or(0.0);
-            if of(low) <= 0.0 && of(estimate) * 3.0 <= of(high) {
+            if reaches_nothing(estimate.as_f64(), low.as_f64(), high.as_f64()) {
                 // Below 0 the upper end comes down with the estimate; it is shown no smaller than for one of 0.
                 let least = standard_error.map_or(0.0, |error| 2.0 * error).ceil();
                 let high = if of(estimate) < 0.0 && of(high) < least {
@@ -156,6 +168,9 @@ fn measure(measure: Option<&Measure>, written: impl Fn(&serde_json::Number) -> S
                 } else {
                     written(high)
                 };
+                if !count {
+                    return format!("unclear: {} to {high}", written(low));
+                }
                 return format!("about 0, at most {high}");
             }
             // Noise can lift it above what can be.
@@ -316,11 +331,25 @@ mod tests {
         let words = |low| returned(covered_row("Spring", 28, low).roas.as_ref());
         assert_eq!(words(0.996), "1.10 (0.99 to 1.21)");
         assert_eq!(words(1.0), "1.10 (1.00 to 1.21)");
-        for thousandths in 0..2_000_u32 {
+        for thousandths in 1_u32..2_000 {
             let low = f64::from(thousandths) / 1_000.0;
             let floor = f64::from(thousandths / 10) / 100.0;
             assert!(words(low).contains(&format!("({floor:.2} to")), "{low}");
         }
+    }
+
+    /// A campaign with 67 to 149 conversions had a value and a return of "about 0": whoever believed it ended what paid.
+    #[test]
+    fn a_value_that_may_be_anything_is_not_called_nothing() {
+        let mut of = covered_row("Spring", 28, 0.0);
+        of.value = serde_json::from_value(shown(180, 0, 86_320)).unwrap();
+        of.roas = serde_json::from_value(
+            json!({ "estimate": 1.319, "low": 0.0, "high": 5.746, "standard_error": null }),
+        )
+        .unwrap();
+        let text = report(&[of], None, 200);
+        assert!(text.contains("unclear: 0.00 to 5.75") && text.contains("unclear: 0.00 to 863.20"), "{text}");
+        assert!(!text.contains("about 0"), "{text}");
     }
 
     /// A report told of the sum of all campaigns how many windows are in it, and of none which are in its own.
