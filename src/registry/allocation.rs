@@ -13,12 +13,12 @@ use super::{Campaign, CampaignId, EventKind, Generation, RegistryError, Slot, To
 /// that devices take.
 pub const LENGTHS: [u32; 4] = [16, 64, 256, 1_024];
 
-/// Days after a campaign's last one for which its slot stays its own: a device keeps what it saw for 31 days, and may have
-/// seen it under a manifest that was signed up to 31 days before.
-pub const FORGOTTEN_DAYS: i64 = 62;
-
 /// Days after a campaign's last one for which devices are told of it: until no device remembers an ad of it.
 pub const TOLD_DAYS: i64 = 31;
+
+/// Days after a campaign's last one for which its slot stays its own: the last manifest that names it is signed on the last day
+/// on which it is told of, holds for 31 days at most, and a device keeps for 31 days what an app still showed under it.
+pub const FORGOTTEN_DAYS: i64 = TOLD_DAYS + 31 + 31;
 
 /// What the buckets of a new generation mean, before its tasks are made.
 #[derive(Clone, Debug, PartialEq, Eq)]

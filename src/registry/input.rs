@@ -85,7 +85,7 @@ pub struct CampaignChange {
     pub status: Option<Status>,
     /// Another first day.
     pub start: Option<Date>,
-    /// Another last day, or none.
+    /// Another last day, or none: not before today, and not before the last day of a campaign that is over.
     pub end: Option<Option<Date>>,
     /// Another goal.
     pub goal: Option<EventKind>,
@@ -272,6 +272,14 @@ impl CampaignChange {
         }
         end_today(&mut changed, today);
         check_campaign(&changed, advertiser)?;
+        // Devices were told of it until then. When its place is free is reckoned from its last day, so that does not move back.
+        let earliest = of.end.map_or(today, |end| end.min(today));
+        if changed.end.is_some_and(|end| end < earliest) {
+            return Err(RegistryError::Conflict(format!(
+                "the campaign ran until {earliest}, and devices may remember its ads from then, so its last day cannot be before; \
+                 give {earliest} or a later day"
+            )));
+        }
         Ok(changed)
     }
 }

@@ -169,8 +169,44 @@ mod tests {
         assert_eq!(bucket(NOW, "Campaign 0"), Some(1));
         assert_eq!(bucket(NOW + 31 * DAY, "Campaign 0"), Some(1));
         assert_eq!(bucket(NOW + 32 * DAY, "Campaign 0"), None);
-        registry.create_campaign(id, &campaign("Campaign 85"), NOW + 63 * DAY).unwrap();
-        assert_eq!(bucket(NOW + 63 * DAY, "Campaign 85"), Some(1));
+        // What was signed on the last of these days may hold for a month, and what was seen under it is remembered for another.
+        assert!(registry.create_campaign(id, &campaign("Campaign 85"), NOW + 93 * DAY).is_err());
+        registry.create_campaign(id, &campaign("Campaign 85"), NOW + 94 * DAY).unwrap();
+        assert_eq!(bucket(NOW + 94 * DAY, "Campaign 85"), Some(1));
+    }
+
+    /// A campaign ran for 70 days and devices were told of it yesterday. Then its last day was set to its first: it counted as
+    /// forgotten at once, the next tasks gave its place to another campaign, and devices that had seen its ads would have
+    /// reported them as the other's.
+    #[test]
+    fn a_last_day_that_is_moved_back_does_not_free_a_place_that_devices_remember() {
+        let place = MemoryPlace::new();
+        let registry = place.open();
+        let id = with_campaigns(&registry, shop("Shop"), &["Boots"]);
+        let now = NOW + 70 * DAY;
+        let bucket =
+            |now, name: &str| published(&place, &registry.manifest_file(id, now).unwrap(), now).bucket(name);
+        assert_eq!(bucket(now - DAY, "Boots"), Some(1));
+        let boots = registry.campaigns(id)[0].clone();
+        let end = |end, now| {
+            let change = CampaignChange { end: Some(Some(end)), ..CampaignChange::default() };
+            registry.change_campaign(id, boots.id, &change, now).map(|changed| changed.end)
+        };
+        let today = day_of(&shop("Shop").time_zone, now).unwrap();
+        for day in [boots.start, today.yesterday().unwrap()] {
+            let refused = end(day, now).unwrap_err();
+            assert!(refused.to_string().contains(&format!("give {today} or a later day")), "{refused}");
+        }
+        assert_eq!(end(today, now).unwrap(), Some(today));
+        // Nor on the day after, when it is over: it was told of until then.
+        end(boots.start, now + DAY).unwrap_err();
+        assert_eq!(end(today, now + DAY).unwrap(), Some(today), "what it is already is no change");
+        let mut events = registry.advertiser(id).unwrap().events.clone();
+        events.push(EventKind::TrialStarted);
+        let more = crate::registry::AdvertiserChange { events: Some(events), ..Default::default() };
+        registry.change_advertiser(id, &more, now + DAY).unwrap();
+        registry.create_campaign(id, &campaign("Tents"), now + DAY).unwrap();
+        assert_eq!(["Boots", "Tents"].map(|name| bucket(now + DAY, name)), [Some(1), Some(2)]);
     }
 
     /// The longest names of as many campaigns as a task takes fit one manifest.

@@ -90,13 +90,13 @@ fn steps() -> Vec<Step> {
                 other => panic!("{other}"),
             })
         },
-        // 62 days after the end of a campaign: its place is free in the new tasks.
+        // 93 days after the end of a campaign: its place is free in the new tasks.
         |registry| {
             let events = vec![EventKind::OrderCreated, EventKind::LeadCreated, EventKind::TrialStarted];
             let change = AdvertiserChange { events: Some(events), ..AdvertiserChange::default() };
-            registry.change_advertiser(only(registry), &change, NOW + 63 * 86_400).map(drop)
+            registry.change_advertiser(only(registry), &change, NOW + 94 * 86_400).map(drop)
         },
-        |registry| registry.create_campaign(only(registry), &campaign("Lamps"), NOW + 63 * 86_400).map(drop),
+        |registry| registry.create_campaign(only(registry), &campaign("Lamps"), NOW + 94 * 86_400).map(drop),
     ]
 }
 

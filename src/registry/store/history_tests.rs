@@ -7,11 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
+use jiff::civil::Date;
+
 use super::*;
+use crate::registry::allocation::over_for;
 use crate::registry::fixture::{MemoryPlace, NOW, campaign, shop, terms};
+use crate::registry::input::day_of;
 use crate::registry::{
     AdvertiserChange, CampaignChange, ErrorKind, EventKind, FORGOTTEN_DAYS, NewAdvertiser, NewCampaign,
-    Status, Terms, Touch, Touches,
+    Status, TOLD_DAYS, Terms, Touch, Touches,
 };
 
 const DAY: u64 = 86_400;
@@ -22,6 +26,8 @@ enum Op {
     Create(u8),
     /// End one, counted from the oldest.
     End(u8),
+    /// End one so many days ago.
+    EndBefore(u8, u8),
     /// Let one run again.
     Restart(u8),
     /// Count one kind of event more.
@@ -38,6 +44,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => (1..12_u8).prop_map(Op::Create),
         6 => any::<u8>().prop_map(Op::End),
+        2 => (any::<u8>(), any::<u8>()).prop_map(|(n, days)| Op::EndBefore(n, days)),
         1 => any::<u8>().prop_map(Op::Restart),
         1 => Just(Op::AddEvent),
         1 => any::<bool>().prop_map(Op::Terms),
@@ -54,10 +61,12 @@ type Meaning = (CampaignId, EventKind, Option<Touch>);
 struct Seen {
     cells: BTreeMap<(String, u32), Meaning>,
     slots: BTreeMap<CampaignId, BTreeSet<(u32, Option<Touch>)>>,
+    /// The last day on which devices were told of a campaign.
+    told: BTreeMap<CampaignId, Date>,
 }
 
 impl Seen {
-    fn check(&mut self, registry: &Registry, id: AdvertiserId) -> TestCaseResult {
+    fn check(&mut self, registry: &Registry, id: AdvertiserId, now: u64) -> TestCaseResult {
         let campaigns = registry.campaigns(id);
         let ids: BTreeSet<_> = campaigns.iter().map(|campaign| campaign.id).collect();
         prop_assert_eq!(ids.len(), campaigns.len());
@@ -97,32 +106,46 @@ impl Seen {
             }
         }
         for pair in generations.windows(2) {
-            handed_on(registry, id, &pair[0], &pair[1])?;
+            self.handed_on(registry, id, &pair[0], &pair[1])?;
+        }
+        let today = day_of(&registry.advertiser(id).unwrap().time_zone, now).unwrap();
+        for slot in generations.last().iter().flat_map(|newest| newest.slots.iter().flatten()) {
+            if !over_for(&registry.campaign(id, slot.campaign).unwrap(), TOLD_DAYS, today) {
+                self.told.insert(slot.campaign, today);
+            }
         }
         Ok(())
     }
 }
 
-/// A place that means something else in the next generation was that of a campaign that nobody remembers.
-fn handed_on(
-    registry: &Registry,
-    id: AdvertiserId,
-    before: &Generation,
-    after: &Generation,
-) -> TestCaseResult {
-    let zone = registry.advertiser(id).unwrap().time_zone.clone();
-    let opened = crate::registry::input::day_of(&zone, after.opened).unwrap();
-    for (place, slot) in before.slots.iter().enumerate() {
-        let Some(slot) = slot else { continue };
-        if after.slots.get(place).copied().flatten() == Some(*slot) {
-            continue;
+impl Seen {
+    /// A place that means something else in the next generation was that of a campaign that nobody remembers: not one that was
+    /// told of lately, whatever its last day says.
+    fn handed_on(
+        &self,
+        registry: &Registry,
+        id: AdvertiserId,
+        before: &Generation,
+        after: &Generation,
+    ) -> TestCaseResult {
+        let zone = registry.advertiser(id).unwrap().time_zone.clone();
+        let opened = day_of(&zone, after.opened).unwrap();
+        let days = |days| jiff::Span::new().days(days);
+        for (place, slot) in before.slots.iter().enumerate() {
+            let Some(slot) = slot else { continue };
+            if after.slots.get(place).copied().flatten() == Some(*slot) {
+                continue;
+            }
+            let end = registry.campaign(id, slot.campaign).unwrap().end;
+            let long_over = end.is_some_and(|end| end.saturating_add(days(FORGOTTEN_DAYS)) < opened);
+            prop_assert!(long_over, "the place of {} was given away", slot.campaign);
+            let told = self.told.get(&slot.campaign).copied();
+            let forgotten =
+                told.is_none_or(|told| told.saturating_add(days(FORGOTTEN_DAYS - TOLD_DAYS)) < opened);
+            prop_assert!(forgotten, "{} was told of on {told:?}", slot.campaign);
         }
-        let end = registry.campaign(id, slot.campaign).unwrap().end;
-        let long_over =
-            end.is_some_and(|end| end.saturating_add(jiff::Span::new().days(FORGOTTEN_DAYS)) < opened);
-        prop_assert!(long_over, "the place of {} was given away", slot.campaign);
+        Ok(())
     }
-    Ok(())
 }
 
 fn apply(registry: &Registry, id: AdvertiserId, op: Op, now: u64, created: &mut usize) {
@@ -149,6 +172,12 @@ fn apply(registry: &Registry, id: AdvertiserId, op: Op, now: u64, created: &mut 
             }
         }
         Op::End(n) => change(n, CampaignChange { status: Some(Status::Ended), ..CampaignChange::default() }),
+        Op::EndBefore(n, days) => {
+            let today = day_of(&registry.advertiser(id).unwrap().time_zone, now).unwrap();
+            let start = nth(n).map_or(today, |one| registry.campaign(id, one).unwrap().start);
+            let end = today.saturating_sub(jiff::Span::new().days(i64::from(days))).max(start);
+            change(n, CampaignChange { end: Some(Some(end)), ..CampaignChange::default() });
+        }
         Op::Restart(n) => {
             let restart =
                 CampaignChange { status: Some(Status::Active), end: Some(None), ..CampaignChange::default() };
@@ -202,7 +231,7 @@ proptest! {
                 }
                 other => apply(&registry, id, other, now, &mut created),
             }
-            seen.check(&registry, id)?;
+            seen.check(&registry, id, now)?;
         }
         let before = everything(&registry, id);
         prop_assert_eq!(everything(&place.open(), id), before);
@@ -229,7 +258,7 @@ fn campaigns_that_are_created_at_once_share_no_place() {
     });
     assert_eq!(registry.campaigns(id).len(), 50);
     let mut seen = Seen::default();
-    seen.check(&registry, id).unwrap();
+    seen.check(&registry, id, NOW).unwrap();
     let newest = registry.generations(id).last().unwrap().clone();
     assert_eq!(newest.slots.iter().flatten().count(), 50);
 }

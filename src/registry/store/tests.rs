@@ -172,26 +172,26 @@ fn the_place_of_a_campaign_that_is_long_over_is_free_in_the_next_task() {
     assert_eq!(generation(&registry, id).capacity, 85);
     let full = create(85, NOW).unwrap_err();
     assert_eq!(full.kind(), ErrorKind::Full);
-    assert!(full.to_string().contains("62 days"), "{full}");
+    assert!(full.to_string().contains("93 days"), "{full}");
     assert!(matches!(registry.next_campaign(id, NOW).unwrap(), NextCampaign::Refused(_)));
     let ended = registry.campaigns(id)[3].clone();
     let end = CampaignChange { status: Some(Status::Ended), ..CampaignChange::default() };
     assert_eq!(registry.change_campaign(id, ended.id, &end, NOW).unwrap().end, Some(date(2026, 11, 2)));
-    assert_eq!(create(85, NOW + 62 * DAY).unwrap_err().kind(), ErrorKind::Full);
+    assert_eq!(create(85, NOW + 93 * DAY).unwrap_err().kind(), ErrorKind::Full);
     let before = registry.generations(id).len();
-    let new = create(85, NOW + 63 * DAY).unwrap();
+    let new = create(85, NOW + 94 * DAY).unwrap();
     let generations = registry.generations(id);
     assert_eq!(generations.len(), before + 1);
     let meant = |generation: &Generation| generation.slots[3].unwrap().campaign;
     assert_eq!((meant(&generations[before - 1]), meant(&generations[before])), (ended.id, new.id));
     // Its place is another's now.
     let again = CampaignChange { status: Some(Status::Active), end: Some(None), ..CampaignChange::default() };
-    let refused = registry.change_campaign(id, ended.id, &again, NOW + 63 * DAY).unwrap_err();
+    let refused = registry.change_campaign(id, ended.id, &again, NOW + 94 * DAY).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Conflict);
     // Its name stays its own, and its days may still be put right.
-    assert_eq!(create(3, NOW + 63 * DAY).unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(create(3, NOW + 94 * DAY).unwrap_err().kind(), ErrorKind::Conflict);
     let start = CampaignChange { start: Some(date(2026, 10, 1)), ..CampaignChange::default() };
-    registry.change_campaign(id, ended.id, &start, NOW + 63 * DAY).unwrap();
+    registry.change_campaign(id, ended.id, &start, NOW + 94 * DAY).unwrap();
 }
 
 #[test]
