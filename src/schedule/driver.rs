@@ -5,6 +5,7 @@
 //! attempt loses nothing. One task takes some of the places, and windows that were tried before take half of them, so that whatever
 //! an aggregator is slow with, or away for, holds up nothing else.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -57,6 +58,14 @@ impl Agenda {
         }
     }
 
+    /// A window is not begun again until its advertiser was looked at.
+    fn done(&mut self, ended: &Due) {
+        if let Some((_, look)) = self.looks.get_mut(&ended.advertiser) {
+            let key = running_key(ended.task, ended.window);
+            look.due.retain(|due| running_key(due.task, due.window) != key);
+        }
+    }
+
     fn forget_due(&mut self, advertiser: AdvertiserId) {
         if let Some((_, look)) = self.looks.get_mut(&advertiser) {
             look.due.clear();
@@ -75,10 +84,11 @@ impl Agenda {
         health
     }
 
-    /// What to begin: the oldest first, as far as there are places.
+    /// What to begin: the oldest first, as far as there are places. Of the same window the newest tasks are first: while two
+    /// generations overlap, a budget that carries one of them goes to that which most devices report to by then.
     fn choose(&self, running: &HashMap<RunningKey, bool>) -> Vec<Due> {
         let mut due: Vec<&Due> = self.looks.values().flat_map(|(_, look)| &look.due).collect();
-        due.sort_by_key(|due| (due.window.to(), due.measures, due.task));
+        due.sort_by_key(|due| (due.window.to(), Reverse(due.generation), due.measures, due.task));
         let mut places = AT_ONCE.saturating_sub(running.len());
         let mut retried = running.values().filter(|retried| **retried).count();
         let mut of_task = HashMap::new();
@@ -165,11 +175,18 @@ impl Driver {
     pub(super) async fn end(&mut self) -> bool {
         let Some(ended) = self.attempts.join_next_with_id().await else { return false };
         let (id, kept) = match ended {
-            Ok((id, kept)) => (id, kept),
-            Err(error) => (error.id(), self.schedule.broke(self.ids.get(&error.id()), error).await),
+            Ok((id, kept)) => (id, Ok(kept)),
+            Err(error) => (error.id(), Err(error)),
         };
         let Some(due) = self.ids.remove(&id) else { return true };
+        // Before anything is waited for: `run` may drop this call there, and the place must be free all the same, and the window
+        // not be begun again before it was looked at.
         self.running.remove(&running_key(due.task, due.window));
+        self.agenda.done(&due);
+        let kept = match kept {
+            Ok(kept) => kept,
+            Err(error) => self.schedule.broke(&due, error).await,
+        };
         let again = match kept {
             Ok(()) => 0,
             Err(error) => {
@@ -189,6 +206,12 @@ impl Driver {
         let mut of_task = std::collections::BTreeMap::new();
         self.running.keys().for_each(|(task, _, _)| *of_task.entry(*task).or_default() += 1);
         of_task.into_values().collect()
+    }
+
+    /// What it would begin now.
+    #[cfg(test)]
+    pub(super) fn due(&self) -> Vec<Due> {
+        self.schedule.round(Agenda::default()).0.choose(&HashMap::new())
     }
 
     fn look_at_all(&mut self) {
@@ -283,11 +306,8 @@ impl Schedule {
     }
 
     /// An attempt that panicked rests its window, as whatever made it panic is likely still there.
-    async fn broke(&self, due: Option<&Due>, error: JoinError) -> Result<(), StoreError> {
+    async fn broke(&self, due: &Due, error: JoinError) -> Result<(), StoreError> {
         tracing::error!(%error, "an attempt at a window broke off");
-        match due {
-            Some(due) => self.keep(due.clone(), Err(Verdict::broke())).await,
-            None => Ok(()),
-        }
+        self.keep(due.clone(), Err(Verdict::broke())).await
     }
 }

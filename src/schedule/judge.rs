@@ -122,7 +122,7 @@ impl Verdict {
             Pace::At(moment) => Some(moment.max(now.saturating_add(1))),
         };
         let reason = self.reason.chars().take(REASON_CHARACTERS_MAX).collect();
-        Row { attempts: attempts.saturating_add(1), kind: self.kind, reason, next }
+        Row { attempts: attempts.saturating_add(1), kind: self.kind, reason, next, at: now }
     }
 }
 

@@ -8,10 +8,10 @@ use arras_protocol::manifest::VALIDITY_SECONDS_MAX;
 use arras_protocol::messages::{TaskId, TimePrecision};
 
 use super::calendar::{Calendar, STEP_SECONDS};
-use super::judge::RARE_ATTEMPTS_SECONDS;
+use super::judge::{RARE_ATTEMPTS_SECONDS, RARE_PAUSE_SECONDS};
 use super::rows::{Kind, Row};
 use super::state::{Measures, WindowState, WindowStatus};
-use super::{Live, Schedule, lock, running_key};
+use super::{Cursor, Live, Schedule, lock, running_key};
 use crate::collector::{Span, Stage};
 use crate::registry::{Advertiser, AdvertiserId, Generation};
 use crate::store::StoreError;
@@ -30,6 +30,8 @@ pub(super) struct Due {
     pub(super) task: TaskId,
     pub(super) measures: Measures,
     pub(super) window: Span,
+    /// The number of its tasks.
+    pub(super) generation: u32,
     /// Attempts before.
     pub(super) attempts: u32,
 }
@@ -74,6 +76,7 @@ struct Known {
     /// When it is over and late reports have had their time.
     ready: u64,
     stage: Option<Stage>,
+    /// What came of attempts, as far as it counts.
     row: Option<Arc<Row>>,
 }
 
@@ -98,7 +101,10 @@ impl Known {
         match &self.stage {
             Some(Stage::Released { .. }) => return Step::Settled,
             // Somebody asked for it, however it was judged before.
-            Some(_) => return Step::At(self.row.as_ref().and_then(|row| row.next).unwrap_or(0)),
+            Some(_) => {
+                let rests = |row: &Arc<Row>| row.next.unwrap_or(row.at.saturating_add(RARE_PAUSE_SECONDS));
+                return Step::At(self.row.as_ref().map_or(0, rests));
+            }
             None => {}
         }
         if let Some(conversions) = conversions.filter(|conversions| !conversions.is_released()) {
@@ -180,6 +186,7 @@ impl Schedule {
         grace: u64,
         line: Line,
         range: &Range<u64>,
+        now: u64,
     ) -> Result<Vec<Known>, StoreError> {
         // All tasks of advertisers have it; not zero.
         let precision = TimePrecision::from_seconds(STEP_SECONDS).map_err(StoreError::prepare)?;
@@ -196,7 +203,7 @@ impl Schedule {
                 window,
                 ready: window.to().seconds().saturating_add(grace),
                 stage,
-                row: self.0.rows.get(line.task, window),
+                row: self.0.rows.get(line.task, window).filter(|row| row.counts(window, now)),
             }
         });
         Ok(known.collect())
@@ -208,11 +215,12 @@ impl Schedule {
         advertiser: &Advertiser,
         generation: &Generation,
         range: &Range<u64>,
+        now: u64,
     ) -> Result<Vec<(Line, Vec<Known>)>, StoreError> {
         let (calendar, life) = (Calendar::of(advertiser), lifetime(generation));
         let range = range.start.max(life.start)..range.end.min(life.end);
         let grace = advertiser.grace_seconds.into();
-        lines(generation).map(|line| Ok((line, self.known(&calendar, grace, line, &range)?))).collect()
+        lines(generation).map(|line| Ok((line, self.known(&calendar, grace, line, &range, now)?))).collect()
     }
 
     pub(super) fn statuses(
@@ -222,7 +230,7 @@ impl Schedule {
         range: &Range<u64>,
         now: u64,
     ) -> Result<Vec<WindowStatus>, StoreError> {
-        let known = self.known_of(advertiser, generation, range)?;
+        let known = self.known_of(advertiser, generation, range, now)?;
         let running = lock(&self.0.running).clone();
         let mut statuses = Vec::new();
         for (line, windows) in &known {
@@ -246,8 +254,10 @@ impl Schedule {
         for generation in self.0.parts.registry.generations(advertiser.id).iter() {
             let key = (advertiser.id, generation.number);
             let life = lifetime(generation);
-            let from = lock(&self.0.cursors).get(&key).copied().unwrap_or(life.start);
-            let known = self.known_of(advertiser, generation, &(from..now.saturating_add(1)))?;
+            // What a clock that was ahead passed over counts as little as what it wrote.
+            let cursor = lock(&self.0.cursors).get(&key).copied().filter(|cursor| cursor.at <= now);
+            let from = cursor.map_or(life.start, |cursor| cursor.from);
+            let known = self.known_of(advertiser, generation, &(from..now.saturating_add(1)), now)?;
             let mut unsettled = None;
             for (line, windows) in &known {
                 let mut due = 0;
@@ -269,13 +279,15 @@ impl Schedule {
                             task: line.task,
                             measures: line.measures,
                             window: one.window,
+                            generation: generation.number,
                             attempts: one.row.as_ref().map_or(0, |row| row.attempts),
                         });
                     }
                 }
             }
             // The window that runs is never settled: nothing unsettled means that the last one is over.
-            lock(&self.0.cursors).insert(key, unsettled.unwrap_or(from.max(now.min(life.end))));
+            let from = unsettled.unwrap_or(from.max(now.min(life.end)));
+            lock(&self.0.cursors).insert(key, Cursor { from, at: now });
         }
         Ok(look)
     }

@@ -79,6 +79,15 @@ struct Live {
     trouble: Option<String>,
 }
 
+/// How far a look has come.
+#[derive(Clone, Copy, Debug)]
+struct Cursor {
+    /// Before which moment every window is settled.
+    from: u64,
+    /// When that was seen.
+    at: u64,
+}
+
 struct Inner {
     parts: ScheduleParts,
     rows: Rows,
@@ -86,8 +95,8 @@ struct Inner {
     started: u64,
     /// Attempts that run, each with what is in its way. Locked for moments only.
     running: Mutex<HashMap<RunningKey, Live>>,
-    /// Of a generation, before which moment every window is settled, so that it is not looked at again. Forgotten with the process.
-    cursors: Mutex<HashMap<(AdvertiserId, u32), u64>>,
+    /// Of a generation, up to where its windows are not looked at again. Forgotten with the process.
+    cursors: Mutex<HashMap<(AdvertiserId, u32), Cursor>>,
     /// What is overdue, as of the last round.
     health: Mutex<Health>,
     woken: Notify,

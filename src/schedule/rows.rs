@@ -47,6 +47,17 @@ pub(super) struct Row {
     pub(super) reason: String,
     /// When the next one is due, in POSIX seconds; `None` if there is none.
     pub(super) next: Option<u64>,
+    /// When the last one was, in POSIX seconds by the clock of then. Rows of before this was kept have 0, and do not count.
+    #[serde(default)]
+    pub(super) at: u64,
+}
+
+impl Row {
+    /// Whether it is to be believed: not if a clock that was ahead wrote it, of an attempt that is still to come, or of a window
+    /// that was not over.
+    pub(super) fn counts(&self, window: Span, now: u64) -> bool {
+        (window.to().seconds()..=now).contains(&self.at)
+    }
 }
 
 type WindowKey = (u64, u64);

@@ -291,6 +291,54 @@ async fn what_one_task_waits_for_holds_up_no_other() {
     assert_eq!(values(&running, stuck).iter().filter(|state| state.released().is_some()).count(), 0);
 }
 
+/// A clock was ahead for a while: windows were asked for that were not over for the leader, or had no reports yet. The rows of
+/// these attempts said to wait until the time that the clock had shown, or gave the windows up, also after the clock was right.
+#[tokio::test]
+async fn what_was_judged_by_a_clock_that_was_ahead_is_judged_again() {
+    let cases = [(Act::Dap(DapError::BatchInvalid), 70), (TOO_FEW, 70), (TOO_FEW, 35), (NO_BUDGET, 70)];
+    for ((act, ahead), restarts) in cases.into_iter().flat_map(|case| [(case, true), (case, false)]) {
+        let world = World::new().await;
+        let mut running = world.start();
+        let shop = running.advertiser(shop("Shop"));
+        world.leader.plan(move |_| act);
+        world.clock.set(NOW + ahead * DAY);
+        running.catch_up().await;
+        assert!(world.leader.asked().len() > 30, "{act:?} {ahead}");
+        // The clock is right again, and the leader has what it lacked.
+        world.leader.plan(|_| Act::Ready);
+        for days in [10, 20] {
+            world.clock.set(NOW + days * DAY + GRACE);
+            if restarts {
+                running = world.restart(running).await;
+            }
+            running.catch_up().await;
+            for states in [conversions(&running, shop), values(&running, shop)] {
+                let (last, before) = states.split_last().unwrap();
+                assert_eq!((before.len() as u64, last.name()), (days, "open"), "{act:?} {ahead} {restarts}");
+                assert!(before.iter().all(|state| state.released().is_some()), "{:?}", names(&states));
+            }
+        }
+    }
+}
+
+/// Two generations overlap and the budget carries one: chance decided which, by the tasks' ids.
+#[tokio::test]
+async fn of_the_same_window_the_newest_tasks_are_asked_first() {
+    for site in 0..8 {
+        let world = World::new().await;
+        let running = world.start();
+        // Other sites have other ids.
+        let id = running.advertiser(NewAdvertiser { site: format!("shop{site}.example"), ..shop("Shop") });
+        let old = running.registry.advertiser(id).unwrap().terms;
+        let terms = Terms { min_batch_size: old.min_batch_size + 1, value: None, ..old };
+        let change = AdvertiserChange { terms: Some(terms), ..AdvertiserChange::default() };
+        running.registry.change_advertiser(id, &change, NOW + 3_600).unwrap();
+        world.clock.set(FIRST_END + GRACE);
+        let due = running.driver.due();
+        assert_eq!(due.iter().map(|due| due.generation).collect::<Vec<_>>(), [2, 1]);
+    }
+}
+
 /// Somebody has asked for a longer window by hand: what it covers cannot be collected again, and says so.
 #[tokio::test]
 async fn windows_that_were_collected_by_hand_count() {
