@@ -19,6 +19,7 @@ pub mod privacy;
 pub mod registry;
 pub mod schedule;
 pub mod service;
+mod shares;
 pub mod store;
 pub mod tasks;
 mod text;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use axum::body::to_bytes;
 use axum::extract::{RawPathParams, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{RequestExt as _, RequestPartsExt as _};
 use bytes::Bytes;
@@ -36,6 +36,9 @@ pub(super) type Handled = Result<Answer, Refusal>;
 
 /// Body of a request unless its route takes more, in bytes: an advertiser with all kinds of events is below 2 KiB.
 pub(super) const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// In how many seconds to come back when too much is under way: most of it has ended by then.
+const BUSY_RETRY_SECONDS: u64 = 2;
 
 /// A scope as a type, so that what a handler needs stands in its signature.
 pub(super) trait AtLeast: Send + Sync + 'static {
@@ -246,9 +249,12 @@ impl Endpoint {
             Ok(answer) => answer.respond(reads, &headers),
             Err(refusal) => {
                 let mut response = refusal.into_response();
-                response
-                    .headers_mut()
-                    .insert(header::CACHE_CONTROL, header::HeaderValue::from_static("private, no-store"));
+                let is_busy = response.status() == StatusCode::SERVICE_UNAVAILABLE;
+                let headers = response.headers_mut();
+                headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+                if is_busy {
+                    headers.insert(header::RETRY_AFTER, HeaderValue::from(BUSY_RETRY_SECONDS));
+                }
                 response
             }
         }
@@ -269,16 +275,21 @@ impl Endpoint {
             let api = api.clone();
             blocking(move || admit(&api, guard, &asked, now)).await?
         };
-        let turn = api.turn(self.heavy).await;
-        let body = if matches!(self.method, Method::GET | Method::DELETE) {
-            Bytes::new()
-        } else {
-            read(&parts.headers, body, self.body_bytes_max).await?
+        let has_body = !matches!(self.method, Method::GET | Method::DELETE);
+        let share = match &admitted {
+            Caller::Tenant(_, advertiser) if self.heavy => {
+                Some(api.share(advertiser.id, has_body).ok_or_else(busy)?)
+            }
+            _ => None,
         };
+        // Before the turn: a body may take a minute to arrive, and whoever sends it so must not hold a place of all meanwhile.
+        let body =
+            if has_body { read(&parts.headers, body, self.body_bytes_max).await? } else { Bytes::new() };
+        let turn = api.turn(self.heavy).await;
         let mut call = Call { now, query: query?, headers: parts.headers, path, body };
         blocking(move || {
             // Kept when the client has left: the work goes on.
-            let _turn = turn;
+            let _places = (share, turn);
             (self.run)(admitted, &mut call)
         })
         .await
@@ -342,6 +353,14 @@ async fn path_of(parts: &mut Parts) -> Result<Vec<(String, String)>, Refusal> {
     // Only a path that is not UTF-8 has none: then there is nothing of that name.
     let params = params.map_err(|_| Refusal::no_advertiser())?;
     Ok(params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+/// An advertiser has as many heavy requests under way as it may have.
+fn busy() -> Refusal {
+    Refusal::new(
+        OwnError::Overloaded,
+        "too many uploads or insights of this advertiser are under way; send a few at a time, and this one again in some seconds",
+    )
 }
 
 /// The whole body, or why it is not taken.

@@ -38,14 +38,22 @@ use crate::aggregator::Clock;
 use crate::collector::Collector;
 use crate::insights::Insights;
 use crate::net::problem::problems_only;
-use crate::registry::Registry;
+use crate::registry::{AdvertiserId, Registry};
 use crate::schedule::Schedule;
+use crate::shares::{Share, Shares};
 
 pub use document::document;
 
 /// Requests with large bodies (delivery numbers) or large answers (insights) that are worked on at once; others wait. The largest
 /// answer takes some tens of megabytes and half a second of a core.
 const HEAVY_AT_ONCE: usize = 4;
+
+/// Of one advertiser, large bodies that arrive or wait for such a place, and as many requests for large answers: whoever sends
+/// slowly or asks a lot keeps nobody else waiting.
+const HEAVY_PER_ADVERTISER: usize = 4;
+
+/// Large bodies of all advertisers, each of two megabytes.
+const LARGE_BODIES_MAX: usize = 32;
 
 /// What all handlers share. Cloning gives another handle.
 #[derive(Clone)]
@@ -55,6 +63,10 @@ struct Parts {
     advertising: Advertising,
     /// Places for heavy requests.
     heavy: Arc<Semaphore>,
+    /// Whose large bodies arrive or wait.
+    bodies: Shares,
+    /// Who waits for large answers.
+    answers: Shares,
     /// Held from the check of a condition (If-Match) to the end of the change that it is for, so that of two clients that saw
     /// the same version one is refused. Changes by the console do not wait for it: they have no condition.
     changing: Mutex<()>,
@@ -63,7 +75,9 @@ struct Parts {
 impl Api {
     fn new(advertising: Advertising) -> Self {
         let heavy = Arc::new(Semaphore::new(HEAVY_AT_ONCE));
-        Self(Arc::new(Parts { advertising, heavy, changing: Mutex::default() }))
+        let bodies = Shares::new(HEAVY_PER_ADVERTISER, LARGE_BODIES_MAX);
+        let answers = Shares::new(HEAVY_PER_ADVERTISER, usize::MAX);
+        Self(Arc::new(Parts { advertising, heavy, bodies, answers, changing: Mutex::default() }))
     }
 
     fn registry(&self) -> &Registry {
@@ -88,6 +102,11 @@ impl Api {
 
     fn clock(&self) -> &dyn Clock {
         self.0.advertising.clock.as_ref()
+    }
+
+    /// An advertiser's share of heavy requests, with a body or without; `None` if it has all of it.
+    fn share(&self, advertiser: AdvertiserId, has_body: bool) -> Option<Share> {
+        if has_body { self.0.bodies.take(advertiser) } else { self.0.answers.take(advertiser) }
     }
 
     /// Waits for a place for a heavy request, if it is one. The semaphore is never closed.

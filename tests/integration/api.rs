@@ -3,6 +3,7 @@
 mod insights;
 mod lists;
 mod numbers;
+pub mod stalled;
 mod tenancy;
 
 use reqwest::{Method, StatusCode};
