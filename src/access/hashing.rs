@@ -12,6 +12,8 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::AccessError;
 use crate::config::secret::NoRandomness;
+use crate::registry::AdvertiserId;
+use crate::shares::Shares;
 use crate::store::StoreError;
 
 /// Memory of one hash, in KiB. 19 MiB, 2 passes and 1 lane is the least that OWASP's Password Storage Cheat Sheet names for
@@ -31,6 +33,10 @@ pub const HASHES_AT_ONCE: usize = 2;
 /// Whoever waits for a turn holds a thread for calls that block. At some 30 milliseconds a hash the last of so many waits
 /// for a second.
 pub const HASHES_WAITING_MAX: usize = 64;
+
+/// Of those that hash and wait, how many do so for one advertiser, for its new passwords and for its keys each: it cannot take
+/// all places, whatever it sends. Signing in is not counted: there is a rate for it.
+pub const HASHES_PER_ADVERTISER: usize = 4;
 
 /// Bytes of salt and of the hash (RFC 9106 section 4: 128 bits of salt are enough for all applications).
 const SALT_BYTES: usize = 16;
@@ -59,6 +65,8 @@ impl std::fmt::Debug for Hashed {
 pub(super) struct Hasher {
     turns: Mutex<Turns>,
     freed: Condvar,
+    /// Taken before a turn is waited for.
+    pub(super) shares: Shares,
 }
 
 #[derive(Default)]
@@ -68,7 +76,7 @@ struct Turns {
 }
 
 /// A place among those that hash.
-struct Turn<'a>(&'a Hasher);
+pub(super) struct Turn<'a>(&'a Hasher);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
@@ -79,7 +87,8 @@ impl Drop for Turn<'_> {
 
 impl Hasher {
     pub(super) fn new() -> Self {
-        Self { turns: Mutex::default(), freed: Condvar::new() }
+        let shares = Shares::new(HASHES_PER_ADVERTISER, usize::MAX);
+        Self { turns: Mutex::default(), freed: Condvar::new(), shares }
     }
 
     // Each change under the lock is whole.
@@ -87,7 +96,7 @@ impl Hasher {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn turn(&self) -> Result<Turn<'_>, AccessError> {
+    pub(super) fn turn(&self) -> Result<Turn<'_>, AccessError> {
         let mut turns = self.turns();
         if turns.working >= HASHES_AT_ONCE {
             if turns.waiting >= HASHES_WAITING_MAX {
@@ -103,8 +112,20 @@ impl Hasher {
         Ok(Turn(self))
     }
 
-    /// The hash of a new secret.
-    pub(super) fn hash(&self, secret: &[u8], random: &dyn SecureRandom) -> Result<Hashed, AccessError> {
+    /// How many wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.turns().waiting
+    }
+
+    /// The hash of a new secret of an advertiser.
+    pub(super) fn hash(
+        &self,
+        advertiser: AdvertiserId,
+        secret: &[u8],
+        random: &dyn SecureRandom,
+    ) -> Result<Hashed, AccessError> {
+        let _share = self.shares.take(advertiser).ok_or(AccessError::Busy)?;
         let _turn = self.turn()?;
         let mut salt = [0; SALT_BYTES];
         random.fill(&mut salt).map_err(|_| NoRandomness)?;
@@ -112,6 +133,17 @@ impl Hasher {
         let hash = hashed.of(secret)?;
         hashed.hash = URL_SAFE_NO_PAD.encode(hash.as_slice());
         Ok(hashed)
+    }
+
+    /// As [`Hasher::matches`], within the advertiser's share.
+    pub(super) fn matches_of(
+        &self,
+        advertiser: AdvertiserId,
+        secret: &[u8],
+        hashed: &Hashed,
+    ) -> Result<bool, AccessError> {
+        let _share = self.shares.take(advertiser).ok_or(AccessError::Busy)?;
+        self.matches(secret, hashed)
     }
 
     /// Whether a secret is the one of a hash. Takes as long for every secret and every hash of one setting.
@@ -160,13 +192,19 @@ mod tests {
 
     use super::*;
 
+    const OWN: AdvertiserId = AdvertiserId::from_bytes([1; 12]);
+
     #[test]
     fn a_hash_knows_its_secret_and_no_other() {
         let hasher = Hasher::new();
-        let hashed = hasher.hash(b"correct horse", &SystemRandom::new()).unwrap();
+        let hashed = hasher.hash(OWN, b"correct horse", &SystemRandom::new()).unwrap();
         assert!(hasher.matches(b"correct horse", &hashed).unwrap());
         assert!(!hasher.matches(b"correct horsf", &hashed).unwrap());
-        assert_ne!(hashed, hasher.hash(b"correct horse", &SystemRandom::new()).unwrap(), "salts are fresh");
+        assert_ne!(
+            hashed,
+            hasher.hash(OWN, b"correct horse", &SystemRandom::new()).unwrap(),
+            "salts are fresh"
+        );
         let none = Hashed::unlike_any(&[7; SALT_BYTES]);
         assert!(!hasher.matches(b"", &none).unwrap());
         assert!(!format!("{hashed:?}").contains(&hashed.salt));
@@ -175,7 +213,7 @@ mod tests {
     /// The least that was recommended when this was written; a change that lowers the cost should be seen.
     #[test]
     fn hashes_cost_what_is_recommended() {
-        let hashed = Hasher::new().hash(b"x", &SystemRandom::new()).unwrap();
+        let hashed = Hasher::new().hash(OWN, b"x", &SystemRandom::new()).unwrap();
         assert_eq!((hashed.memory_kib, hashed.passes, hashed.lanes), (19 * 1024, 2, 1));
     }
 

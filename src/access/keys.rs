@@ -97,21 +97,26 @@ impl Access {
         }
         let id = KeyId::from_bytes(self.random()?);
         let secret = Secret::<SECRET_BYTES>::generate(&*self.0.random)?.to_base64();
-        let hashed = self.0.secrets.hash(secret.as_bytes(), &*self.0.random)?;
+        // Before the hash, which costs, and again under the lock.
+        self.has_room_for_key(advertiser)?;
+        let hashed = self.0.secrets.hash(advertiser, secret.as_bytes(), &*self.0.random)?;
         let info = KeyInfo { id, advertiser, name, scope, created: now, expires };
         let writer = self.writer();
-        {
-            let picture = self.picture();
-            let own = picture.keys.values().filter(|key| key.row.info.advertiser == advertiser).count();
-            if own >= KEYS_PER_ADVERTISER_MAX || picture.keys.len() >= KEYS_MAX {
-                return Err(AccessError::Full(format!(
-                    "there are {own} keys, and no more can be made; revoke some that nobody uses"
-                )));
-            }
-        }
+        self.has_room_for_key(advertiser)?;
         writer.commit(vec![Change::PutKey(Box::new(KeyRow { info: info.clone(), secret: hashed }))])?;
         let text = SecretString::new(format!("{TEXT_PREFIX}{id}_{}", secret.as_str()));
         Ok((info, ApiKey(text)))
+    }
+
+    fn has_room_for_key(&self, advertiser: AdvertiserId) -> Result<(), AccessError> {
+        let picture = self.picture();
+        let own = picture.keys.values().filter(|key| key.row.info.advertiser == advertiser).count();
+        if own >= KEYS_PER_ADVERTISER_MAX || picture.keys.len() >= KEYS_MAX {
+            return Err(AccessError::Full(format!(
+                "there are {own} keys, and no more can be made; revoke some that nobody uses"
+            )));
+        }
+        Ok(())
     }
 
     /// The keys of an advertiser, those that have expired among them, the oldest first.
@@ -142,7 +147,7 @@ impl Access {
     /// with an unknown id is refused at once: that tells that the id is unknown, which is no secret and cannot be guessed.
     ///
     /// # Errors
-    /// `Busy` if too many keys are being looked at that were not seen since the start.
+    /// `Busy` if too many keys, of this advertiser or of all, are being looked at that were not seen since the start.
     pub fn authenticate_key(&self, text: &str, now: u64) -> Result<Option<Principal>, AccessError> {
         let Some((id, secret)) = parts(text) else { return Ok(None) };
         let Some(key) = self.picture().keys.get(&id).cloned() else { return Ok(None) };
@@ -162,7 +167,7 @@ impl Access {
         if let Some(shown) = key.shown.get() {
             return Ok(shown.ct_eq(&digest).into());
         }
-        let right = self.0.secrets.matches(secret.as_bytes(), &key.row.secret)?;
+        let right = self.0.secrets.matches_of(key.row.info.advertiser, secret.as_bytes(), &key.row.secret)?;
         if right {
             // Another call may have been first, with the same text.
             let _ = key.shown.set(digest);

@@ -41,7 +41,9 @@ use crate::config::secret::NoRandomness;
 use crate::store::{StateBatch, StoreError};
 
 pub use self::error::{AccessError, AccessErrorKind, SignInError};
-pub use self::hashing::{HASHES_AT_ONCE, HASHES_WAITING_MAX, LANES, MEMORY_KIB, PASSES};
+pub use self::hashing::{
+    HASHES_AT_ONCE, HASHES_PER_ADVERTISER, HASHES_WAITING_MAX, LANES, MEMORY_KIB, PASSES,
+};
 pub use self::keys::{ApiKey, KEYS_MAX, KEYS_PER_ADVERTISER_MAX, KeyInfo};
 pub use self::lockout::{
     ATTEMPTS_AT_ONCE, ATTEMPTS_PER_SECOND, FORGOTTEN_AFTER, FREE_FAILURES, PAUSE_FIRST, PAUSE_MAX,

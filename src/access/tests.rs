@@ -269,7 +269,7 @@ fn a_user_has_so_many_sessions_and_the_least_used_ends() {
 #[test]
 fn limits_of_an_advertiser_are_kept_and_say_what_to_do() {
     let access = access();
-    let hashed = access.0.secrets.hash(b"x", &SystemRandom::new()).unwrap();
+    let hashed = access.0.secrets.hash(OWN, b"x", &SystemRandom::new()).unwrap();
     let fill = (0..KEYS_PER_ADVERTISER_MAX).map(|n| {
         let id = KeyId::from_bytes([u8::try_from(n).unwrap(); 12]);
         let info =
@@ -325,4 +325,66 @@ fn a_new_token_is_unlike_all_before() {
         (0..100).map(|_| access.new_token().unwrap().expose().to_owned()).collect();
     assert!(tokens.len() == 100 && tokens.iter().all(|token| token.len() == 43));
     assert_ne!(csrf_of("a"), csrf_of("b"));
+}
+
+/// An advertiser's administrator sent new passwords and wrong keys on a hundred connections. They took all places of both
+/// queues, so that nobody else could sign in, and no other advertiser's program got in whose key was not seen since the start.
+#[test]
+fn what_one_advertiser_hashes_keeps_nobody_else_out() {
+    let access = access();
+    let anna = user(&access, "anna@shop.example");
+    let other: Email = "olga@other.example".parse().unwrap();
+    access.create_user(OTHER, other, &password(PASSWORD), Scope::Read, NOW).unwrap();
+    let own_key = access.create_key(OWN, name("a"), Scope::Read, None, NOW).unwrap().1.expose().to_owned();
+    let (_, foreign) = access.create_key(OTHER, name("b"), Scope::Read, None, NOW).unwrap();
+    let end = if own_key.ends_with('A') { "E" } else { "A" };
+    let wrong = format!("{}{end}", &own_key[..own_key.len() - 1]);
+    let refused = std::sync::atomic::AtomicUsize::new(0);
+    let many = HASHES_AT_ONCE + HASHES_WAITING_MAX;
+    std::thread::scope(|scope| {
+        let held: Vec<_> = [&access.0.passwords, &access.0.secrets]
+            .iter()
+            .flat_map(|hasher| (0..HASHES_AT_ONCE).map(|_| hasher.turn().unwrap()))
+            .collect();
+        for _ in 0..many {
+            scope.spawn(|| {
+                if access.set_password(OWN, anna.id, &password(PASSWORD), NOW).is_err() {
+                    refused.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                }
+            });
+            scope.spawn(|| {
+                if access.authenticate_key(&wrong, NOW).is_err() {
+                    refused.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                }
+            });
+        }
+        let waiting = || access.0.passwords.waiting() + access.0.secrets.waiting();
+        while waiting() + refused.load(std::sync::atomic::Ordering::SeqCst) < 2 * many {
+            std::thread::yield_now();
+        }
+        let signs_in = scope.spawn(|| access.sign_in("olga@other.example", &secret(PASSWORD), NOW).is_ok());
+        let program = scope.spawn(|| matches!(access.authenticate_key(foreign.expose(), NOW), Ok(Some(_))));
+        while !signs_in.is_finished() && !program.is_finished() && waiting() < 2 * HASHES_PER_ADVERTISER + 2 {
+            std::thread::yield_now();
+        }
+        drop(held);
+        assert!(signs_in.join().unwrap() && program.join().unwrap());
+    });
+    assert_eq!(refused.into_inner(), 2 * (many - HASHES_PER_ADVERTISER));
+}
+
+/// The hash of a new user's password was made before the email was looked at: a refused request cost as much as one that was not.
+#[test]
+fn what_is_refused_anyway_costs_no_hash() {
+    let access = access();
+    user(&access, "anna@shop.example");
+    let taken = [&access.0.passwords, &access.0.secrets]
+        .map(|hasher| [(); HASHES_PER_ADVERTISER].map(|()| hasher.shares.take(OWN).unwrap()));
+    let create = |email: &str| {
+        access.create_user(OWN, email.parse().unwrap(), &password(PASSWORD), Scope::Read, NOW).unwrap_err()
+    };
+    assert_eq!(create("anna@shop.example").kind(), AccessErrorKind::Conflict);
+    assert_eq!(create("bert@shop.example").kind(), AccessErrorKind::Busy);
+    drop(taken);
+    user(&access, "bert@shop.example");
 }

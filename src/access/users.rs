@@ -48,26 +48,31 @@ impl Access {
         now: u64,
     ) -> Result<UserInfo, AccessError> {
         let id = UserId::from_bytes(self.random()?);
-        let password = self.0.passwords.hash(password.bytes(), &*self.0.random)?;
+        // Before the hash, which costs, and again under the lock.
+        self.has_room_for_user(advertiser, &email)?;
+        let password = self.0.passwords.hash(advertiser, password.bytes(), &*self.0.random)?;
         let info = UserInfo { id, advertiser, email, scope, created: now, password_set: now };
         let writer = self.writer();
-        {
-            let picture = self.picture();
-            if picture.emails.contains_key(&info.email) {
-                return Err(AccessError::Conflict(
-                    "somebody signs in with this email already; an email belongs to one user of one advertiser"
-                        .to_owned(),
-                ));
-            }
-            let own = picture.users.values().filter(|row| row.info.advertiser == advertiser).count();
-            if own >= USERS_PER_ADVERTISER_MAX || picture.users.len() >= USERS_MAX {
-                return Err(AccessError::Full(format!(
-                    "there are {own} users, and no more can be created; remove some who do not sign in any more"
-                )));
-            }
-        }
+        self.has_room_for_user(advertiser, &info.email)?;
         writer.commit(vec![Change::PutUser(Box::new(UserRow { info: info.clone(), password }))])?;
         Ok(info)
+    }
+
+    fn has_room_for_user(&self, advertiser: AdvertiserId, email: &Email) -> Result<(), AccessError> {
+        let picture = self.picture();
+        if picture.emails.contains_key(email) {
+            return Err(AccessError::Conflict(
+                "somebody signs in with this email already; an email belongs to one user of one advertiser"
+                    .to_owned(),
+            ));
+        }
+        let own = picture.users.values().filter(|row| row.info.advertiser == advertiser).count();
+        if own >= USERS_PER_ADVERTISER_MAX || picture.users.len() >= USERS_MAX {
+            return Err(AccessError::Full(format!(
+                "there are {own} users, and no more can be created; remove some who do not sign in any more"
+            )));
+        }
+        Ok(())
     }
 
     /// The users of an advertiser, by email.
@@ -96,7 +101,7 @@ impl Access {
         now: u64,
     ) -> Result<(), AccessError> {
         self.own_user(advertiser, id)?;
-        let hashed = self.0.passwords.hash(password.bytes(), &*self.0.random)?;
+        let hashed = self.0.passwords.hash(advertiser, password.bytes(), &*self.0.random)?;
         let writer = self.writer();
         // Under the lock: the user may be gone by now.
         let mut row = UserRow::clone(&*self.own_user(advertiser, id)?);
