@@ -36,6 +36,10 @@ pub const CSV_BYTES_MAX: usize = 2_000_000;
 /// Most days with numbers of all campaigns: some 150 MB in memory.
 pub const DELIVERY_DAYS_MAX: usize = 5_000_000;
 
+/// Most days with numbers of one advertiser's campaigns: a thousand campaigns for a year and more, and a tenth of what all may have,
+/// for there is no way to remove a day.
+pub const DELIVERY_DAYS_PER_ADVERTISER_MAX: usize = 500_000;
+
 /// Most errors of rows that an answer has: a file of the wrong kind has one in each row.
 pub const ROW_ERRORS_MAX: usize = 100;
 
@@ -108,7 +112,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Rows` with every row that cannot be taken, counted from 1; `TooManyRows` beyond [`DELIVERY_ROWS_MAX`]; a registry's
-    /// `NoAdvertiser`, `Full` beyond [`DELIVERY_DAYS_MAX`], and `Store`.
+    /// `NoAdvertiser`, `Full` beyond [`DELIVERY_DAYS_PER_ADVERTISER_MAX`] and [`DELIVERY_DAYS_MAX`], and `Store`.
     pub fn upsert_delivery(
         &self,
         advertiser: AdvertiserId,
@@ -199,13 +203,7 @@ impl Registry {
         if months.is_empty() {
             return Ok(upserted);
         }
-        if self.delivered_days() + upserted.inserted > DELIVERY_DAYS_MAX {
-            return Err(RegistryError::Full(format!(
-                "this collector keeps delivery numbers of {DELIVERY_DAYS_MAX} days of campaigns at most; run another collector \
-                 for some of its advertisers"
-            ))
-            .into());
-        }
+        self.has_room_for_days(advertiser, upserted.inserted)?;
         let mut batch = StateBatch::default();
         for (campaign, month) in months {
             if let Some(columns) = changed.get(&campaign) {
@@ -221,9 +219,29 @@ impl Registry {
         Ok(upserted)
     }
 
-    fn delivered_days(&self) -> usize {
-        let all = self.columns().read().unwrap_or_else(PoisonError::into_inner);
-        all.values().map(|columns| columns.days().len()).sum()
+    /// Whether so many more days fit. Corrections always do.
+    fn has_room_for_days(&self, advertiser: AdvertiserId, more: usize) -> Result<(), RegistryError> {
+        let columns = self.columns().read().unwrap_or_else(PoisonError::into_inner);
+        let (mut own, mut all) = (more, more);
+        for ((whose, _), columns) in columns.iter() {
+            all += columns.days().len();
+            if *whose == advertiser {
+                own += columns.days().len();
+            }
+        }
+        if more > 0 && own > DELIVERY_DAYS_PER_ADVERTISER_MAX {
+            return Err(RegistryError::Full(format!(
+                "delivery numbers of at most {DELIVERY_DAYS_PER_ADVERTISER_MAX} days of campaigns are kept for an advertiser; \
+                 upload fewer days of campaigns that have ended, or create another advertiser for new campaigns"
+            )));
+        }
+        if more > 0 && all > DELIVERY_DAYS_MAX {
+            return Err(RegistryError::Full(format!(
+                "this collector keeps delivery numbers of {DELIVERY_DAYS_MAX} days of campaigns at most; run another collector \
+                 for some of its advertisers"
+            )));
+        }
+        Ok(())
     }
 
     /// What is wrong with rows, by themselves and together. `what` is what numbers count.

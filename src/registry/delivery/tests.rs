@@ -257,3 +257,31 @@ proptest! {
         check(&shop.place.open())?;
     }
 }
+
+/// Whoever may upload could fill what the collector keeps of all advertisers, for good: no day can be removed.
+#[test]
+fn one_advertiser_cannot_take_the_days_of_all() {
+    let shop = Shop::new();
+    let other = with_campaigns(&shop.registry, crate::registry::fixture::shop("Other"), &["Boots"]);
+    let foreign = shop.registry.campaigns(other)[0].id;
+    shop.upsert(&[row(shop.boots, date(2026, 11, 1), 1, 0, 0)]).unwrap();
+    let mut columns = Columns::default();
+    let numbers = DayNumbers { impressions: 1, clicks: 0, spend: 0, invented: false };
+    let mut day = date(2000, 1, 1);
+    for _ in 0..10_000 {
+        columns.put(day, numbers);
+        day = day.tomorrow().unwrap();
+    }
+    let columns = Arc::new(columns);
+    let many = DELIVERY_DAYS_PER_ADVERTISER_MAX / 10_000;
+    let filled = (0..many).map(|n| CampaignId::from_bytes([u8::try_from(n).unwrap(); 12]));
+    let filled = filled.map(|campaign| ((shop.id, campaign), Arc::clone(&columns)));
+    shop.registry.columns().write().unwrap().extend(filled);
+    let full = shop.upsert(&[row(shop.boots, date(2026, 11, 2), 1, 0, 0)]).unwrap_err();
+    assert!(full.kind() == ErrorKind::Full && full.to_string().contains("500000 days"), "{full}");
+    // What is there can be corrected, and others have their days.
+    let corrected = shop.upsert(&[row(shop.boots, date(2026, 11, 1), 2, 0, 0)]).unwrap();
+    assert_eq!(corrected.changed, 1);
+    let rows = [row(foreign, date(2026, 11, 2), 1, 0, 0)];
+    assert_eq!(shop.registry.upsert_delivery(other, &rows, false, NOW).unwrap().inserted, 1);
+}
