@@ -5,6 +5,8 @@
 //! and the token in the form, which is derived from that cookie. Bodies are read here, within limits, once it is known whose
 //! they are.
 
+use std::sync::Arc;
+
 use axum::Form;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest as _, Request, State};
@@ -15,11 +17,12 @@ use maud::html;
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
-use super::layout;
+use super::layout::{self, Nav};
 use super::multipart;
 use super::session::{Console, Cookie, SEC_FETCH_SITE, SIGN_IN, SignedIn, come_back_in, to_sign_in};
-use crate::access::csrf_of;
+use crate::access::{Scope, csrf_of};
 use crate::registry::CSV_BYTES_MAX;
+use crate::shares::Share;
 
 /// Bytes of a form without a file.
 pub const FORM_BYTES_MAX: usize = 64 * 1024;
@@ -29,6 +32,10 @@ pub const FILE_FORM_BYTES_MAX: usize = CSV_BYTES_MAX + FORM_BYTES_MAX;
 
 /// In how many seconds to come back when too many files are being read.
 const UPLOAD_RETRY_SECONDS: u64 = 2;
+
+/// A place of a form with a file. The handler takes it to where the file is worked on, which goes on when the browser has left.
+#[derive(Clone)]
+pub(super) struct UploadPlace(#[expect(dead_code, reason = "is held, not looked at")] Arc<Share>);
 
 #[derive(Deserialize)]
 struct Token {
@@ -44,27 +51,23 @@ pub(super) async fn guard(State(console): State<Console>, request: Request, next
         return forged();
     }
     let signs_in = request.uri().path() == SIGN_IN;
-    if !signs_in && SignedIn::find(&console, request.headers()).await.is_none() {
+    let me = if signs_in { None } else { SignedIn::find(&console, request.headers()).await };
+    if !signs_in && me.is_none() {
         return to_sign_in();
     }
     let cookie = if signs_in { Cookie::SignIn } else { Cookie::Session };
     let Some(token) = console.cookies.read(request.headers(), cookie) else { return forged() };
-    let has_file = !signs_in && multipart::boundary(request.headers()).is_some();
-    let Ok(_place) = has_file.then(|| console.uploads.try_acquire()).transpose() else {
-        return come_back_in(
-            layout::error_page(
-                None,
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Too many files at once",
-                "Nothing was changed.",
-                html! { p { "Go back and send the form again in a moment." } },
-            ),
-            StatusCode::SERVICE_UNAVAILABLE,
-            UPLOAD_RETRY_SECONDS,
-        );
-    };
-    let (parts, body) = request.into_parts();
-    let limit = if has_file { FILE_FORM_BYTES_MAX } else { FORM_BYTES_MAX };
+    // Only where files are taken, and of whom: every other form is a small one.
+    let is_upload = request.uri().path() == Nav::Delivery.path();
+    let uploader = me.filter(|me| is_upload && me.may(Scope::Manage));
+    let uploader = uploader.filter(|_| multipart::boundary(request.headers()).is_some());
+    let (mut parts, body) = request.into_parts();
+    let mut limit = FORM_BYTES_MAX;
+    if let Some(me) = uploader {
+        let Some(share) = console.uploads.take(me.advertiser.id) else { return too_many() };
+        parts.extensions.insert(UploadPlace(Arc::new(share)));
+        limit = FILE_FORM_BYTES_MAX;
+    }
     let Ok(body) = to_bytes(body, limit).await else { return too_large() };
     let sent = sent_token(&parts.headers, &body).await;
     if !sent.is_some_and(|sent| sent.as_bytes().ct_eq(csrf_of(&token).as_bytes()).into()) {
@@ -112,6 +115,17 @@ fn forged() -> Response {
         "It is from before you signed in, or from another page than this console's. Nothing was changed.",
         html! { a class="button" href="/console" { "Start again" } },
     )
+}
+
+fn too_many() -> Response {
+    let page = layout::error_page(
+        None,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Too many files at once",
+        "Nothing was changed.",
+        html! { p { "Go back and send the form again in a moment." } },
+    );
+    come_back_in(page, StatusCode::SERVICE_UNAVAILABLE, UPLOAD_RETRY_SECONDS)
 }
 
 fn too_large() -> Response {

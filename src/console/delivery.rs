@@ -1,5 +1,6 @@
 //! Delivery numbers: uploading a file of them, and what arrived last.
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -7,6 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use jiff::civil::Date;
 use maud::{Markup, html};
 
+use super::csrf::UploadPlace;
 use super::layout::{self, Nav, Notice, Page, PageContext};
 use super::parts::{self, Column, Table};
 use super::session::{Console, SignedIn};
@@ -178,6 +180,7 @@ fn recent_section(recent: &[Recent]) -> Markup {
 pub(super) async fn upload(
     State(console): State<Console>,
     me: SignedIn,
+    place: Option<Extension<UploadPlace>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
@@ -204,7 +207,11 @@ pub(super) async fn upload(
         }
     };
     let (registry, own, now) = (console.advertising.registry.clone(), me.advertiser.id, console.now());
-    let outcome = blocking(move || registry.upload_delivery_csv(own, &file, false, now)).await;
+    let outcome = blocking(move || {
+        let _place = place;
+        registry.upload_delivery_csv(own, &file, false, now)
+    })
+    .await;
     match outcome {
         Ok(done) => page(console, &me, StatusCode::OK, Some(told(done)), None, String::new()).await,
         Err(error) => {

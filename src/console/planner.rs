@@ -2,6 +2,7 @@
 //! kept as a bookmark and sent to a colleague.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use arras_protocol::epsilon::MicroEpsilon;
 use arras_protocol::vdaf::VdafConfig;
@@ -11,6 +12,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, PreEscaped, html};
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 use super::format;
 use super::layout::{Nav, Notice, Page};
@@ -70,11 +72,26 @@ pub(super) async fn show(
     if asked.campaigns.is_none() {
         return page(&console, &me, &asked, Ok(None));
     }
-    // Closed never: it lives as long as the console.
-    let Ok(_place) = console.plans.acquire().await else { return super::layout::failed(Some(&me.context())) };
     let (advertiser, given) = (me.advertiser.clone(), asked.clone());
-    let planned = blocking(move || planned(&advertiser, &given)).await;
+    // Closed never: it lives as long as the console.
+    let Some(planned) = in_turn(&console.plans, move || planned(&advertiser, &given)).await else {
+        return super::layout::failed(Some(&me.context()));
+    };
     page(&console, &me, &asked, planned.map(Some))
+}
+
+/// Computes something where that may take long, once there is a place, and keeps the place until it is done: it goes on when the
+/// browser has left. `None` if there are no places any more.
+async fn in_turn<T: Send + 'static>(
+    places: &Arc<Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    let done = blocking(move || {
+        let _place = place;
+        work()
+    });
+    Some(done.await)
 }
 
 fn page(console: &Console, me: &SignedIn, asked: &Asked, planned: Result<Option<Markup>, Wrong>) -> Response {
@@ -355,6 +372,28 @@ mod tests {
                 field
             }
         }
+    }
+
+    /// The place of a plan ended with its request, while the plan went on: whoever asked and hung up, again and again, had as many
+    /// computed at once as there are threads.
+    #[tokio::test]
+    async fn a_plan_has_its_place_until_it_is_done() {
+        let places = Arc::new(Semaphore::new(1));
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        let (begun, started) = tokio::sync::oneshot::channel();
+        let plan = in_turn(&places, move || {
+            begun.send(()).unwrap();
+            wait.recv().unwrap();
+        });
+        tokio::select! {
+            biased;
+            _ = plan => panic!("it waits"),
+            started = started => started.unwrap(),
+        }
+        // The browser has left: the plan's future is gone.
+        assert_eq!(places.available_permits(), 0);
+        go_on.send(()).unwrap();
+        drop(places.acquire().await.unwrap());
     }
 
     #[test]

@@ -13,10 +13,14 @@ use crate::access::{Principal, Scope, SessionView};
 use crate::advertising::Advertising;
 use crate::aggregator::work::blocking;
 use crate::registry::Advertiser;
+use crate::shares::Shares;
 
 /// Uploads of files that are read at once, each of two megabytes: what wait before them are connections, whose number is
 /// limited.
-pub const UPLOADS_AT_ONCE: usize = 8;
+pub const UPLOADS_AT_ONCE: usize = 16;
+
+/// Of one advertiser: whoever sends slowly leaves places to the others.
+pub const UPLOADS_PER_ADVERTISER: usize = 2;
 
 /// Plans that are computed at once: each takes a core. Others wait.
 pub const PLANS_AT_ONCE: usize = 1;
@@ -29,7 +33,7 @@ pub(super) const SIGN_IN: &str = "/console/sign-in";
 pub struct Console {
     pub(super) advertising: Advertising,
     pub(super) cookies: Cookies,
-    pub(super) uploads: Arc<Semaphore>,
+    pub(super) uploads: Shares,
     pub(super) plans: Arc<Semaphore>,
 }
 
@@ -38,7 +42,7 @@ impl Console {
         Self {
             advertising,
             cookies: Cookies { tls },
-            uploads: Arc::new(Semaphore::new(UPLOADS_AT_ONCE)),
+            uploads: Shares::new(UPLOADS_PER_ADVERTISER, UPLOADS_AT_ONCE),
             plans: Arc::new(Semaphore::new(PLANS_AT_ONCE)),
         }
     }

@@ -16,6 +16,8 @@ use arras::service::{Environment, Listeners, Service};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
 
+use crate::api::stalled::Stalled;
+
 const NOW: u64 = 1_793_617_200;
 const PASSWORD: &str = "correct horse battery";
 
@@ -671,6 +673,36 @@ async fn what_is_too_large_is_refused_whole() {
     let plan = admin.get(&format!("/console/planner?{}", encoded(&[("campaigns", &lines)]))).await;
     assert_eq!(plan.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(site.advertising.registry.delivery_columns(site.shop.id, site.campaign.id).is_none());
+    site.stop().await;
+}
+
+/// Eight forms with a file that never came took the places of all: nobody else could upload.
+#[tokio::test]
+async fn files_that_stall_keep_nobody_else_waiting() {
+    let site = Site::start();
+    let manager = site.signed_in("manage@shop.example").await;
+    let reader = site.signed_in("read@shop.example").await;
+    let mut stalled = Vec::new();
+    for browser in [&manager, &reader] {
+        let cookie = format!("arras_session={}", browser.session().unwrap());
+        let headers = [
+            ("cookie", cookie.as_str()),
+            ("content-type", "multipart/form-data; boundary=XyZ"),
+            ("sec-fetch-site", "same-origin"),
+        ];
+        for n in 0..8 {
+            let (one, status) = Stalled::begin(&site.base, "POST /console/delivery", &headers, 1_000).await;
+            // Whoever may not upload sends a small form at most, which takes no place.
+            let is_read = n < 2 || browser.session() == reader.session();
+            assert_eq!(status, if is_read { 100 } else { 503 }, "{n}");
+            stalled.push(one);
+        }
+    }
+    let mut other = site.signed_in("admin@other.example").await;
+    let csrf = other.csrf().await;
+    let line = format!("day,campaign,impressions,clicks,spend\n2026-11-01,{},10,1,2.50\n", site.foreign.id);
+    assert_eq!(other.upload(&csrf, line.as_bytes()).await.status, StatusCode::OK);
+    drop(stalled);
     site.stop().await;
 }
 
