@@ -86,7 +86,7 @@ impl From<&WindowStatus> for WindowJson {
             task: status.task.to_string(),
             generation: status.generation,
             state,
-            meaning: status.state.meaning(),
+            meaning: status.meaning(),
             reason,
             sequence: status.state.released(),
             next: next.map(utc),

@@ -23,6 +23,21 @@ impl Collector {
         Ok(published.release().sequence)
     }
 
+    /// Whether a window of a task was ever released: the proof that both aggregators take part in it. Blocks.
+    pub(crate) fn has_released(&self, task: TaskId) -> Result<bool, StoreError> {
+        let mut after = 0;
+        loop {
+            let page = self.store().collections(task, after, PAGE)?;
+            if page.iter().any(|collection| matches!(collection.stage, Stage::Released { .. })) {
+                return Ok(true);
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = last.interval.end().0,
+                _ => return Ok(false),
+            }
+        }
+    }
+
     /// The windows of a task that are under way or released and share a time with a range of POSIX seconds, in order. Blocks.
     pub(crate) fn windows_within(
         &self,

@@ -290,11 +290,14 @@ fn next_numbers(of: &Overview<'_>) -> Markup {
             }
             @match next_release(of.windows, of.advertiser) {
                 Some((due, _)) if due <= of.now => p { span class="strong" { "Being collected now" } },
-                Some((due, _)) => p {
-                    span class="strong" { (format::moment(due, zone)) } " (" (format::relative(due, of.now)) ")"
-                    br;
-                    span class="soft small" { "because " (rhythm(of.advertiser)) }
-                },
+                Some((due, status)) => {
+                    p {
+                        span class="strong" { (format::moment(due, zone)) } " (" (format::relative(due, of.now)) ")"
+                        br;
+                        span class="soft small" { "because " (rhythm(of.advertiser)) }
+                    }
+                    @if !status.confirmed { p class="small" { (status.meaning()) } }
+                }
                 None => p class="soft" { "No window is open." },
             }
             @if let Some(row) = of.account.rows.first() {
@@ -309,19 +312,19 @@ fn next_numbers(of: &Overview<'_>) -> Markup {
 
 /// Windows without numbers, by what is in the way, the latest first.
 fn troubles<'a>(windows: impl Iterator<Item = &'a WindowStatus>, zone: &TimeZone) -> Markup {
-    let mut kinds: Vec<(&WindowState, Vec<&WindowStatus>)> = Vec::new();
+    let mut kinds: Vec<(&WindowStatus, Vec<&WindowStatus>)> = Vec::new();
     for status in windows {
-        match kinds.iter_mut().find(|(state, _)| state.meaning() == status.state.meaning()) {
+        match kinds.iter_mut().find(|(kind, _)| kind.meaning() == status.meaning()) {
             Some((_, all)) => all.push(status),
-            None => kinds.push((&status.state, vec![status])),
+            None => kinds.push((status, vec![status])),
         }
     }
     html! {
         @if !kinds.is_empty() {
             ul class="plain" {
-                @for (state, all) in kinds.iter().rev() {
+                @for (kind, all) in kinds.iter().rev() {
                     li {
-                        (state_badge(state))
+                        (state_badge(&kind.state))
                         p class="small" {
                             @for (index, status) in all.iter().rev().take(TROUBLES_LISTED).enumerate() {
                                 @if index > 0 { ", " }
@@ -329,7 +332,7 @@ fn troubles<'a>(windows: impl Iterator<Item = &'a WindowStatus>, zone: &TimeZone
                             }
                             @if all.len() > TROUBLES_LISTED { " and " (counted(all.len() - TROUBLES_LISTED, "earlier one")) }
                         }
-                        p class="small soft" { (state.meaning()) }
+                        p class="small soft" { (kind.meaning()) }
                     }
                 }
             }

@@ -42,6 +42,8 @@ struct Row {
     generation: u32,
     conversions: Option<WindowState>,
     value: Option<WindowState>,
+    /// Whether the task of conversions has a release, in any window.
+    confirmed: bool,
 }
 
 /// What the page shows, the latest window first.
@@ -111,15 +113,16 @@ fn gather(
 
 fn rows(statuses: impl Iterator<Item = WindowStatus>) -> Vec<Row> {
     let mut rows: BTreeMap<(u64, u32), Row> = BTreeMap::new();
-    for WindowStatus { generation, measures, window, state, .. } in statuses {
+    for WindowStatus { generation, measures, window, state, confirmed, .. } in statuses {
         let row = rows.entry((window.from().seconds(), generation)).or_insert_with(|| Row {
             window,
             generation,
             conversions: None,
             value: None,
+            confirmed,
         });
         match measures {
-            Measures::Conversions => row.conversions = Some(state),
+            Measures::Conversions => (row.conversions, row.confirmed) = (Some(state), confirmed),
             Measures::Value => row.value = Some(state),
         }
     }
@@ -227,10 +230,10 @@ fn meaning(row: &Row, windows: &Windows) -> Markup {
         | WindowState::Failed { reason, next_try } => {
             (Some(reason.as_str()), next_try.map(|next| format!("It is asked again {}.", at(next))))
         }
-        WindowState::Released { .. } => return html! { span class="soft" { (state.meaning()) } },
+        WindowState::Released { .. } => return html! { span class="soft" { (state.meaning(row.confirmed)) } },
     };
     html! {
-        (state.meaning())
+        (state.meaning(row.confirmed))
         @if let Some(next) = next { " " (next) }
         @if let Some(reason) = reason { details { summary { "What is in the way" } p class="small" { (reason) } } }
     }
@@ -279,6 +282,7 @@ mod tests {
             generation: 1,
             conversions: Some(conversions.clone()),
             value: value.clone(),
+            confirmed: true,
         });
         Windows {
             rows: rows.rev().collect(),

@@ -234,6 +234,8 @@ impl Schedule {
         let running = lock(&self.0.running).clone();
         let mut statuses = Vec::new();
         for (line, windows) in &known {
+            let confirmed =
+                windows.iter().any(Known::is_released) || self.0.parts.collector.has_released(line.task)?;
             for (index, one) in windows.iter().enumerate() {
                 let live = running.get(&running_key(line.task, one.window));
                 statuses.push(WindowStatus {
@@ -242,6 +244,7 @@ impl Schedule {
                     measures: line.measures,
                     window: one.window,
                     state: one.state(conversions_of(&known, line, index), live, now),
+                    confirmed,
                 });
             }
         }

@@ -36,6 +36,15 @@ pub struct WindowStatus {
     pub window: Span,
     /// Where it stands.
     pub state: WindowState,
+    /// Whether a window of the task was released, ever: until then nobody here knows that both aggregators take part in it.
+    pub confirmed: bool,
+}
+
+impl WindowStatus {
+    /// What it means and what to do next, for somebody who buys ads.
+    pub fn meaning(&self) -> &'static str {
+        self.state.meaning(self.confirmed)
+    }
 }
 
 /// Where a window stands. Moments are POSIX seconds. A `next_try` of `None` says that the schedule does not ask again;
@@ -100,9 +109,13 @@ impl WindowState {
         }
     }
 
-    /// What it means and what to do next, for somebody who buys ads.
-    pub fn meaning(&self) -> &'static str {
+    /// What it means and what to do next; `confirmed` as in [`WindowStatus`].
+    pub fn meaning(&self, confirmed: bool) -> &'static str {
         match self {
+            Self::Open { .. } | Self::Waiting { .. } if !confirmed => {
+                "Counted if both aggregators take part in the task, which is not confirmed before its first release. Ask whoever runs \
+                 this collector whether both have added it: conversions before that may be lost."
+            }
             Self::Open { .. } => {
                 "Conversions are still being counted. Nothing is to be done: numbers come after it ends."
             }

@@ -163,6 +163,7 @@ fn windows() -> Vec<WindowStatus> {
         measures: Measures::Conversions,
         window: span(day, day + 1),
         state: state(day),
+        confirmed: true,
     };
     (2..=24).map(one).collect()
 }

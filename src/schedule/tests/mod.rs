@@ -38,6 +38,34 @@ fn next_try(running: &Running, advertiser: AdvertiserId) -> Option<u64> {
     }
 }
 
+/// Both aggregators had refused a task, and its windows read "Conversions are still being counted. Nothing is to be done" until the
+/// first was collected: days later, and what had been sent meanwhile was lost.
+#[tokio::test]
+async fn before_its_first_release_a_task_promises_no_numbers() {
+    let world = World::new().await;
+    let mut running = world.start();
+    let shop = running.advertiser(shop("Shop"));
+    running.catch_up().await;
+    let says = |running: &Running, from: u64, words: &str| {
+        let windows = running.schedule.windows(shop, from, u64::MAX).unwrap();
+        let open = windows.iter().filter(|one| one.state.released().is_none());
+        let meanings: Vec<_> = open.map(WindowStatus::meaning).collect();
+        assert!(
+            meanings.len() == 2 && meanings.iter().all(|meaning| meaning.contains(words)),
+            "{meanings:?}"
+        );
+    };
+    says(&running, 0, "not confirmed");
+    world.clock.set(FIRST_END + GRACE - 1);
+    assert!(running.windows(shop).iter().all(|one| one.meaning().contains("not confirmed")));
+    world.clock.set(FIRST_END + GRACE);
+    running.catch_up().await;
+    says(&running, 0, "still being counted");
+    // The release is of a window that was not asked about, and of a life before.
+    drop(running);
+    says(&world.start(), FIRST_END, "still being counted");
+}
+
 #[tokio::test]
 async fn a_window_is_collected_when_it_is_over_and_late_reports_have_had_their_time() {
     let world = World::new().await;
