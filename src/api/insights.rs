@@ -34,7 +34,8 @@ const RATE_PLACES: u8 = 6;
 pub(super) enum MeasureJson {
     /// It is shown.
     Shown {
-        /// The best guess. Conversions are whole numbers, money is whole minor units, `roas` has three decimals.
+        /// The best guess, unbiased: noise can take it below 0, or above `high`, which is no more than can be. Pages show it within
+        /// its interval. Conversions are whole numbers, money is whole minor units, `roas` has three decimals.
         #[schema(value_type = f64)]
         estimate: serde_json::Number,
         /// With a probability of 95% the truth is not below this...

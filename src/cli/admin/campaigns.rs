@@ -120,11 +120,23 @@ fn create(args: &With<CreateArgs>, out: &mut dyn Write) -> Result<(), AdminError
     if let Some(goal) = own.goal {
         body["goal"] = json!(goal);
     }
-    let created = Ask::run(async {
+    let (created, opened) = Ask::run(async {
         let path = ask.advertiser(&own.advertiser).await?;
-        ask.post(&format!("{path}/campaigns"), &body).await
+        let tasks = format!("{path}/tasks");
+        let before = ask.list(&tasks, "").await?.len();
+        let created: Value = ask.post(&format!("{path}/campaigns"), &body).await?;
+        // It is created, whatever comes of this question.
+        Ok((created, ask.list(&tasks, "").await.is_ok_and(|after| after.len() > before)))
     })?;
-    Ok(print::entry(out, &created, own.json)?)
+    print::entry(out, &created, own.json)?;
+    if opened && !own.json {
+        writeln!(
+            out,
+            "\nThis opened new tasks. Next: arras admin tasks export, and arras task add for each file at both aggregators, before \
+             devices report; then arras admin manifest."
+        )?;
+    }
+    Ok(())
 }
 
 fn change(args: &With<ChangeArgs>, out: &mut dyn Write) -> Result<(), AdminError> {
