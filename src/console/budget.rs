@@ -13,10 +13,11 @@ use super::format;
 use super::layout::{self, Nav, Page};
 use super::parts::{self, Column, Table, Tone};
 use super::session::{Console, SignedIn};
+use crate::advertising::Advertising;
 use crate::aggregator::work::blocking;
 use crate::privacy::ledger::{self, EPOCH_SECONDS};
 use crate::registry::{Advertiser, TimeZone};
-use crate::schedule::WindowState;
+use crate::schedule::{Calendar, Measures, WindowState, WindowStatus};
 use crate::store::StoreError;
 use crate::text::counted;
 
@@ -48,6 +49,8 @@ pub(super) struct Budget {
     weeks: Vec<(u64, u64)>,
     /// Spent this week.
     spent: u64,
+    /// Windows that touch this week and are still to be released.
+    coming: u64,
     /// Windows without numbers because a budget refused them.
     refused: usize,
     older: Option<String>,
@@ -104,11 +107,37 @@ fn gather(
         cap: advertising.caps.get(&advertiser.site).map(|cap| u64::from(cap.get())),
         cost: (cost(terms.epsilon), terms.value.map(|value| cost(value.epsilon))),
         spent,
+        coming: week.map_or(0, |start| coming(advertising, advertiser, &windows, start, now)),
         refused: refused.count(),
         older,
         newer,
         weeks: weeks.get(first..last).unwrap_or_default().to_vec(),
     })
+}
+
+/// Windows that touch the week and are not settled: those that stand open or wait, and those that will begin.
+fn coming(
+    advertising: &Advertising,
+    advertiser: &Advertiser,
+    known: &[WindowStatus],
+    week: u64,
+    now: u64,
+) -> u64 {
+    if advertising.registry.generations(advertiser.id).is_empty() {
+        return 0;
+    }
+    let end = week.saturating_add(EPOCH_SECONDS);
+    let begun = known.iter().filter(|one| {
+        one.measures == Measures::Conversions
+            && one.window.to().seconds() > week
+            && matches!(
+                one.state,
+                WindowState::Open { .. } | WindowState::Waiting { .. } | WindowState::UnderWay { .. }
+            )
+    });
+    let calendar = Calendar::of(advertiser);
+    let later = calendar.windows(now, end).filter(|window| window.from().seconds() > now);
+    u64::try_from(begun.count() + later.count()).unwrap_or(u64::MAX)
 }
 
 fn epsilon(micro: u64) -> String {
@@ -166,6 +195,7 @@ fn this_week(budget: &Budget, week: u64) -> Markup {
                     p class="strong" { (epsilon(budget.spent)) " of " (epsilon(cap)) " epsilon spent" }
                     (bar(budget.spent, cap))
                     p { (left(budget, cap)) }
+                    @if let Some(short) = short(budget, cap) { p class="problem" { (short) } }
                     p class="small soft" { "The cap is what this collector's configuration says that the aggregators have; theirs decide." }
                 }
                 None => {
@@ -197,6 +227,18 @@ fn left(budget: &Budget, cap: u64) -> String {
             format!("{} left: enough for {} more {of} of this week.", epsilon(left), format::grouped(windows))
         }
     }
+}
+
+/// That more windows of this week come than it carries, if so.
+fn short(budget: &Budget, cap: u64) -> Option<String> {
+    let fit = cap.saturating_sub(budget.spent).checked_div(budget.per_window())?;
+    let refused = budget.coming.checked_sub(fit).filter(|refused| *refused > 0)?;
+    Some(format!(
+        "{} of this week are still to come, so {} will be refused, whole or without values. Longer windows, fewer of them, or a \
+         larger cap at both aggregators mend that.",
+        counted(budget.coming, "window"),
+        format::grouped(refused)
+    ))
 }
 
 /// The part of the cap that is spent, in thousandths, at most all of it.
@@ -301,6 +343,7 @@ mod tests {
             cost: (1_000_000, Some(1_000_000)),
             weeks: vec![(WEEK, 6_000_000), (WEEK - EPOCH_SECONDS, 14_000_000)],
             spent: 6_000_000,
+            coming: 4,
             refused: 0,
             older: None,
             newer: None,
@@ -334,6 +377,17 @@ mod tests {
             let html = html_of(&Budget { spent, ..budget() });
             assert!(html.contains(words), "{words}");
         }
+    }
+
+    /// Hourly windows with a cap of 10 read "enough for 5 more windows" of the 130 that came, and nobody said that 125 would be refused.
+    #[test]
+    fn a_week_that_does_not_carry_its_windows_says_so() {
+        assert!(!html_of(&budget()).contains("will be refused"));
+        let html = html_of(&Budget { coming: 130, ..budget() });
+        assert!(
+            html.contains("130 windows of this week are still to come, so 126 will be refused"),
+            "{html}"
+        );
     }
 
     #[test]

@@ -275,7 +275,7 @@ fn costs(advertiser: &Advertiser, next: &NextCampaign) -> Markup {
                         strong { "It opens " (counted(tasks, "new task")) } " of " (length) " cells. The operators of both aggregators have to take part in them before it is counted; "
                         "whoever runs this collector hands them the files."
                     }
-                    p class="small soft" { "A release of the new tasks spends as much as one of those before. For up to a month devices report to both, and both spend." }
+                    p class="small soft" { "If there are tasks already, devices report to both for up to a month, and both spend: a release of the new ones as much as one of those before." }
                 }
                 NextCampaign::Refused(_) => p { "It cannot be created now; see above." },
             }

@@ -30,7 +30,7 @@ fn intervals() -> Markup {
     html! {
         h2 id="intervals" { "8,445, and below it 8,437 to 8,453" }
         p {
-            "The large number is the best guess. The true number is in the interval below it for at least 19 of 20 numbers. "
+            "The large number is the best guess. The true number is in the interval below it for at least 19 of 20 numbers, less often for those only just large enough to be shown. "
             "Noise has the same size whatever it is added to: it hardly matters to 8,000 conversions, and drowns 5."
         }
         figure {

@@ -223,7 +223,7 @@ impl Render for Notes {
             dl class="facts small notes" {
                 dt { "\u{2026} to \u{2026}" }
                 dd {
-                    "95% interval: the true number is outside of it for one number in twenty at most. "
+                    "95% interval: the true number is outside of it for one number in twenty at most, more often where a number is only just large enough to be shown. "
                     a href=(format!("{}#intervals", Nav::Help.path())) { "How to read these numbers" }
                 }
                 @if self.ended_low {
