@@ -44,8 +44,8 @@ const MAX_FILE_BYTES: u64 = 256 << 20;
 /// How often the progress of aggregation is looked at.
 const WATCH: Duration = Duration::from_millis(50);
 
-/// Free space that the demo asks for, in bytes: what the stores keep in reserve, and room for the built-in journeys.
-const FREE_BYTES_MIN: u64 = INTAKE_RESERVE_BYTES + (128 << 20);
+/// What the built-in journeys take in the stores, in bytes, once each conversion is reported.
+const ROOM_BYTES: u64 = 128 << 20;
 
 /// The exit code after a signal, as shells have it for Ctrl-C.
 const INTERRUPTED: u8 = 130;
@@ -101,7 +101,7 @@ fn failed(error: impl Into<Failure>) -> DemoError {
 pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode, DemoError> {
     let journeys = read_journeys(args.journeys.as_deref()).map_err(DemoError::Usage)?;
     let dir = Folder::new(args.keep.as_deref()).map_err(DemoError::Usage)?;
-    require_room(dir.path()).map_err(DemoError::Usage)?;
+    require_room(dir.path(), bytes_needed(args.console)).map_err(DemoError::Usage)?;
     let now = now
         .duration_since(UNIX_EPOCH)
         .map_err(|_| DemoError::Usage("this machine's clock is before 1970".to_owned()))?;
@@ -150,18 +150,24 @@ fn read_journeys(path: Option<&Path>) -> Result<Journeys, String> {
     Ok(journeys)
 }
 
+/// Free space that the demo asks for, in bytes: what the stores keep in reserve, and room for the built-in journeys. With a
+/// console each conversion is reported twice, as one and with its value.
+fn bytes_needed(console: bool) -> u64 {
+    INTAKE_RESERVE_BYTES + if console { 2 * ROOM_BYTES } else { ROOM_BYTES }
+}
+
 /// A store that finds no room says so to clients; here the person can be told what to do.
-fn require_room(dir: &Path) -> Result<(), String> {
+fn require_room(dir: &Path, needed: u64) -> Result<(), String> {
     // A file system that does not tell is tried.
     let Ok(free) = free_bytes(dir) else { return Ok(()) };
-    if free >= FREE_BYTES_MIN {
+    if free >= needed {
         return Ok(());
     }
     Err(format!(
         "{} MiB are free below {}, the demo needs {} MiB; name a folder on another disk with --keep, or set TMPDIR",
         free >> 20,
         dir.display(),
-        FREE_BYTES_MIN >> 20
+        needed >> 20
     ))
 }
 
