@@ -6,9 +6,11 @@ use serde_json::Value;
 
 use super::{Browser, LOOKS, Screen};
 use crate::demo_console::Demo;
+use crate::harness::PATIENCE;
 
 /// Every page that the navigation leads to, by its path below the console's.
-const PAGES: [&str; 4] = ["overview", "campaigns", "account", "help"];
+const PAGES: [&str; 8] =
+    ["overview", "campaigns", "budget", "releases", "planner", "delivery", "account", "help"];
 
 /// Presses of the tab key after which a page is held to go round in a circle without its rest.
 const TABS_MAX: usize = 400;
@@ -27,17 +29,18 @@ const MARK: &str = "const e = document.activeElement, s = getComputedStyle(e), p
                     const seen = (s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0) || s.boxShadow !== 'none'; \
                     return [seen || part || e === document.body, before, e.outerHTML.slice(0, 100)]";
 
-async fn sign_in(browser: &Browser, demo: &Demo) {
+pub(super) async fn sign_in(browser: &Browser, demo: &Demo) {
     browser.goto(&demo.url).await;
     assert_eq!(browser.path().await, "/console/sign-in");
     browser.fill("email", &demo.email).await;
     browser.fill("password", &demo.password).await;
     browser.click("main button[type=submit]").await;
+    browser.wait_for("form[action='/console/sign-out']").await;
     assert_eq!(browser.path().await, "/console/overview", "{}", browser.text().await);
 }
 
 /// Opens a page, and holds it to what every page is held to.
-async fn visit(browser: &Browser, url: &str, name: &str) {
+pub(super) async fn visit(browser: &Browser, url: &str, name: &str) {
     browser.goto(url).await;
     browser.check(name).await;
     assert_eq!(browser.texts("h1").await.len(), 1, "{name} has one title");
@@ -60,7 +63,7 @@ async fn press(browser: &Browser, key: Key) {
 }
 
 /// Goes through a page with the tab key alone.
-async fn reach_all(browser: &Browser, name: &str) {
+pub(super) async fn reach_all(browser: &Browser, name: &str) {
     for _ in 0..TABS_MAX {
         press(browser, Key::Tab).await;
         let marked = browser.execute(MARK).await;
@@ -86,8 +89,10 @@ async fn sort(browser: &Browser, column: &str) {
     let mut found = Vec::new();
     for _ in 0..2 {
         let link = browser.client.find(fantoccini::Locator::XPath(&head)).await.unwrap();
+        let to = link.prop("href").await.unwrap().unwrap();
         link.click().await.unwrap();
-        let sorted = browser.find("main th[aria-sort]").await;
+        browser.client.wait().at_most(PATIENCE).for_url(&to.parse().unwrap()).await.unwrap();
+        let sorted = browser.wait_for("main th[aria-sort]").await;
         assert!(sorted.text().await.unwrap().contains(column));
         found.push((sorted.attr("aria-sort").await.unwrap().unwrap(), rows(browser).await));
     }
@@ -96,6 +101,14 @@ async fn sort(browser: &Browser, column: &str) {
     assert_eq!(first.len(), 3);
     first.reverse();
     assert_eq!(first, second, "the other way round");
+}
+
+/// The address of the latest release, as the page of releases links it.
+async fn release(browser: &Browser, demo: &Demo) -> String {
+    browser.goto(&format!("{}/releases", demo.url)).await;
+    browser.click("main td a[href^='/console/releases/']").await;
+    browser.wait_for("main #made").await;
+    browser.client.current_url().await.unwrap().into()
 }
 
 /// What somebody does who has the console for the first time.
@@ -125,10 +138,17 @@ async fn get_around(browser: &mut Browser, demo: &Demo) {
         assert!(browser.path().await.starts_with("/console/campaigns/cmp_"));
         let campaign = browser.client.current_url().await.unwrap();
         visit(browser, campaign.as_str(), "a campaign").await;
-        // A picture for wide screens and one for narrow ones, of which one is seen; a page has two such figures.
-        let seen = "return [...document.querySelectorAll('main figure > svg')].filter(e => e.checkVisibility()).length";
-        assert_eq!(browser.execute(seen).await, 2);
+        // A picture for wide screens and one for narrow ones, of which one is seen.
+        let seen = "return [...document.querySelectorAll('main figure.figure')].map(f => \
+                    [...f.querySelectorAll(':scope > svg')].filter(e => e.checkVisibility()).length)";
+        let seen = browser.execute(seen).await;
+        let figures = seen.as_array().unwrap();
+        assert!(!figures.is_empty() && figures.iter().all(|pictures| *pictures == 1), "{seen}");
         browser.screenshot("campaign").await;
+        let release = release(browser, demo).await;
+        visit(browser, &release, "a release").await;
+        assert!(!browser.rows("Numbers of this release").await.is_empty());
+        browser.screenshot("release").await;
     }
 }
 
@@ -148,6 +168,8 @@ async fn an_advertiser_gets_around_the_console() {
             browser.goto(&format!("{}/{page}", demo.url)).await;
             reach_all(&browser, page).await;
         }
+        browser.goto(&release(&browser, &demo).await).await;
+        reach_all(&browser, "a release").await;
     }
     // What a page needs, it has without scripts: there are none, so nothing is missing where they are off.
     sign_in(&plain, &demo).await;

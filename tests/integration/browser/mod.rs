@@ -5,6 +5,7 @@
 
 mod console;
 mod driver;
+mod forms;
 mod harness;
 
 use fantoccini::elements::Element;
@@ -15,6 +16,7 @@ use reqwest::{Method, Url};
 use serde_json::{Value, json};
 
 use self::driver::Driver;
+use crate::harness::PATIENCE;
 
 /// Flags of every browser here: no window, no sandbox (containers have none to give), and nothing that asks a network.
 const FLAGS: [&str; 8] = [
@@ -163,6 +165,23 @@ impl Browser {
         }
     }
 
+    /// The same, once it is there: a click may return before the page that follows is.
+    pub async fn wait_for(&self, css: &str) -> Element {
+        match self.client.wait().at_most(PATIENCE).for_element(Locator::Css(css)).await {
+            Ok(element) => element,
+            Err(error) => panic!("{css}: {error}; the page says:\n{}", self.text().await),
+        }
+    }
+
+    /// The texts of a table's cells, row by row, of the first whose caption begins so.
+    pub async fn rows(&self, caption: &str) -> Vec<Vec<String>> {
+        let script = "const table = [...document.querySelectorAll('main table')].find(t => \
+                      t.caption.textContent.startsWith(arguments[0])); \
+                      return table && [...table.tBodies[0].rows].map(r => [...r.cells].map(c => c.textContent.trim()))";
+        let rows = self.client.execute(script, vec![json!(caption)]).await.unwrap();
+        serde_json::from_value(rows).unwrap_or_else(|_| panic!("there is no table {caption}"))
+    }
+
     /// The texts of all elements of a selector.
     pub async fn texts(&self, css: &str) -> Vec<String> {
         let mut texts = Vec::new();
@@ -243,10 +262,15 @@ impl Browser {
 
     /// Panics unless the page fits the screen and the browser has nothing to complain of.
     pub async fn check(&self, page: &str) {
+        self.fits(page).await;
+        assert_eq!(self.complaints().await, [""; 0], "{page} on a {:?}", self.screen);
+    }
+
+    /// Panics unless the page fits the screen.
+    pub async fn fits(&self, page: &str) {
         let (width, screen) = (self.page_width().await, self.screen);
         let fits = width <= screen.width();
         assert!(fits, "{page} is {width} wide on a {screen:?}: {:#}", self.sticking_out().await);
-        assert_eq!(self.complaints().await, [""; 0], "{page} on a {screen:?}");
     }
 }
 
