@@ -122,6 +122,7 @@ async fn get_around(browser: &mut Browser, demo: &Demo) {
     browser.fill("email", &demo.email).await;
     browser.fill("password", "not the password at all").await;
     browser.click("main button[type=submit]").await;
+    browser.wait_for("main [role=status], main [role=alert]").await;
     assert_eq!(browser.path().await, "/console/sign-in");
     // The form comes with what is wrong with it, as an answer that is no success.
     let refused = browser.complaints().await;
@@ -135,6 +136,7 @@ async fn get_around(browser: &mut Browser, demo: &Demo) {
         }
         browser.goto(&format!("{}/campaigns", demo.url)).await;
         browser.follow("alpha").await;
+        browser.wait_for("main figure.figure").await;
         assert!(browser.path().await.starts_with("/console/campaigns/cmp_"));
         let campaign = browser.client.current_url().await.unwrap();
         visit(browser, campaign.as_str(), "a campaign").await;
@@ -186,6 +188,7 @@ async fn an_advertiser_gets_around_the_console() {
     for browser in [browser, plain] {
         browser.goto(&format!("{}/overview", demo.url)).await;
         browser.click("form[action='/console/sign-out'] button").await;
+        browser.wait_for("input[name=password]").await;
         assert_eq!(browser.path().await, "/console/sign-in");
         browser.goto(&format!("{}/overview", demo.url)).await;
         assert_eq!(browser.path().await, "/console/sign-in", "signed out is signed out");

@@ -4,6 +4,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::{Browser, LOOKS, Screen};
+use crate::harness::PATIENCE;
 
 /// Serves one page at every path, under a policy that forbids scripts.
 async fn serve(body: &'static str) -> String {
@@ -51,8 +52,11 @@ async fn the_browser_sees_what_is_wrong_with_a_page() {
     }
     browser.fill("name", "y").await;
     browser.click("button").await;
-    assert_eq!(browser.client.current_url().await.unwrap().query(), Some("name=y"));
+    let answered = reqwest::Url::parse(&format!("{url}?name=y")).unwrap();
+    browser.client.wait().at_most(PATIENCE).for_url(&answered).await.unwrap();
     browser.follow("Next").await;
+    let next = answered.join("/next").unwrap();
+    browser.client.wait().at_most(PATIENCE).for_url(&next).await.unwrap();
     assert_eq!(
         (browser.path().await.as_str(), browser.texts("h1").await),
         ("/next", vec!["Good".to_owned()])

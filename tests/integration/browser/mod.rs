@@ -195,7 +195,7 @@ impl Browser {
         self.client.find(Locator::Css("body")).await.unwrap().text().await.unwrap()
     }
 
-    /// Clicks, and waits for the page that follows if one does.
+    /// Clicks. The page that follows may not be there yet: wait for what only it has.
     pub async fn click(&self, css: &str) {
         self.find(css).await.click().await.unwrap();
     }
@@ -240,12 +240,25 @@ impl Browser {
     }
 
     /// What the browser complained of since it was asked last: failed loads, violations of the content security policy.
+    ///
+    /// They arrive some time after the page. A mark that the page itself writes arrives behind them.
     pub async fn complaints(&self) -> Vec<String> {
-        let log = self.client.issue_cmd(Extension("se/log", json!({ "type": "browser" }))).await.unwrap();
-        // Advice, such as to add a hidden user name to a form, is at lower levels.
-        let serious = |entry: &&Value| entry["level"] == "SEVERE" || entry["level"] == "WARNING";
-        let entries = log.as_array().unwrap().iter().filter(serious);
-        entries.map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect()
+        self.execute(&format!("console.debug('{MARK}')")).await;
+        let started = std::time::Instant::now();
+        let (mut complaints, mut all) = (Vec::new(), false);
+        while !all {
+            assert!(started.elapsed() < PATIENCE, "the browser's log does not arrive");
+            let log = self.client.issue_cmd(Extension("se/log", json!({ "type": "browser" }))).await.unwrap();
+            for entry in log.as_array().unwrap() {
+                let message = entry["message"].as_str().unwrap_or_default();
+                all |= message.contains(MARK);
+                // Advice, such as to add a hidden user name to a form, is at lower levels.
+                if entry["level"] == "SEVERE" || entry["level"] == "WARNING" {
+                    complaints.push(message.to_owned());
+                }
+            }
+        }
+        complaints
     }
 
     /// How wide the page is, in pixels of style sheets. Not `innerWidth`: a phone zooms out to what overflows.
@@ -273,6 +286,9 @@ impl Browser {
         assert!(fits, "{page} is {width} wide on a {screen:?}: {:#}", self.sticking_out().await);
     }
 }
+
+/// Stands at the end of what is in the browser's log.
+const MARK: &str = "everything before this has arrived";
 
 /// Longer pages are cut: Chromium's largest texture.
 const HEIGHT_MAX: u64 = 8_000;
