@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use arras_client::attribution;
 use arras_client::upload::fetch_hpke_configs;
+use arras_protocol::epsilon::DisplayMicro;
 use arras_protocol::messages::{HpkeConfigList, Url};
 
 use crate::config::{self, Config};
@@ -103,7 +105,25 @@ pub fn make(
         key.public_key(),
         key.public_key().id()
     )?;
+    if let Some(warning) = budget_warning(description.conversion_cost(&known)) {
+        writeln!(out, "{warning}")?;
+    }
     Ok(())
+}
+
+/// What apps have to be told if a conversion costs a device more than they let an advertiser spend by default. Nobody would
+/// notice otherwise: a report whose budget is spent is made all the same, and says nothing.
+fn budget_warning(cost: u64) -> Option<String> {
+    let default = u64::from(attribution::Config::default().site_budget);
+    (cost > default).then(|| {
+        format!(
+            "note: a conversion costs a device up to {} epsilon a week, and apps let an advertiser spend {} unless they set more. \
+             Have them set AppRules::advertiser_budget to at least {cost} (micro-epsilon): without it such a conversion, or its \
+             value, is counted for no campaign",
+            DisplayMicro(cost),
+            DisplayMicro(default)
+        )
+    })
 }
 
 /// The HPKE configurations of the aggregators of each task.

@@ -1,5 +1,6 @@
 //! Manifests as an advertiser describes them: which tasks, which events, for how long.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
@@ -133,6 +134,19 @@ impl ManifestFile {
             id.map_err(|_| PublishError::Description(format!("{:?} is no task id", entry.id)))
         };
         self.task.iter().map(parse).collect()
+    }
+
+    /// The most that one conversion may cost a device, in micro-epsilon of each week that it looks back on: the epsilons of all
+    /// tasks that count the event, for the dearest event. `known` are the tasks, in the description's order.
+    pub fn conversion_cost(&self, known: &[KnownTask]) -> u64 {
+        let mut costs: BTreeMap<&str, u64> = BTreeMap::new();
+        for (entry, known) in self.task.iter().zip(known) {
+            for event in &entry.events {
+                let cost = costs.entry(&event.name).or_default();
+                *cost = cost.saturating_add(known.policy.epsilon.get().into());
+            }
+        }
+        costs.into_values().max().unwrap_or(0)
     }
 
     /// The manifest. Its campaigns are its own, or those of its tasks, which have to be the same, since a device remembers

@@ -67,7 +67,7 @@ impl Demo {
     }
 }
 
-fn client() -> reqwest::Client {
+pub fn client() -> reqwest::Client {
     reqwest::Client::builder()
         .tls_backend_preconfigured(arras::net::tls::client_config(None).unwrap())
         .redirect(reqwest::redirect::Policy::none())
@@ -77,13 +77,13 @@ fn client() -> reqwest::Client {
 }
 
 /// What a browser would send back of the cookies that an answer sets.
-fn cookies(answer: &reqwest::Response) -> String {
+pub fn cookies(answer: &reqwest::Response) -> String {
     let set = answer.headers().get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
     set.map(|cookie| cookie.split(';').next().unwrap()).collect::<Vec<_>>().join("; ")
 }
 
 /// The value of a hidden field.
-fn hidden(page: &str, name: &str) -> String {
+pub fn hidden(page: &str, name: &str) -> String {
     let field = page.split("<input").find(|field| field.contains(&format!("name=\"{name}\""))).unwrap();
     field.split("value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
 }

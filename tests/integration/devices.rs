@@ -64,6 +64,7 @@ async fn a_device_that_was_told_by_a_manifest_is_counted() {
     };
     let said = tokio::task::spawn_blocking(publish).await.unwrap().unwrap();
     assert!(said.contains(&format!("manifest {NOW} of {SHOP} with 1 task and 2 campaigns")), "{said}");
+    assert!(!said.contains("advertiser_budget"), "apps allow what it costs: {said}");
 
     let keys = format!("{}keys", deployment.loopback.collector.endpoint);
     let keys = deployment.http.get(keys).send().await.unwrap().bytes().await.unwrap();

@@ -4,6 +4,7 @@
 #![allow(clippy::duplicate_mod, reason = "the client's examples share a file")]
 #![allow(unreachable_pub, missing_docs, reason = "one binary, nothing is exported")]
 
+mod advertisers;
 mod api;
 mod backpressure;
 mod bad_input;
