@@ -14,7 +14,8 @@ impl Stalled {
     pub async fn begin(url: &str, request: &str, headers: &[(&str, &str)], bytes: usize) -> (Self, u16) {
         let host = url.strip_prefix("http://").unwrap();
         let mut stream = BufReader::new(TcpStream::connect(host).await.unwrap());
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers =
+            headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<Vec<_>>().concat();
         let head = format!(
             "{request} HTTP/1.1\r\nhost: {host}\r\n{headers}content-length: {bytes}\r\nexpect: 100-continue\r\n\r\n"
         );
