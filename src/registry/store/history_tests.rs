@@ -63,6 +63,8 @@ struct Seen {
     slots: BTreeMap<CampaignId, BTreeSet<(u32, Option<Touch>)>>,
     /// The last day on which devices were told of a campaign.
     told: BTreeMap<CampaignId, Date>,
+    /// Generations that were looked at as they were opened: the last day of a campaign may be moved on after its place is gone.
+    handed_on: usize,
 }
 
 impl Seen {
@@ -105,9 +107,10 @@ impl Seen {
                 }
             }
         }
-        for pair in generations.windows(2) {
+        for pair in generations.windows(2).skip(self.handed_on) {
             self.handed_on(registry, id, &pair[0], &pair[1])?;
         }
+        self.handed_on = generations.len().saturating_sub(1);
         let today = day_of(&registry.advertiser(id).unwrap().time_zone, now).unwrap();
         for slot in generations.last().iter().flat_map(|newest| newest.slots.iter().flatten()) {
             if !over_for(&registry.campaign(id, slot.campaign).unwrap(), TOLD_DAYS, today) {
