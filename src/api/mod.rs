@@ -1,6 +1,6 @@
 //! What advertisers ask for, over HTTP: campaigns, delivery numbers, insights, releases, keys and users, below `/v1`.
 //!
-//! [`routes`] is the table of all routes, [`document`] describes them (OpenAPI 3.1, `docs/openapi.json`), [`guard`] is the one
+//! `routes` is the table of all routes, [`document`] describes them (OpenAPI 3.1, `docs/openapi.json`), `guard` is the one
 //! way to a handler. Every list has a limit and pages, every answer to a GET an ETag, every error is a problem document.
 //! Whatever a handler calls may block: handlers run on threads for that.
 

@@ -26,7 +26,7 @@ pub(crate) fn value(cell: &Estimate) -> String {
     }
 }
 
-/// What a reader is told of a noised number, see [`number`].
+/// What a reader is told of a noised number, see `number`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
     /// The estimate, or the upper end of its interval where that is less: noise can lift a number above what can be, such as

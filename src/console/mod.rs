@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`layout`] | the frame of every page, the headers of every answer |
 //! | [`parts`] | tables, cards, fields, empty states |
-//! | [`format`] | how numbers, money and days are written |
+//! | `format` | how numbers, money and days are written |
 //! | [`chart`], [`series`] | series over time |
 //! | [`measures`] | noised numbers with their intervals, or why they are not there |
 //! | [`range`] | the days that a page is about |

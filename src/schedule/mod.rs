@@ -1,7 +1,7 @@
 //! Scheduled collection: every window of every advertiser is collected once, by itself, when it is over and late reports have
 //! had their time.
 //!
-//! [`calendar`] says which windows there are, `look` where they stand and which are due, `judge` what an attempt came to and when
+//! `calendar` says which windows there are, `look` where they stand and which are due, `judge` what an attempt came to and when
 //! the next one is, `rows` keeps that, `driver` does it. That a window is collected once, ever, is the collector's store's doing
 //! (`collector/store.rs`): whatever is forgotten here, asking again finds the release. A window that somebody collects by hand
 //! counts as collected.
