@@ -403,6 +403,11 @@ impl IntoResponse for ProblemDocument {
             // RFC 9110 15.5.2 wants the scheme to be named.
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if self.status == StatusCode::PAYLOAD_TOO_LARGE {
+            // What was not read of the body ends the connection (RFC 9110 15.5.14); a client that is not told sends its next
+            // request into it.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         response
     }
 }

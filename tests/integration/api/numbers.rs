@@ -39,6 +39,8 @@ async fn delivery_numbers_are_taken_whole_or_not_at_all() {
     let oversized = "x".repeat(3_000_000);
     let said = desk.ask("PUT", &path, Some(&desk.token)).body("text/csv", oversized).send().await;
     assert_eq!(said.status, 413);
+    // It was not said that the connection ends with this, and the next request was now and then sent into it.
+    assert_eq!(said.header("connection"), Some("close"));
 
     // Pages go on within a campaign.
     let first = desk.get(&format!("{list}&limit=1"), &desk.token).expect(200).await;
