@@ -194,16 +194,8 @@ fn each<T: DeserializeOwned>(
     prefix: &[u8],
     mut give: impl FnMut(&[u8], T),
 ) -> Result<(), StoreError> {
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let page = state.scan_prefix(prefix, after.as_deref(), PAGE_ROWS)?;
-        for (key, value) in &page {
-            let row = serde_json::from_slice(value).map_err(StoreError::prepare)?;
-            give(key.get(prefix.len()..).unwrap_or_default(), row);
-        }
-        match page.into_iter().last() {
-            Some((key, _)) => after = Some(key),
-            None => return Ok(()),
-        }
-    }
+    state.each(prefix, PAGE_ROWS, |rest, value| {
+        give(rest, serde_json::from_slice(value).map_err(StoreError::prepare)?);
+        Ok(())
+    })
 }

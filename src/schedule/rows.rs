@@ -138,24 +138,19 @@ fn key(task: TaskId, (end, start): WindowKey) -> Vec<u8> {
 
 fn read(disk: &CollectorDisk) -> Result<Picture, StoreError> {
     let mut picture = Picture::new();
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let page = disk.state().scan_prefix(PREFIX, after.as_deref(), PAGE_ROWS)?;
-        for (key, value) in &page {
-            let (task, window) =
-                split(key).ok_or(StoreError::Invalid("a row of the schedule has a key of another form"))?;
-            let row: Row = serde_json::from_slice(value).map_err(StoreError::prepare)?;
-            picture.entry(task).or_default().insert(window, Arc::new(row));
-        }
-        match page.into_iter().last() {
-            Some((key, _)) => after = Some(key),
-            None => return Ok(picture),
-        }
-    }
+    disk.state().each(PREFIX, PAGE_ROWS, |rest, value| {
+        let (task, window) =
+            split(rest).ok_or(StoreError::Invalid("a row of the schedule has a key of another form"))?;
+        let row: Row = serde_json::from_slice(value).map_err(StoreError::prepare)?;
+        picture.entry(task).or_default().insert(window, Arc::new(row));
+        Ok::<_, StoreError>(())
+    })?;
+    Ok(picture)
 }
 
-fn split(key: &[u8]) -> Option<(TaskId, WindowKey)> {
-    let (task, rest) = key.strip_prefix(PREFIX)?.split_first_chunk::<32>()?;
+/// What stands behind the prefix in a key.
+fn split(rest: &[u8]) -> Option<(TaskId, WindowKey)> {
+    let (task, rest) = rest.split_first_chunk::<32>()?;
     let (end, start) = rest.split_first_chunk::<8>()?;
     let (end, start) = (u64::from_be_bytes(*end), u64::from_be_bytes(start.try_into().ok()?));
     Span::new(Moment::from_seconds(start).ok()?, Moment::from_seconds(end).ok()?).ok()?;

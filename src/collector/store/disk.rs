@@ -288,21 +288,16 @@ impl<'a> Place<'a> {
 
 /// The last document in the spool that the state points to.
 fn last_document(dir: &Path, state: &State) -> Result<Option<Position>, StoreError> {
-    let (mut last, mut after) = (None, None);
-    loop {
-        let page = state.scan_prefix(RELEASE_PREFIX, after.as_deref(), PAGE_ROWS)?;
-        for (_, value) in &page {
-            match Place::of(value).map(|place| place.body) {
-                Some(Body::Spooled(position)) => last = last.max(Some(position)),
-                Some(Body::Inline(_)) => {}
-                None => return Err(malformed(dir)),
-            }
+    let mut last = None;
+    state.each(RELEASE_PREFIX, PAGE_ROWS, |_, value| {
+        match Place::of(value).map(|place| place.body) {
+            Some(Body::Spooled(position)) => last = last.max(Some(position)),
+            Some(Body::Inline(_)) => {}
+            None => return Err(malformed(dir)),
         }
-        match page.into_iter().last() {
-            Some((key, _)) => after = Some(key),
-            None => return Ok(last),
-        }
-    }
+        Ok(())
+    })?;
+    Ok(last)
 }
 
 /// A row of the store in `dir` that is not what this version writes.

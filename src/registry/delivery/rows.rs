@@ -64,26 +64,20 @@ pub(super) fn put_month(
 /// Reads all months of all campaigns.
 pub(crate) fn load(state: &State) -> Result<HashMap<Whose, Arc<Columns>>, RegistryError> {
     let mut all: HashMap<Whose, Columns> = HashMap::new();
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let page = state.scan_prefix(PREFIX, after.as_deref(), PAGE_ROWS)?;
-        for (key, value) in &page {
-            let (whose, month) = split(key).ok_or_else(wrong)?;
-            read_month(month, value, all.entry(whose).or_default()).ok_or_else(wrong)?;
-        }
-        match page.into_iter().last() {
-            Some((key, _)) => after = Some(key),
-            None => return Ok(all.into_iter().map(|(whose, columns)| (whose, Arc::new(columns))).collect()),
-        }
-    }
+    state.each(PREFIX, PAGE_ROWS, |rest, value| {
+        let (whose, month) = split(rest).ok_or_else(wrong)?;
+        read_month(month, value, all.entry(whose).or_default()).ok_or_else(wrong)
+    })?;
+    Ok(all.into_iter().map(|(whose, columns)| (whose, Arc::new(columns))).collect())
 }
 
 fn wrong() -> RegistryError {
     RegistryError::Row("a month of delivery numbers is not what is written there".to_owned())
 }
 
-fn split(key: &[u8]) -> Option<(Whose, u16)> {
-    let (advertiser, rest) = key.strip_prefix(PREFIX)?.split_first_chunk::<ID_BYTES>()?;
+/// What stands behind the prefix in a key.
+fn split(rest: &[u8]) -> Option<(Whose, u16)> {
+    let (advertiser, rest) = rest.split_first_chunk::<ID_BYTES>()?;
     let (campaign, month) = rest.split_first_chunk::<ID_BYTES>()?;
     let whose = (AdvertiserId::from_bytes(*advertiser), CampaignId::from_bytes(*campaign));
     Some((whose, u16::from_be_bytes(month.try_into().ok()?)))

@@ -24,7 +24,7 @@ use super::super::{
     ValueTask,
 };
 use super::picture::{Holding, Picture};
-use crate::store::{Entry, State, StateBatch, StateGuard, StoreError};
+use crate::store::{State, StateBatch, StateGuard, StoreError};
 
 const ADVERTISER: &[u8] = b"Aa";
 const CAMPAIGN: &[u8] = b"Ac";
@@ -176,25 +176,6 @@ fn decode_slot(bytes: &[u8]) -> Result<Option<Slot>, RegistryError> {
     Ok(Some(Slot { campaign, touch }))
 }
 
-/// All entries of a kind, page by page, in the order of their keys.
-fn each(
-    state: &State,
-    kind: &[u8],
-    mut take: impl FnMut(&[u8], &[u8]) -> Result<(), RegistryError>,
-) -> Result<(), RegistryError> {
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let page: Vec<Entry> = state.scan_prefix(kind, after.as_deref(), PAGE_ROWS)?;
-        for (key, value) in &page {
-            take(&key[kind.len()..], value)?;
-        }
-        match page.into_iter().last() {
-            Some((key, _)) => after = Some(key),
-            None => return Ok(()),
-        }
-    }
-}
-
 fn wrong(what: &str) -> RegistryError {
     RegistryError::Row(format!("a row of {what} is not in its place"))
 }
@@ -219,7 +200,7 @@ struct Read {
 /// Reads the whole registry.
 pub(super) fn load(state: &State) -> Result<Picture, RegistryError> {
     let mut all: BTreeMap<AdvertiserId, Read> = BTreeMap::new();
-    each(state, ADVERTISER, |rest, value| {
+    state.each(ADVERTISER, PAGE_ROWS, |rest, value| {
         let (id, _) = split(rest, "advertisers")?;
         let advertiser: Advertiser = parse(value)?;
         if advertiser.id != id {
@@ -228,7 +209,7 @@ pub(super) fn load(state: &State) -> Result<Picture, RegistryError> {
         all.insert(id, Read { advertiser, campaigns: Vec::new(), generations: Vec::new() });
         Ok(())
     })?;
-    each(state, CAMPAIGN, |rest, value| {
+    state.each(CAMPAIGN, PAGE_ROWS, |rest, value| {
         let (id, rest) = split(rest, "campaigns")?;
         let read = all.get_mut(&id).ok_or_else(|| wrong("campaigns"))?;
         let campaign: Campaign = parse(value)?;
@@ -248,7 +229,7 @@ pub(super) fn load(state: &State) -> Result<Picture, RegistryError> {
 
 /// The generations of advertisers that are read, and their slots.
 fn load_generations(state: &State, all: &mut BTreeMap<AdvertiserId, Read>) -> Result<(), RegistryError> {
-    each(state, GENERATION, |rest, value| {
+    state.each(GENERATION, PAGE_ROWS, |rest, value| {
         let (id, rest) = split(rest, "generations")?;
         let read = all.get_mut(&id).ok_or_else(|| wrong("generations"))?;
         let (number, row) = (number(rest, "generations")?, parse::<GenerationRow>(value)?);
@@ -275,7 +256,7 @@ fn load_generations(state: &State, all: &mut BTreeMap<AdvertiserId, Read>) -> Re
         read.generations.push((generation, row.made));
         Ok(())
     })?;
-    each(state, SLOTS, |rest, value| {
+    state.each(SLOTS, PAGE_ROWS, |rest, value| {
         let (id, rest) = split(rest, "slots")?;
         let (at, piece) = rest.split_at_checked(4).ok_or_else(|| wrong("slots"))?;
         let (at, piece) =

@@ -332,17 +332,12 @@ pub(super) fn last_record(
     kind: Kind,
     decode: impl Fn(&[u8]) -> Option<Position>,
 ) -> Result<Option<Position>, StoreError> {
-    let (mut last, mut after) = (None, None);
-    loop {
-        let page = state.scan_prefix(&[kind as u8], after.as_deref(), PAGE_ROWS)?;
-        for (_, value) in &page {
-            last = last.max(Some(decode(value).ok_or_else(|| malformed(dir))?));
-        }
-        match page.into_iter().last() {
-            Some((key, _)) => after = Some(key),
-            None => return Ok(last),
-        }
-    }
+    let mut last = None;
+    state.each(&[kind as u8], PAGE_ROWS, |_, value| {
+        last = last.max(Some(decode(value).ok_or_else(|| malformed(dir))?));
+        Ok::<_, StoreError>(())
+    })?;
+    Ok(last)
 }
 
 /// A task's row.

@@ -270,6 +270,29 @@ impl State {
         Ok(entries)
     }
 
+    /// Gives on every entry whose key begins with `prefix`, in order of their keys, with what stands behind it in the key. At
+    /// most `at_once` entries are in memory.
+    ///
+    /// Commits may come in between unless the caller holds a [`StateGuard`]. The first error ends it.
+    pub fn each<E: From<StoreError>>(
+        &self,
+        prefix: &[u8],
+        at_once: usize,
+        mut take: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.scan_prefix(prefix, after.as_deref(), at_once)?;
+            for (key, value) in &page {
+                take(key.get(prefix.len()..).unwrap_or_default(), value)?;
+            }
+            match page.into_iter().last() {
+                Some((key, _)) => after = Some(key),
+                None => return Ok(()),
+            }
+        }
+    }
+
     /// Waits for its turn to change the store. What is read through the guard cannot change
     /// before its commit, which makes check and commit one transaction. Encoding, summing
     /// and cryptography are done before: all other writers wait.

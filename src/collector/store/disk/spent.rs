@@ -72,20 +72,13 @@ impl CollectorDisk {
 
     /// What each epoch of a source was charged, in the order of time: its start, and micro-epsilon.
     pub(super) fn spent_of(&self, source: &str) -> Result<Vec<(u64, u64)>, StoreError> {
-        let (prefix, mut all, mut after) = (row_prefix(source), Vec::new(), None::<Vec<u8>>);
-        loop {
-            let page = self.state.scan_prefix(&prefix, after.as_deref(), EPOCHS_AT_ONCE)?;
-            for (key, value) in &page {
-                let number = |bytes: &[u8]| <[u8; 8]>::try_from(bytes).map(u64::from_be_bytes);
-                let start = key.get(prefix.len()..).map(number).and_then(Result::ok);
-                let row = start.zip(number(value).ok());
-                all.push(row.ok_or_else(|| self.malformed())?);
-            }
-            match page.into_iter().last() {
-                Some((key, _)) => after = Some(key),
-                None => return Ok(all),
-            }
-        }
+        let mut all = Vec::new();
+        self.state.each(&row_prefix(source), EPOCHS_AT_ONCE, |start, value| {
+            let number = |bytes: &[u8]| <[u8; 8]>::try_from(bytes).map(u64::from_be_bytes).ok();
+            all.push(number(start).zip(number(value)).ok_or_else(|| self.malformed())?);
+            Ok::<_, StoreError>(())
+        })?;
+        Ok(all)
     }
 
     /// Whether [`CollectorDisk::spent_with`] knows of everything that the source's releases have charged, one with these
@@ -126,30 +119,23 @@ impl CollectorDisk {
         }
         let mut totals: Vec<(EpochCharge, u64)> = Vec::new();
         let mut weeks: BTreeMap<String, WeekStart> = BTreeMap::new();
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.state.scan_prefix(RELEASE_PREFIX, after.as_deref(), PAGE_ROWS)?;
-            for (_, value) in &page {
-                let published = self.published(value)?;
-                let charges = EpochCharge::of(published.release());
-                let source = &published.release().charge.budget_source;
-                let week = joined(weeks.get(source).copied(), &charges);
-                weeks.insert(source.clone(), week);
-                for charge in charges {
-                    let same = |(other, _): &&mut (EpochCharge, u64)| {
-                        other.source == charge.source && other.start_seconds == charge.start_seconds
-                    };
-                    match totals.iter_mut().find(same) {
-                        Some((_, total)) => *total = total.saturating_add(charge.micro),
-                        None => totals.push((charge.clone(), charge.micro)),
-                    }
+        self.state.each(RELEASE_PREFIX, PAGE_ROWS, |_, value| {
+            let published = self.published(value)?;
+            let charges = EpochCharge::of(published.release());
+            let source = &published.release().charge.budget_source;
+            let week = joined(weeks.get(source).copied(), &charges);
+            weeks.insert(source.clone(), week);
+            for charge in charges {
+                let same = |(other, _): &&mut (EpochCharge, u64)| {
+                    other.source == charge.source && other.start_seconds == charge.start_seconds
+                };
+                match totals.iter_mut().find(same) {
+                    Some((_, total)) => *total = total.saturating_add(charge.micro),
+                    None => totals.push((charge.clone(), charge.micro)),
                 }
             }
-            match page.into_iter().last() {
-                Some((key, _)) => after = Some(key),
-                None => break,
-            }
-        }
+            Ok::<_, StoreError>(())
+        })?;
         // A source has 52 epochs a year: a thousand rows are 50 kB, within one transaction.
         for part in totals.chunks(1000) {
             let mut batch = StateBatch::default();
