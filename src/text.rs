@@ -21,6 +21,11 @@ pub(crate) fn utc(posix_seconds: u64) -> String {
     written.unwrap_or_else(|| format!("{posix_seconds} s"))
 }
 
+/// Writes a table for others as CSV, its lines as RFC 4180 ends them.
+pub(crate) fn csv_writer() -> csv::Writer<Vec<u8>> {
+    csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new())
+}
+
 /// A text that others chose, for a cell of a CSV file: spreadsheets take what begins with `=`, `+`, `-`, `@`, a tab or a line
 /// break for a formula, and run it (CWE-1236). Such a text gets an apostrophe in front, which they show as text; so does one
 /// that only blanks or a quotation mark keep from beginning like that, since some programs pass over those. For names and

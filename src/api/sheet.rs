@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::refusal::Refusal;
-use crate::text::csv_cell;
+use crate::text::{csv_cell, csv_writer};
 
 /// A table that is being written: a header, then rows.
 pub(super) struct Sheet {
@@ -35,7 +35,7 @@ impl<'a> Cell<'a> {
 impl Sheet {
     /// A table with this header.
     pub(super) fn new(header: &[&str]) -> Result<Self, Refusal> {
-        let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+        let mut writer = csv_writer();
         writer.write_record(header).map_err(|error| Refusal::internal(&error))?;
         Ok(Self { writer })
     }

@@ -7,14 +7,13 @@ use arras_protocol::epsilon::DisplayMicro;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
-use serde::Deserialize;
 
 use super::format;
-use super::layout::{self, Nav, Page};
+use super::layout::{Nav, Page};
+use super::paged;
 use super::parts::{self, Column, Table, Tone};
 use super::session::{Console, SignedIn};
 use crate::advertising::Advertising;
-use crate::aggregator::work::blocking;
 use crate::privacy::ledger::{self, EPOCH_SECONDS};
 use crate::registry::{Advertiser, TimeZone};
 use crate::schedule::{Calendar, Measures, WindowState, WindowStatus};
@@ -26,13 +25,6 @@ const WEEKS_LISTED: usize = 26;
 
 /// For how long back windows are looked at for refusals, in seconds: as long as the schedule asks for them again.
 const REFUSALS_SECONDS: u64 = crate::schedule::RARE_ATTEMPTS_SECONDS;
-
-/// Which page.
-#[derive(Deserialize)]
-pub(super) struct Asked {
-    /// Weeks that start before it, in POSIX seconds.
-    before: Option<u64>,
-}
 
 /// What the page shows. Amounts are micro-epsilon, moments POSIX seconds.
 #[derive(Clone, Debug)]
@@ -61,16 +53,9 @@ pub(super) struct Budget {
 pub(super) async fn show(
     State(console): State<Console>,
     me: SignedIn,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<paged::Asked>,
 ) -> Response {
-    let (advertiser, now) = (me.advertiser.clone(), console.now());
-    match blocking(move || gather(&console, &advertiser, asked.before, now)).await {
-        Ok(budget) => view(&budget).respond(&me.context()),
-        Err(error) => {
-            tracing::error!(%error, "what was spent cannot be read");
-            layout::failed(Some(&me.context()))
-        }
-    }
+    paged::page(console, me, asked, "what was spent", gather, view).await
 }
 
 fn gather(

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::layout::{Nav, Notice, Page, PageContext};
 use super::parts::{self, Field};
+use super::sign_in::sentence;
 use crate::registry::{
     Advertiser, Campaign, CampaignChange, Currency, EventKind, Name, NewCampaign, NextCampaign, Status,
 };
@@ -108,10 +109,14 @@ impl CampaignForm {
     /// What is wrong, field by field.
     pub fn new_campaign(&self) -> Result<NewCampaign, Problems> {
         let mut problems = Problems::default();
-        let name =
-            self.name.trim().parse::<Name>().map_err(|error| problems.name = Some(sentence(&error))).ok();
+        let name = self
+            .name
+            .trim()
+            .parse::<Name>()
+            .map_err(|error| problems.name = Some(sentence(&error.to_string())))
+            .ok();
         let currency = self.currency.trim().to_uppercase().parse::<Currency>();
-        let currency = currency.map_err(|error| problems.currency = Some(sentence(&error))).ok();
+        let currency = currency.map_err(|error| problems.currency = Some(sentence(&error.to_string()))).ok();
         let days = self.days(&mut problems);
         let (status, goal) = self.choices(&mut problems);
         match (name, currency, days, status, goal) {
@@ -160,12 +165,6 @@ impl CampaignForm {
         }
         (status, goal)
     }
-}
-
-fn sentence(error: &impl std::fmt::Display) -> String {
-    let text = error.to_string();
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
 /// The page that creates a campaign.

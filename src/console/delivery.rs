@@ -20,7 +20,7 @@ use crate::registry::{
     AdvertiserId, COLUMNS, Campaign, Columns, DELIVERY_ROWS_MAX, DeliveryError, ErrorKind, Registry, Status,
     Upserted,
 };
-use crate::text::{counted, csv_cell};
+use crate::text::{counted, csv_cell, csv_writer};
 
 /// Rows of the table of what arrived last: some screens of a phone.
 pub const RECENT_ROWS_MAX: usize = 100;
@@ -262,7 +262,7 @@ pub(super) async fn template(State(console): State<Console>, me: SignedIn) -> Re
 }
 
 fn template_of<'a>(day: Date, names: impl Iterator<Item = &'a str>) -> Result<String, csv::Error> {
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    let mut writer = csv_writer();
     writer.write_record(COLUMNS)?;
     let day = day.to_string();
     for name in names {

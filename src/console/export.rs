@@ -5,7 +5,7 @@ use super::measures::words;
 use super::range::Range;
 use crate::insights::{Measure, Table};
 use crate::registry::Advertiser;
-use crate::text::csv_cell;
+use crate::text::{csv_cell, csv_writer};
 
 /// Columns, in their order. Noised numbers come with the ends of their interval, or with a note that says why they are missing; the last
 /// columns say of how many windows and days they are, and which spend cost and return were made of.
@@ -47,7 +47,7 @@ const COLUMNS: [&str; 33] = [
 
 /// The file.
 pub fn campaigns(advertiser: &Advertiser, range: &Range, answer: &Table) -> Result<Vec<u8>, csv::Error> {
-    let mut file = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    let mut file = csv_writer();
     file.write_record(COLUMNS)?;
     for row in &answer.rows {
         let Some(campaign) = &row.campaign else { continue };

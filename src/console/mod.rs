@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`layout`] | the frame of every page, the headers of every answer |
 //! | [`parts`] | tables, cards, fields, empty states |
+//! | `paged` | pages of a list that goes back in time |
 //! | `format` | how numbers, money and days are written |
 //! | [`chart`], [`series`] | series over time |
 //! | [`measures`] | noised numbers with their intervals, or why they are not there |
@@ -35,6 +36,7 @@ pub mod layout;
 pub mod measures;
 mod multipart;
 pub mod overview;
+mod paged;
 pub mod parts;
 pub mod planner;
 pub mod range;

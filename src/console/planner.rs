@@ -21,7 +21,8 @@ use super::session::{Console, SignedIn};
 use super::sign_in::sentence;
 use crate::aggregator::work::blocking;
 use crate::planner::{
-    self, Amount, Campaign, Fraction, Outlook, Plan, SHOWN_CHANCE, Setting, Terms, Values, recommendation,
+    self, Amount, Campaign, Fraction, HIDDEN_CHANCE, Outlook, Plan, SHOWN_CHANCE, Setting, Terms, Values,
+    recommendation,
 };
 use crate::privacy::ledger::{BudgetSource, SourceRules};
 use crate::registry::{Advertiser, LENGTHS, Registry, Status, TIME_PRECISION_SECONDS, Touches};
@@ -34,9 +35,6 @@ pub const PLAN_BYTES_MAX: usize = 12 * 1024;
 
 /// Campaigns that the empty form proposes.
 const PROPOSED_MAX: usize = 12;
-
-/// Below this chance a campaign is called hidden rather than given a chance, as `arras plan` does.
-const HIDDEN_CHANCE: f64 = 0.01;
 
 /// What is asked; every field as it was typed.
 #[derive(Clone, Debug, Default, Deserialize)]

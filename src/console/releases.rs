@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
-use serde::Deserialize;
 
 use super::format;
-use super::layout::{self, Nav, Page};
+use super::layout::{Nav, Page};
+use super::paged;
 use super::parts::{self, Column, Table, Tone};
 use super::session::{Console, SignedIn};
-use crate::aggregator::work::blocking;
 use crate::collector::Span;
 use crate::registry::{Advertiser, Cadence};
 use crate::schedule::{Calendar, Measures, WindowState, WindowStatus};
@@ -26,13 +25,6 @@ fn page_seconds(cadence: Cadence) -> u64 {
         Cadence::Day => 28 * DAY,
         Cadence::Week => 26 * 7 * DAY,
     }
-}
-
-/// Which page.
-#[derive(Deserialize)]
-pub(super) struct Asked {
-    /// Windows that begin before it, in POSIX seconds.
-    before: Option<u64>,
 }
 
 /// A window of one generation of tasks.
@@ -67,16 +59,9 @@ pub(super) struct Windows {
 pub(super) async fn show(
     State(console): State<Console>,
     me: SignedIn,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<paged::Asked>,
 ) -> Response {
-    let (advertiser, now) = (me.advertiser.clone(), console.now());
-    match blocking(move || gather(&console, &advertiser, asked.before, now)).await {
-        Ok(windows) => view(&windows).respond(&me.context()),
-        Err(error) => {
-            tracing::error!(%error, "where windows stand cannot be read");
-            layout::failed(Some(&me.context()))
-        }
-    }
+    paged::page(console, me, asked, "where windows stand", gather, view).await
 }
 
 fn gather(

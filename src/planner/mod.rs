@@ -37,6 +37,9 @@ pub use window::{Carried, Window};
 /// Chance from which on a campaign counts as shown.
 pub const SHOWN_CHANCE: f64 = 0.95;
 
+/// Below this chance a campaign is called hidden rather than given a chance.
+pub const HIDDEN_CHANCE: f64 = 0.01;
+
 /// What a setting leads to.
 #[derive(Debug)]
 pub struct Plan<'a> {

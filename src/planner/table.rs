@@ -5,15 +5,12 @@ use std::fmt::Write as _;
 use arras_protocol::epsilon::DisplayMicro;
 
 use super::choice::{Choice, Outlook};
-use super::{Plan, SHOWN_CHANCE};
+use super::{HIDDEN_CHANCE, Plan, SHOWN_CHANCE};
 use crate::privacy::noise::Scale;
 use crate::text::{counted, printable};
 
 /// Longest name that is printed whole, in characters.
 const NAME_CHARACTERS_MAX: usize = 40;
-
-/// Below this chance a campaign is called hidden rather than given a chance.
-const HIDDEN_CHANCE: f64 = 0.01;
 
 /// Width that sentences are wrapped to.
 const LINE_CHARACTERS_MAX: usize = 110;
