@@ -68,7 +68,7 @@ impl fmt::Debug for ApiKey {
 }
 
 /// The id and the secret of a text, if it looks like a key.
-fn parts(text: &str) -> Option<(KeyId, &str)> {
+pub(super) fn parts(text: &str) -> Option<(KeyId, &str)> {
     // Base64url may hold underscores itself, so it is lengths that tell where the id ends.
     let id_len = KeyId::PREFIX.len() + 16;
     let (id, secret) = text.strip_prefix(TEXT_PREFIX)?.split_at_checked(id_len)?;
