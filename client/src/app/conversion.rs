@@ -1,5 +1,6 @@
 //! From an event to reports.
 
+use arras_protocol::epsilon::{MICRO_PER_EPSILON, MicroEpsilon};
 use arras_protocol::manifest::{Manifest, ManifestTask, Measures};
 use arras_protocol::messages::{Report, ReportId};
 use arras_protocol::report::{ReportMaker, ReportMakingError};
@@ -10,6 +11,7 @@ use super::journal::{Form, JournalEntry, JournalReport, ReportState, hex};
 use super::{App, AppError, EVENT_ID_BYTES_MAX, SERVICE, draws};
 use crate::attribution::{
     ConversionOptions, ImplicitInputs, Moment, NOT_ATTRIBUTED, Outcome, SingleEpoch, Site, Storage,
+    largest_deduction,
 };
 use crate::files::Files;
 
@@ -43,6 +45,21 @@ pub enum Converted {
     Duplicate,
     /// Every task that counts it has got the reports that its policy allows a device in 7 days.
     Spent,
+}
+
+/// The most that a conversion costs a device for one task, of this VDAF and epsilon, in micro-epsilon of each week that it looks
+/// back on: what one costs that is worth all of the task's maximum. It is the epsilon itself, or a millionth more, since the
+/// standard computes in doubles and rounds up. A conversion costs so much for each task that counts it; see
+/// [`AppRules::advertiser_budget`](super::AppRules::advertiser_budget).
+pub fn conversion_cost(vdaf: &VdafConfig, epsilon: MicroEpsilon) -> u64 {
+    // No task has a larger one.
+    let max = u32::try_from(vdaf.enforced_max()).unwrap_or(u32::MAX);
+    largest_deduction(as_double(epsilon), max)
+}
+
+/// As the engine takes it.
+fn as_double(epsilon: MicroEpsilon) -> f64 {
+    f64::from(epsilon.get()) / f64::from(MICRO_PER_EPSILON)
 }
 
 /// A report that is to be made.
@@ -210,7 +227,7 @@ impl<S: Storage, F: Files> App<S, F> {
     fn options(&self, task: &ManifestTask, amount: u64, max: u64) -> Option<ConversionOptions> {
         let epsilon = task.task.policy()?.epsilon;
         Some(ConversionOptions {
-            epsilon: f64::from(epsilon.get()) / 1e6,
+            epsilon: as_double(epsilon),
             lookback_days: Some(self.rules.lookback_days),
             value: u32::try_from(amount).ok()?,
             max_value: u32::try_from(max).ok()?,

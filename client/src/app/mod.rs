@@ -32,7 +32,7 @@ use arras_protocol::report::ReportMakingError;
 use arras_protocol::signed::PublicKey;
 use rand::CryptoRng;
 
-pub use conversion::{Converted, Event};
+pub use conversion::{Converted, Event, conversion_cost};
 pub use journal::{BudgetOfAdvertiser, Form, Journal, JournalEntry, JournalReport, Remembered, ReportState};
 pub use kept::{Consent, StateError};
 
@@ -69,9 +69,10 @@ pub struct AppRules {
     pub site: String,
     /// Whose manifests it follows.
     pub advertisers: Vec<Advertiser>,
-    /// What the conversions of one advertiser may spend in a week, in micro-epsilon. A conversion costs the epsilon of
-    /// each task that counts it, in every week that it looks back on and that has an ad of the advertiser; half of it for an
-    /// L1BoundSum if it looks back on one week. When there is not enough, the report is null.
+    /// What the conversions of one advertiser may spend in a week, in micro-epsilon. A conversion costs [`conversion_cost`] for
+    /// each task that counts it, in every week that it looks back on and that has an ad of the advertiser: the task's epsilon,
+    /// rounded up as the standard computes it, which may be a millionth more; of a value the part that it is of the maximum; half
+    /// for an L1BoundSum if it looks back on one week. When there is not enough, the report is null.
     pub advertiser_budget: u32,
     /// What all advertisers together may spend in a week, in micro-epsilon.
     pub total_budget: u32,

@@ -24,12 +24,20 @@ impl Deduction {
     /// all impressions that could match are of one epoch: then only what is in the histogram counts, and not twice the
     /// value.
     pub(crate) fn of(options: &ValidatedConversion, single_epoch_norm: Option<u32>) -> Self {
-        let twice_value = 2.0 * f64::from(options.value);
-        let noise_scale = 2.0 * f64::from(options.max_value) / options.epsilon;
-        let shared = in_micro(twice_value, noise_scale);
+        let noise_scale = noise_scale(options.epsilon, options.max_value);
+        let shared = in_micro(2.0 * f64::from(options.value), noise_scale);
         let site = single_epoch_norm.map_or(shared, |norm| in_micro(f64::from(norm), noise_scale));
         Self { site, shared }
     }
+}
+
+/// The most that one conversion takes from each budget of an epoch, in micro-epsilon: worth all of `max_value`, which is not 0.
+pub(crate) fn largest_deduction(epsilon: f64, max_value: u32) -> u64 {
+    in_micro(2.0 * f64::from(max_value), noise_scale(epsilon, max_value))
+}
+
+fn noise_scale(epsilon: f64, max_value: u32) -> f64 {
+    2.0 * f64::from(max_value) / epsilon
 }
 
 /// Sensitivity over scale, in micro-epsilon, rounded up.

@@ -40,6 +40,7 @@ mod state;
 mod storage;
 
 pub use activation::{Activation, Feature};
+pub(crate) use budget::largest_deduction;
 pub(crate) use engine::SingleEpoch;
 pub use engine::{BudgetLeft, Engine, Measured, Outcome, Randomness, Uniform};
 pub use error::AttributionError;

@@ -1,10 +1,17 @@
 //! What the device's own budget is charged, and that nothing gives it back.
 
+use arras_protocol::manifest::{ManifestDocument, Measures};
+use arras_protocol::vdaf::VdafConfig;
+
 use super::*;
 
 /// One that has a budget for a single lead.
 fn narrow(lookback_days: u32) -> Tested {
-    let rules = AppRules { advertiser_budget: 250_000, lookback_days, ..rules() };
+    with_budget(250_000, lookback_days)
+}
+
+fn with_budget(advertiser_budget: u32, lookback_days: u32) -> Tested {
+    let rules = AppRules { advertiser_budget, lookback_days, ..rules() };
     let mut app = App::open(rules, MemoryStore::default(), MemoryFiles::default(), NOW).unwrap();
     app.set_consent(true, NOW).unwrap();
     app.update_manifest(&mut rng(), SHOP, &Publisher::new(1).manifest(1, NOW), NOW).unwrap();
@@ -15,6 +22,43 @@ fn click_and_lead(app: &mut Tested, id: &str) -> Option<String> {
     app.click(ad("tents"), NOW).unwrap();
     assert_eq!(app.conversion(&mut rng(), lead(id), NOW).unwrap(), Converted::Reported(1));
     attributed(app).pop().unwrap()
+}
+
+/// Somebody who gave devices the sum of the epsilons, 0.41 for conversions and 0.59 for values, got no value, ever: the first of
+/// them costs 410,001 millionths in the standard's doubles, and nothing shows in a report that it was made without a budget.
+#[test]
+fn a_conversion_costs_what_is_said_to_the_millionth() {
+    let histogram = VdafConfig::histogram(16).unwrap();
+    let sum = VdafConfig::l1_bound_sum(16, 500).unwrap();
+    for (vdaf, epsilon, cost) in [
+        (histogram, "1", 1_000_000),
+        (histogram, "0.41", 410_001),
+        (histogram, "0.82", 820_001),
+        (sum, "0.59", 590_000),
+        (sum, "0.19", 190_001),
+        (sum, "0.000001", 1),
+    ] {
+        assert_eq!(conversion_cost(&vdaf, epsilon.parse().unwrap()), u64::from(cost), "{epsilon}");
+        for (budget, campaign) in [(cost, Some("tents".to_owned())), (cost - 1, None)] {
+            let mut app = with_budget(budget, 30);
+            let document = one_task(&vdaf, epsilon).sign(&Publisher::new(1).signing_key).unwrap();
+            app.update_manifest(&mut rng(), SHOP, &document, NOW).unwrap();
+            app.click(ad("tents"), NOW).unwrap();
+            // All that the sum allows.
+            let dear = Event { value: Some(50_000), ..purchase("1") };
+            assert_eq!(app.conversion(&mut rng(), dear, NOW).unwrap(), Converted::Reported(1));
+            assert_eq!(attributed(&app), [campaign], "{epsilon} of {budget}");
+        }
+    }
+}
+
+/// A manifest with this task alone, which counts purchases.
+fn one_task(vdaf: &VdafConfig, epsilon: &str) -> ManifestDocument {
+    let publisher = Publisher::new(1);
+    let measures = if vdaf.enforced_max() == 1 { (Measures::Count, 1) } else { (Measures::Value, 100) };
+    let configuration = Publisher::configuration_at(vdaf, 2, epsilon);
+    let tasks = vec![publisher.task(&configuration, measures, &[("purchase", 0)])];
+    ManifestDocument { tasks, ..publisher.document(2, NOW) }
 }
 
 /// A look back of less than a week is of one epoch, for which the standard takes half: without the ads there would be
