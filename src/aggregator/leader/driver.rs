@@ -197,7 +197,7 @@ impl Driver {
                 Err(error) => {
                     tracing::error!(%error, job = key.1.0, "an open job cannot be read; it is tried again");
                     leader.metrics().attempt(AttemptOutcome::Failed);
-                    Attempt::Open
+                    Attempt::OPEN
                 }
             }
         });
@@ -250,7 +250,7 @@ impl Driver {
             Err(error) => {
                 tracing::error!(%error, "a job stopped; it is tried again");
                 self.leader.metrics().attempt(AttemptOutcome::Stopped);
-                (error.id(), Attempt::Open)
+                (error.id(), Attempt::OPEN)
             }
         };
         // Every job that was started is in the map.
@@ -264,8 +264,9 @@ impl Driver {
             Attempt::PutBack => {
                 self.rest(key.0, "its reports are too early for the helper: check both clocks");
             }
-            Attempt::Open => {
-                self.waiting.insert(key, Waiting::again(tried.as_ref(), Instant::now()));
+            Attempt::Open { wait } => {
+                let now = Instant::now();
+                self.waiting.insert(key, Waiting::again(tried.as_ref(), now).not_before(wait, now));
             }
         }
     }

@@ -55,8 +55,13 @@ pub(super) enum Attempt {
     /// It is done, and all its reports are in the queue again: the helper's clock is behind. To make the next job of
     /// them at once would go round and round.
     PutBack,
-    /// It stays open, and the same bytes are sent again.
-    Open,
+    /// It stays open, and the same bytes are sent again, not before the helper's wish is over.
+    Open { wait: Duration },
+}
+
+impl Attempt {
+    /// It stays open, and nobody asked for patience.
+    pub(super) const OPEN: Self = Self::Open { wait: Duration::ZERO };
 }
 
 /// Why a job cannot go on now.
@@ -83,6 +88,22 @@ enum Answer {
     Refused(String),
     /// It may take it later; what that counts as, and why.
     Later(AttemptOutcome, String),
+}
+
+/// What came back to a job.
+struct Heard {
+    answer: Answer,
+    /// Where the helper keeps its answer.
+    location: Option<String>,
+    /// How long it asks to be left alone before the job comes again.
+    wait: Duration,
+}
+
+impl Heard {
+    fn nothing(error: &ClientError) -> Self {
+        let answer = Answer::Later(outcome_of(error), error.to_string());
+        Self { answer, location: None, wait: Duration::ZERO }
+    }
 }
 
 impl ReadyJob {
@@ -180,14 +201,12 @@ impl Leader {
     pub(super) async fn attempt(&self, job: ReadyJob) -> Attempt {
         let number = job.number;
         let started = std::time::Instant::now();
-        let (answer, location) = match self.send(&job).await {
-            (Answer::Later(kind, reason), _) => {
-                tracing::warn!(reason, job = number.0, "the helper did not take a job; it is sent again");
-                self.metrics().attempt(kind);
-                return Attempt::Open;
-            }
-            answered => answered,
-        };
+        let Heard { answer, location, wait } = self.send(&job).await;
+        if let Answer::Later(kind, reason) = answer {
+            tracing::warn!(reason, job = number.0, "the helper did not take a job; it is sent again");
+            self.metrics().attempt(kind);
+            return Attempt::Open { wait };
+        }
         self.metrics().ask_took(started);
         let leader = self.clone();
         let committed = blocking(move || {
@@ -201,7 +220,7 @@ impl Leader {
         let attempt = committed.await.unwrap_or_else(|error| {
             tracing::error!(%error, job = number.0, "a job cannot be committed; it is tried again");
             self.metrics().attempt(AttemptOutcome::Failed);
-            Attempt::Open
+            Attempt::OPEN
         });
         // A report that was put back or rejected could verify after all when a late copy of this request comes, if clocks,
         // keys or secrets were mended meanwhile; a helper that did not know the request any more would count it alone.
@@ -229,18 +248,20 @@ impl Leader {
         });
     }
 
-    /// What the helper says to a job, and where it keeps that.
-    async fn send(&self, job: &ReadyJob) -> (Answer, Option<String>) {
+    async fn send(&self, job: &ReadyJob) -> Heard {
         let helper = &self.parts().helper;
         let path = format!("tasks/{}/aggregation_jobs", job.task.task.id());
         let media_type = MediaType::AggregationJobInitReq.as_str();
         let reply = match helper.post(&path, media_type, job.request.clone()).await {
             Ok(reply) => reply,
-            Err(error) => return (Answer::Later(outcome_of(&error), error.to_string()), None),
+            Err(error) => return Heard::nothing(&error),
         };
         match self.poll(reply).await {
-            Ok(reply) => (judge(&reply), reply.location),
-            Err(error) => (Answer::Later(outcome_of(&error), error.to_string()), None),
+            Ok(reply) => {
+                let wait = reply.retry_after(self.wall_clock()).unwrap_or_default();
+                Heard { answer: judge(&reply), location: reply.location, wait }
+            }
+            Err(error) => Heard::nothing(&error),
         }
     }
 

@@ -26,6 +26,7 @@
 //!   wrong.
 //! * A store that does not open after whatever happened to its disk; anything that does not come to an end within half an
 //!   hour; an upload that is refused as invalid; any panic, also one that a role survives.
+//! * A job that the leader sends again before the time that the helper asked for.
 //!
 //! # What is none
 //! * A report without an answer that is not counted. A refusal because a window is closed, too small, not over or over the

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arras::aggregator::leader::CounterValues;
 use arras_protocol::codec::Decode as _;
@@ -12,6 +13,7 @@ use arras_protocol::messages::{
 };
 use axum::http::{Method, Request, Response, StatusCode, header};
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::operation::Party;
 use crate::world::{CELLS, CONFIG_IDS, FIRST_HOUR, HOURS, Key, SLOTS, world};
@@ -29,6 +31,9 @@ const SLACK: u128 = 1 << 40;
 
 /// Requests that are remembered to be repeated.
 const REQUESTS_MAX: usize = 3_000;
+
+/// How long the leader leaves a job alone at most, whatever the helper asks for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A window: task, first hour, number of hours.
 pub type Window = (u8, u8, u8);
@@ -54,6 +59,8 @@ pub struct Model {
     claimed: HashMap<(usize, ReportId, Time), Arc<Bytes>>,
     /// Requests to the aggregators, to be repeated.
     pub requests: Vec<(Party, Request<Bytes>)>,
+    /// Until when a process of the leader was asked not to send a job again.
+    patience: HashMap<(u64, Bytes), Instant>,
     /// Jobs of which the helper has claimed all reports, to be made again in part: task and body.
     pub whole_jobs: Vec<(usize, Bytes)>,
     seen_requests: BTreeSet<Vec<u8>>,
@@ -204,6 +211,21 @@ impl Model {
                 self.collection_answered(&path, body);
             }
             _ => {}
+        }
+    }
+
+    /// A process of the leader sends a job.
+    pub fn leader_sends(&mut self, job: &(u64, Bytes)) {
+        if self.patience.get(job).is_some_and(|until| Instant::now() < *until) {
+            self.violated("the leader sends a job again before the time that the helper asked for");
+        }
+    }
+
+    /// A process of the leader hears what became of a job.
+    pub fn leader_hears(&mut self, job: (u64, Bytes), response: &Response<Bytes>) {
+        let wish = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        if let Some(seconds) = wish.and_then(|text| text.parse().ok()) {
+            self.patience.insert(job, Instant::now() + Duration::from_secs(seconds).min(PATIENCE));
         }
     }
 

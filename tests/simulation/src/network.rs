@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arras::net::client::{Exchange, Network, NetworkFailure, REQUEST_TIMEOUT};
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::{Method, Request, Response};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
@@ -78,11 +78,27 @@ impl Network for Link {
             _ => Party::Helper,
         };
         let fate = simulation.with_weather(|weather, chance| weather.fate(chance, self.from, to));
+        let job = job_of_leader(self.from, &request).map(|job| (self.life, job));
+        if let Some(job) = &job {
+            simulation.model().leader_sends(job);
+        }
         let (answer, answered) = oneshot::channel();
         // On its own: what was sent arrives although the sender may not wait for it any more.
-        tokio::spawn(transfer(simulation, to, request, fate, answer));
-        Box::pin(async move { answered.await.unwrap_or(Err(NetworkFailure::Broken)) })
+        tokio::spawn(transfer(Arc::clone(&simulation), to, request, fate, answer));
+        Box::pin(async move {
+            let answer = answered.await.unwrap_or(Err(NetworkFailure::Broken));
+            if let (Some(job), Ok(response)) = (job, &answer) {
+                simulation.model().leader_hears(job, response);
+            }
+            answer
+        })
     }
+}
+
+/// The aggregation job that the leader sends by this request.
+fn job_of_leader(from: Party, request: &Request<Bytes>) -> Option<Bytes> {
+    let is_job = request.method() == Method::POST && request.uri().path().ends_with("/aggregation_jobs");
+    (from == Party::Leader && is_job).then(|| request.body().clone())
 }
 
 type Answer = oneshot::Sender<Result<Response<Bytes>, NetworkFailure>>;
