@@ -30,6 +30,7 @@ use crate::config::{self, Config};
 use crate::console;
 use crate::metrics::{Metrics, observe};
 use crate::net::client::{ClientError, PeerClient};
+use crate::net::endpoint::Endpoint;
 use crate::net::server::{self, ServeError, ServerLimits};
 use crate::net::tls::{self, TlsError};
 use crate::operations::{
@@ -213,15 +214,14 @@ impl Service {
         let store: Arc<dyn LeaderStore> = Arc::clone(&disk) as _;
         let collectors = collectors_of_leader(config)?;
         tell_moved_epochs(&collectors, |source| disk.epoch_start(source))?;
-        let registry = Registry::new(
+        let registry = registry(
+            [&config.endpoint, &config.helper.endpoint],
             TaskFolder::new(&config.tasks),
-            (config.endpoint.as_str().to_owned(), config.helper.endpoint.as_str().to_owned()),
             collectors.clone(),
-            verify_secrets(&config.verify_secret),
+            &config.verify_secret,
+            limits(&config.limits).max_body,
             Arc::clone(&store) as Arc<dyn AggregatorStore>,
-        )
-        .with_max_body(limits(&config.limits).max_body);
-        registry.load_all().map_err(|error| StartError::Tasks(error.to_string()))?;
+        )?;
         let ca =
             config.helper.ca.as_ref().map(config::values::Pem::read).transpose().map_err(StartError::Pem)?;
         let helper = PeerClient::new(
@@ -265,15 +265,14 @@ impl Service {
         let store: Arc<dyn HelperStore> = Arc::clone(&disk) as _;
         let collectors = collectors_of_helper(config)?;
         tell_moved_epochs(&collectors, |source| disk.epoch_start(source))?;
-        let registry = Registry::new(
+        let registry = registry(
+            [&config.leader_endpoint, &config.endpoint],
             TaskFolder::new(&config.tasks),
-            (config.leader_endpoint.as_str().to_owned(), config.endpoint.as_str().to_owned()),
             collectors.clone(),
-            verify_secrets(&config.verify_secret),
+            &config.verify_secret,
+            limits(&config.limits).max_body,
             Arc::clone(&store) as Arc<dyn AggregatorStore>,
-        )
-        .with_max_body(limits(&config.limits).max_body);
-        registry.load_all().map_err(|error| StartError::Tasks(error.to_string()))?;
+        )?;
         let (hpke_configs, opener) = hpke(Role::Helper, &config.hpke)?;
         let helper = Helper::new(HelperParts {
             endpoint: config.endpoint.clone(),
@@ -471,6 +470,22 @@ fn hpke(role: Role, keys: &[HpkeKey]) -> Result<(HpkeConfigList, InputShareOpene
     let keys: Vec<(u8, PrivateKey)> = keys.iter().map(|key| (key.id, key.private())).collect();
     let pairs = || keys.iter().map(|(id, key)| (*id, key));
     Ok((hpke_config_list(pairs())?, InputShareOpener::new(role, pairs())?))
+}
+
+/// The tasks of an aggregator's folder, all of them read. Blocks.
+fn registry(
+    [leader, helper]: [&Endpoint; 2],
+    folder: TaskFolder,
+    collectors: Collectors,
+    secrets: &[roles::VerifySecret],
+    max_body: usize,
+    store: Arc<dyn AggregatorStore>,
+) -> Result<Registry, StartError> {
+    let endpoints = (leader.as_str().to_owned(), helper.as_str().to_owned());
+    let registry =
+        Registry::new(folder, endpoints, collectors, verify_secrets(secrets), store).with_max_body(max_body);
+    registry.load_all().map_err(|error| StartError::Tasks(error.to_string()))?;
+    Ok(registry)
 }
 
 fn verify_secrets(secrets: &[roles::VerifySecret]) -> Vec<(u8, VerifySecret)> {
