@@ -182,3 +182,6 @@ fn log_to_stderr(default: tracing::Level, format: LogFormat) {
         LogFormat::Json => subscriber.json().try_init(),
     };
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,10 +21,11 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Take part in the task that a file describes. Its id follows from its content: every role adds the same file.
+    /// Take part in the tasks that files describe. A task's id follows from its file: every role adds the same ones.
     Add {
-        /// The task file.
-        file: PathBuf,
+        /// The task files, in any order. None is added if one of them cannot be.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
         /// The configuration of the role (or roles) that takes part.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
@@ -50,35 +51,48 @@ type Failure = Box<dyn std::error::Error>;
 /// Runs the command.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     match &args.command {
-        Command::Add { file, config } => add(file, config, out)?,
+        Command::Add { files, config } => add(files, config, out)?,
         Command::List { config } => list(config, out)?,
         Command::Show { id, config } => show(*id, config, out)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn add(file: &Path, path: &Path, out: &mut dyn Write) -> Result<(), Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let described = TaskFile::parse(&text).and_then(|described| {
-        described.check_conversions()?;
-        Ok((described.build()?, described))
-    });
-    let ((task, provisioned), described) =
-        described.map_err(|error| format!("{}: {error}", file.display()))?;
+fn add(files: &[PathBuf], path: &Path, out: &mut dyn Write) -> Result<(), Failure> {
+    let named = |file: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+    let mut tasks = Vec::with_capacity(files.len());
+    for file in files {
+        let text = std::fs::read_to_string(file).map_err(|error| named(file, &error))?;
+        let described = TaskFile::parse(&text).and_then(|described| {
+            described.check_conversions()?;
+            Ok((described.build()?, described))
+        });
+        let (built, described) = described.map_err(|error| named(file, &error))?;
+        tasks.push((file, built, described));
+    }
     let config = Config::load(path)?;
     let roles = roles(&config);
     // A role leaves out what its configuration does not cover: better said now than in its log.
-    for role in &roles {
-        role.covers(&described)
-            .map_err(|why| format!("the {} of {} cannot take part: {why}", role.name, path.display()))?;
+    for (file, _, described) in &tasks {
+        for role in &roles {
+            role.covers(described).map_err(|why| {
+                let role = format!("the {} of {} cannot take part", role.name, path.display());
+                format!("{}: {role}: {why}", file.display())
+            })?;
+        }
     }
-    for role in &roles {
-        let new = role.folder.add(task.id(), &provisioned)?;
-        let known = role.folder.load(task.id())?.ok_or("the task's file is gone again")?;
-        let verb = if new { "takes part in" } else { "took part already in" };
-        writeln!(out, "the {} {verb}\n{}", role.name, explain::explain(&known))?;
+    // Values are shown by the task that counts their conversions, so a role never has the one without the other. Only
+    // tasks of values name one.
+    tasks.sort_by_key(|(.., described)| described.conversions.is_some());
+    for (_, (task, provisioned), _) in &tasks {
+        for role in &roles {
+            let new = role.folder.add(task.id(), provisioned)?;
+            let known = role.folder.load(task.id())?.ok_or("the task's file is gone again")?;
+            let verb = if new { "takes part in" } else { "took part already in" };
+            writeln!(out, "the {} {verb}\n{}", role.name, explain::explain(&known))?;
+        }
     }
-    writeln!(out, "a role that is being served finds the task by itself within seconds")?;
+    writeln!(out, "a role that is being served finds new tasks by itself within seconds")?;
     Ok(())
 }
 

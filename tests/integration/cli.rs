@@ -428,76 +428,41 @@ fn the_examples_task_file_makes_a_task() {
     assert!(text.contains("that nobody is in: 23 for this noise and 16 buckets"));
 }
 
-/// All of `arras admin`.
-const ADMIN: [&str; 20] = [
-    "advertiser create",
-    "advertiser list",
-    "advertiser show",
-    "advertiser change",
-    "campaign create",
-    "campaign list",
-    "campaign change",
-    "delivery upload",
-    "delivery list",
-    "key create",
-    "key list",
-    "key revoke",
-    "user create",
-    "user list",
-    "user remove",
-    "user password",
-    "tasks export",
-    "manifest",
-    "value-advice",
-    "windows",
-];
-
-/// The README and the changelog name no subcommand and no option that does not exist.
+/// `arras task add tasks/*.toml`, as the README had it, took one file and called the second one unexpected; and files that are
+/// listed by their names do not say that conversions come before the values that they decide about.
 #[test]
-fn the_documents_name_what_exists() {
-    let subcommands = [
-        "init", "check", "serve", "task", "collect", "release", "budget", "manifest", "report", "admin",
-        "plan", "demo", "load",
-    ];
-    let task = ["add", "list", "show"];
-    let release = ["get", "verify", "show", "sum", "keys", "new-key"];
-    let mut helps: Vec<String> = subcommands.iter().map(|name| done(&[name, "--help"])).collect();
-    helps.extend(task.iter().map(|name| done(&["task", name, "--help"])));
-    helps.extend(release.iter().map(|name| done(&["release", name, "--help"])));
-    helps.extend(ADMIN.iter().map(|command| {
-        let words = command.split(' ');
-        done(&["admin"].into_iter().chain(words).chain(["--help"]).collect::<Vec<_>>())
-    }));
-    let helps = helps.concat();
-    // Options of other programs.
-    let others = ["--release", "--workspace", "--bench", "--seeds", "--cacert"];
-    let mut commands = 0;
-    for name in ["README.md", "CHANGELOG.md", "ARCHITECTURE.md", "threat-model.md", "examples/README.md"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
-        let text = std::fs::read_to_string(path).unwrap();
-        let words: Vec<&str> = text
-            .split_whitespace()
-            .map(|word| word.trim_matches(['`', '(', ')', ',', '.', ':', ';']))
-            .collect();
-        for pair in words
-            .windows(2)
-            .filter(|pair| pair[0] == "arras" && pair[1].chars().all(|c| c.is_ascii_lowercase()))
-        {
-            commands += usize::from(subcommands.contains(&pair[1]));
-        }
-        let is_option = |word: &&&str| {
-            word.starts_with("--")
-                && word[2..].starts_with(|c: char| c.is_ascii_lowercase())
-                && !others.contains(*word)
-        };
-        for option in words.iter().filter(is_option) {
-            assert!(
-                helps.contains(&format!("{option} ")) || helps.contains(&format!("{option}\n")),
-                "{name}: {option}"
-            );
-        }
-    }
-    assert!(commands >= 8, "only {commands} commands found");
+fn tasks_are_added_together_conversions_first_and_all_or_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let roles = dir.path().join("roles");
+    done(&["init", roles.to_str().unwrap(), "--ports", &free_ports(), "--budget-source", "shop.example"]);
+    let conversions = std::fs::read_to_string(roles.join("tasks-examples/conversions.toml")).unwrap();
+    let counting = TaskFile::parse(&conversions).unwrap().build().unwrap().0.id();
+    let (counts, sums) =
+        ("type = \"histogram\", length = 16", "type = \"l1-bound-sum\", length = 16, max_value = 9");
+    let values = conversions.replace(counts, sums) + &format!("conversions = \"{counting}\"\n");
+    let summing = TaskFile::parse(&values).unwrap().build().unwrap().0.id();
+    let stranger = conversions.replace("collector = \"advertiser\"", "collector = \"somebody\"");
+    assert!(stranger != conversions && summing != counting);
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (values, conversions) = (write("1.toml", &values), write("2.toml", &conversions));
+    let stranger = write("3.toml", &stranger);
+    let leader = roles.join("leader/leader.toml").to_str().unwrap().to_owned();
+
+    let refused = arras(&["task", "add", &values, &conversions, &stranger, "--config", &leader]);
+    assert_eq!(refused.code, 1, "{}", refused.out);
+    assert!(refused.error.contains(&stranger) && refused.error.contains("\"somebody\""), "{}", refused.error);
+    assert!(done(&["task", "list", "--config", &leader]).contains("0 tasks"));
+
+    let added = done(&["task", "add", &values, &conversions, "--config", &leader]);
+    let ids: Vec<&str> = added.lines().filter_map(|line| line.strip_prefix("task ")).collect();
+    assert_eq!(ids, [counting.to_string(), summing.to_string()]);
+    assert!(done(&["task", "list", "--config", &leader]).contains("2 tasks"));
+    let none = arras(&["task", "add", "--config", &leader]);
+    assert!(none.code == 2 && none.error.contains("FILE"), "{}", none.error);
 }
 
 #[test]

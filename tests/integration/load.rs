@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::cli::{ARGUMENTS, Ended, Served, arras, done, free_ports};
 
+/// Further from the truth than this is a number only with a chance below e^-25: each of two noises has scale 2.
+const FAR: i64 = 60;
+
 /// A program that is `arras` for whoever starts it: this test binary plays it.
 fn program(dir: &Path) -> String {
     let path = dir.join("arras");
@@ -119,6 +122,41 @@ fn running_aggregators_are_loaded_too() {
     }
     let ended = arras(&usual);
     assert!(ended.code == 1 && ended.error.contains("error: "), "{}", ended.error);
+}
+
+/// The README's way from nothing to a first number of one's own. It ended in "too few reports", since no command sent any
+/// for a window that is over.
+#[test]
+fn a_load_of_an_hour_that_is_over_is_released() {
+    let dir = tempfile::tempdir().unwrap();
+    let roles = dir.path().join("roles");
+    let path = |name: &str| roles.join(name).to_str().unwrap().to_owned();
+    done(&["init", &path(""), "--ports", &free_ports()]);
+    let (task, ca) = (path("tasks-examples/conversions.toml"), path("ca.pem"));
+    let configs = ["helper", "leader", "collector"].map(|role| path(&format!("{role}/{role}.toml")));
+    for config in &configs {
+        done(&["task", "add", &task, "--config", config]);
+    }
+    let listed = done(&["task", "list", "--config", &configs[2]]);
+    let id =
+        listed.lines().find(|line| line.contains("conversions")).unwrap().split_whitespace().next().unwrap();
+    let served = configs.each_ref().map(|config| Served::start(config));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let from = now / 3_600 * 3_600 - 7_200;
+    let (from, to) = (from.to_string(), (from + 3_600).to_string());
+    done(&["load", "--task", &task, "--ca", &ca, "--reports", "2000", "--time", &from]);
+    let collect = ["collect", "--config", &configs[2], "--task", id, "--from", &from, "--to", &to];
+    let release: Value = serde_json::from_str(&done(&[&collect[..], &["--json"]].concat())).unwrap();
+    assert_eq!(release["report_count"], 2_000);
+    for (bucket, campaign) in (1..).zip(["spring", "summer", "autumn"]) {
+        let bucket = &release["buckets"][bucket];
+        assert_eq!(bucket["campaign"], campaign);
+        let estimate: i64 = bucket["shown"]["estimate"].as_str().unwrap().parse().unwrap();
+        assert!((estimate - 2_000 / 16).abs() < FAR, "{bucket}");
+    }
+    for role in served {
+        assert_eq!(role.stop(), Some(0));
+    }
 }
 
 /// A load of which 1,936 of 2,000 reports were refused ended as if all was well.

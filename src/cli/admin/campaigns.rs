@@ -132,7 +132,7 @@ fn create(args: &With<CreateArgs>, out: &mut dyn Write) -> Result<(), AdminError
     if opened && !own.json {
         writeln!(
             out,
-            "\nThis opened new tasks. Next: arras admin tasks export, and arras task add for each file at both aggregators, before \
+            "\nThis opened new tasks. Next: arras admin tasks export, and arras task add with its files at both aggregators, before \
              devices report; then arras admin manifest."
         )?;
     }

@@ -109,9 +109,9 @@ impl TasksCommand {
         }
         writeln!(
             out,
-            "{} in {}\nNext, at both aggregators, for each file: arras task add FILE --config ROLE.toml",
+            "{} in {folder}\nNext, at both aggregators: arras task add {folder}/*.toml --config ROLE.toml",
             counted(tasks.len(), "task"),
-            folder.display()
+            folder = folder.display()
         )?;
         Ok(())
     }

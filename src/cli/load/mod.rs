@@ -31,6 +31,7 @@ use self::output::{Backlog, Costs, Outcome, Used};
 pub use self::reports::measurement;
 use self::reports::{Request, Wanted};
 use self::servers::{MIN_BATCH_SIZE, Own};
+use crate::collector::Moment;
 use crate::tasks::author::VdafChoice;
 
 const DAY: u64 = 86_400;
@@ -65,14 +66,15 @@ pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode
     Ok(if outcome.refused() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Loads aggregators that are running, with reports of now.
+/// Loads aggregators that are running, with reports of now unless it is said otherwise.
 fn running(args: &Args, file: &Path, now: u64) -> Result<Outcome, LoadError> {
     let (task, vdaf) = options::read_task(file).map_err(LoadError::Usage)?;
     args.check_size(&task).map_err(LoadError::Usage)?;
     let named = |path: &PathBuf, error: std::io::Error| format!("--ca {}: {error}", path.display());
     let ca = args.ca.as_ref().map(|path| std::fs::read(path).map_err(|error| named(path, error)));
     let ca = ca.transpose().map_err(LoadError::Usage)?;
-    let requests = make_requests(args, args.wanted(), &task, vdaf, (now, 0), ca.as_deref())?;
+    let made = args.time.map_or(now, Moment::seconds);
+    let requests = make_requests(args, args.wanted(), &task, vdaf, (made, 0), ca.as_deref())?;
     let cpu = || [args.leader_pid, args.helper_pid].map(|pid| pid.and_then(process::cpu_time));
     let before = cpu();
     let sent = send(args, &task, &requests, ca.as_deref())?;

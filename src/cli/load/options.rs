@@ -9,6 +9,7 @@ use arras_protocol::task::Task;
 use super::process;
 use super::servers::MIN_BATCH_SIZE;
 use crate::aggregator::report_len;
+use crate::collector::Moment;
 use crate::tasks::TaskFile;
 use crate::tasks::author::VdafChoice;
 
@@ -39,6 +40,10 @@ pub struct Args {
     /// The certificate of the authority that issued those of the running aggregators.
     #[arg(long, value_name = "FILE", requires = "task")]
     pub ca: Option<PathBuf>,
+    /// When the reports say that they were made, such as 2026-11-02T09:30:00Z, or POSIX seconds; otherwise now, of
+    /// which no window is over yet.
+    #[arg(long, value_name = "TIME", requires = "task")]
+    pub time: Option<Moment>,
     /// Of which running process the CPU time is the leader's.
     #[arg(long, value_name = "PID", requires = "task")]
     pub leader_pid: Option<u32>,
@@ -242,6 +247,8 @@ mod tests {
             ("--leader-pid 1", "--task"),
             ("--task t.toml --collect", "--collect"),
             ("--backlog", "--collect"),
+            ("--time 1793577600", "--task"),
+            ("--task t.toml --time noon", "--time"),
             ("--no-helper --collect", "--no-helper"),
         ] {
             let error = parse(line).unwrap_err();
