@@ -1,6 +1,7 @@
 //! The command line as people use it: processes of their own, real output, real exit codes, TLS, the real clock and
 //! real noise.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -623,6 +624,7 @@ fn a_small_demo_prints_a_release_and_keeps_what_it_is_told_to() {
         assert!(out.contains(line), "{line}: {out}");
     }
     assert!(kept.join("arras.toml").exists() && kept.join("leader/store").exists());
+    the_sample_is_of_a_run(&out);
 
     let out = done(&["demo", "--journeys", journeys, "--json", "--epsilon", "0.5"]);
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
@@ -640,6 +642,35 @@ fn a_small_demo_prints_a_release_and_keeps_what_it_is_told_to() {
     assert_eq!(truth[1..], expected.values().copied().collect::<Vec<_>>());
     assert_eq!(json["release"]["report_count"], truth.iter().sum::<u64>());
     assert!(json["stages"].as_array().unwrap().len() >= 4);
+}
+
+/// The README's sample of the demo told of a budget in words that no release had any more. Its numbers, ids and the channels
+/// that are shown are another run's; all other words must be this one's.
+fn the_sample_is_of_a_run(run: &str) {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    let sample = readme.split("```").find(|block| block.starts_with("\nrelease ")).unwrap();
+    let form = |line: &str| {
+        // An id may have no digit.
+        let is_own = |word: &&str| word.len() >= 43 || word.contains(|c: char| c.is_ascii_digit());
+        let words: Vec<&str> =
+            line.split_whitespace().map(|word| if is_own(&word) { "#" } else { word }).collect();
+        words.join(" ")
+    };
+    let row = |line: &str| match form(line) {
+        form if form.starts_with('(') => form,
+        form => form.split_once(' ').map(|(_, cells)| format!("CHANNEL {cells}")).unwrap(),
+    };
+    let forms = |text: &str| {
+        let mut parts = text.trim_start().split("\n\n");
+        let header: Vec<String> = parts.next().unwrap().lines().map(form).collect();
+        let table = parts.next().unwrap();
+        let head = form(table.lines().next().unwrap());
+        let rows: BTreeSet<String> = table.lines().skip(1).map(row).collect();
+        (header, head, rows, form(parts.next().unwrap().trim_end()))
+    };
+    let (sample, run) = (forms(sample), forms(run));
+    assert!(run.0.len() > 5 && run.2.len() > 3 && run.3.starts_with("budget of "), "{run:?}");
+    assert_eq!(sample, run);
 }
 
 /// A restored backup would aggregate again what was aggregated, and draw noise again for what was released.
