@@ -6,8 +6,6 @@
 
 /// `time_interval` batch mode (DAP-18 section 5.1).
 pub const BATCH_MODE_TIME_INTERVAL: u8 = 1;
-/// `leader_selected` batch mode (DAP-18 section 5.2); known, not supported.
-pub const BATCH_MODE_LEADER_SELECTED: u8 = 2;
 /// `collector_selected` batch mode (DAP attribution extensions), *provisional*.
 pub const BATCH_MODE_COLLECTOR_SELECTED: u8 = 0xF0;
 
@@ -24,11 +22,11 @@ pub const TASK_EXTENSION_PRIVACY_POLICY: u16 = 0xFF10;
 pub const REPORT_EXTENSION_PRIVACY_BUDGET: u16 = 0xFF01;
 
 /// `collector_selected_batch_id` aggregation job extension, Arras's own: without it the helper
-/// learns the batch of a report too late.
+/// learns the batch of a report too late. Reserved: nothing uses it yet.
 pub const JOB_EXTENSION_COLLECTOR_SELECTED_BATCH_ID: u16 = 0xFF01;
 /// `min_dp_budget` aggregation job extension, Arras's own: without it the helper cannot refuse a
-/// report that spent less before it is summed.
+/// report that spent less before it is summed. Reserved: nothing uses it yet.
 pub const JOB_EXTENSION_MIN_DP_BUDGET: u16 = 0xFF02;
 
-/// `min_dp_budget` collection job extension (DAP attribution extensions), *provisional*.
+/// `min_dp_budget` collection job extension (DAP attribution extensions), *provisional*. Reserved: nothing uses it yet.
 pub const COLLECTION_EXTENSION_MIN_DP_BUDGET: u16 = 0xFF01;

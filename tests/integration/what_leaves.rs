@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 
+use arras::registry::TIME_PRECISION_SECONDS;
 use arras_client::app::{Ad, Advertiser, App, AppRules, Event};
 use arras_client::attribution::MemoryStore;
 use arras_client::files::MemoryFiles;
@@ -117,7 +118,15 @@ fn a_report_is_what_the_page_says() {
     for (row, bytes) in named {
         assert_eq!(field(&body, &rows[row]), bytes, "{}", rows[row].field);
     }
-    assert_eq!(number(&field(&body, &rows[1])), NOW / 3_600);
+    // The page told of tasks of an hour, and collectors make others.
+    assert_eq!(number(&field(&body, &rows[1])), NOW / TIME_PRECISION_SECONDS);
+    assert!(rows[1].says.contains(&format!("with {TIME_PRECISION_SECONDS} seconds")), "{}", rows[1].says);
+    assert!(
+        page.contains(&format!(
+            "{} minutes in the tasks that a collector makes",
+            TIME_PRECISION_SECONDS / 60
+        ))
+    );
     for row in rows.iter().filter(|row| row.field.starts_with("length")) {
         assert_eq!(number(&field(&body, row)).to_string(), row.says, "{}", row.field);
     }
