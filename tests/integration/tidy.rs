@@ -26,6 +26,10 @@ const UNFINISHED: [&str; 5] = [
     concat!("todo", "!"),
 ];
 
+/// Files that use a module above their own, each of it a few names; ARCHITECTURE.md says which.
+const UPWARDS: [(&str, &str); 3] =
+    [("src/privacy/gate.rs", "store"), ("src/net/auth.rs", "config"), ("src/config/loopback.rs", "service")];
+
 struct Source {
     /// Relative to the repository.
     path: String,
@@ -254,6 +258,65 @@ fn noise_is_added_and_proofs_are_made_in_one_place() {
     none("floating point where noise and budgets are exact", &floats);
 }
 
+/// The modules of the service in the order of ARCHITECTURE.md's map, from those who use to those who are used.
+fn modules_of_the_map() -> Vec<String> {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let lines = text.lines().skip_while(|line| !line.starts_with("src/ ")).skip(1);
+    let names =
+        lines.take_while(|line| line.starts_with("  ")).map(|line| line.split_whitespace().next().unwrap());
+    names.map(|name| name.trim_end_matches('/').trim_end_matches(".rs").to_owned()).collect()
+}
+
+/// The module of the service that a file is of or is; none for the crate's roots.
+fn module_of(path: &str) -> Option<&str> {
+    let name = path.strip_prefix("src/")?.split('/').next()?.trim_end_matches(".rs");
+    (!matches!(name, "lib" | "main")).then_some(name)
+}
+
+/// The modules that a line names from the crate's root; an empty name for several in braces.
+fn modules_used(line: &str) -> impl Iterator<Item = &str> {
+    let part = |c: char| c.is_alphanumeric() || c == '_';
+    let named = line.match_indices("crate::").filter(move |(at, _)| !line[..*at].ends_with(part));
+    named.map(move |(at, root)| {
+        let rest = &line[at + root.len()..];
+        &rest[..rest.find(|c| !part(c)).unwrap_or(rest.len())]
+    })
+}
+
+/// Whether a line of a file goes up to the crate's root by `super`, past the search above.
+fn leaves_by_super(path: &str, line: &str) -> bool {
+    let depth = path.trim_end_matches("/mod.rs").matches('/').count();
+    line.contains(&"super::".repeat(depth))
+}
+
+#[test]
+fn modules_use_those_below_them_in_the_map() {
+    let map = modules_of_the_map();
+    let rank = |module: &str| map.iter().position(|name| name == module);
+    let sources = sources();
+    let (mut there, mut upwards, mut wrong) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+    for source in &sources {
+        let Some(own) = module_of(&source.path) else { continue };
+        there.insert(own.to_owned());
+        for (number, line) in source.code() {
+            for used in modules_used(line) {
+                match UPWARDS.iter().find(|known| **known == (source.path.as_str(), used)) {
+                    Some(known) => _ = upwards.insert(known),
+                    None if rank(used).is_some() && rank(own) <= rank(used) => {}
+                    None => wrong.push(place(source, number, line)),
+                }
+            }
+            if leaves_by_super(&source.path, line) {
+                wrong.push(place(source, number, line));
+            }
+        }
+    }
+    assert_eq!(there, map.iter().cloned().collect(), "the map has what there is, each once");
+    assert_eq!(there.len(), map.len());
+    none("not a module below in the map of ARCHITECTURE.md", &wrong);
+    assert_eq!(upwards.len(), UPWARDS.len(), "no longer used upwards: {upwards:?}");
+}
+
 /// What a section of the threat model names as `file.rs: test`, and as `test` in a list after that: the same file's.
 fn tests_named(section: &str) -> Vec<(String, String)> {
     let mut named: Vec<(String, String)> = Vec::new();
@@ -332,6 +395,19 @@ fn the_searches_find_what_they_look_for() {
     let named = [("a/b.rs", "one_two"), ("a/b.rs", "it_is_so"), ("c.rs", "three")];
     let named = named.map(|(file, test)| (file.to_owned(), test.to_owned()));
     assert_eq!(tests_named(section), named);
+    let used = "use crate::a_b::{c, d}; xcrate::no::e(crate::f::g(), crate::{h, i})";
+    assert_eq!(modules_used(used).collect::<Vec<_>>(), ["a_b", "f", ""]);
+    assert_eq!(module_of("src/a/b/mod.rs"), Some("a"));
+    assert_eq!(
+        (module_of("src/a.rs"), module_of("src/lib.rs"), module_of("tests/a.rs")),
+        (Some("a"), None, None)
+    );
+    let left =
+        [("src/a.rs", 1), ("src/a/mod.rs", 1), ("src/a/b.rs", 2), ("src/a/b/mod.rs", 2), ("src/a/b/c.rs", 3)];
+    for (path, supers) in left {
+        let line = |count| format!("use {}x;", "super::".repeat(count));
+        assert!(leaves_by_super(path, &line(supers)) && !leaves_by_super(path, &line(supers - 1)), "{path}");
+    }
     let commented = source("// x.unwrap()\nx.unwrap();\n");
     assert_eq!(commented.code().collect::<Vec<_>>(), [(2, "x.unwrap();")]);
 }
