@@ -35,6 +35,28 @@ fn an_integer_may_be_written_with_a_fraction_of_zero() {
     assert!(from_json::<Scenario>(br#"{ "events": [{ "seconds": 1e300, "event": "enableAPI" }] }"#).is_err());
 }
 
+/// The last of these credits was read as the double beside it. Two fractions that share a unit did not add up to more than 1 then,
+/// somebody else got the rest, and a scenario that is right failed.
+#[test]
+fn a_credit_is_the_double_that_is_written() {
+    let mut config: Value =
+        serde_json::from_slice(&std::fs::read(folder().join("CONFIG.json")).unwrap()).unwrap();
+    config["fairlyAllocateCreditFraction"] = json!(0.087_180_448_463_186_62);
+    let save = r#""event": "saveImpression", "site": "a.example", "options""#;
+    let text = format!(
+        r#"{{ "config": {config}, "events": [
+            {{ "seconds": 1, {save}: {{ "histogramIndex": 3 }} }},
+            {{ "seconds": 2, {save}: {{ "histogramIndex": 2 }} }},
+            {{ "seconds": 3, {save}: {{ "histogramIndex": 1 }} }},
+            {{ "seconds": 4, {save}: {{ "histogramIndex": 0 }} }},
+            {{ "seconds": 5, "event": "measureConversion", "site": "b.example", "expected": [20, 15, 29, 36], "options": {{
+                "aggregationService": "https://agg-service.example", "histogramSize": 4, "value": 100, "maxValue": 100,
+                "credit": [2, 1.6384656727313995, 3, 3.6897410568781197] }} }}
+        ] }}"#
+    );
+    assert_eq!(replay(&self::config(), &from_json(text.as_bytes()).unwrap(), true).difference, None);
+}
+
 fn published() -> BTreeMap<String, Value> {
     let files = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
