@@ -1,10 +1,10 @@
 //! Manifests as an advertiser describes them: which tasks, which events, for how long.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
+use arras_client::app::conversion_cost;
 use arras_protocol::manifest::{
     Campaign, EventDocument, MANIFEST_VERSION, ManifestDocument, ManifestError, Measures, TaskDocument,
 };
@@ -136,19 +136,6 @@ impl ManifestFile {
         self.task.iter().map(parse).collect()
     }
 
-    /// The most that one conversion may cost a device, in micro-epsilon of each week that it looks back on: the epsilons of all
-    /// tasks that count the event, for the dearest event. `known` are the tasks, in the description's order.
-    pub fn conversion_cost(&self, known: &[KnownTask]) -> u64 {
-        let mut costs: BTreeMap<&str, u64> = BTreeMap::new();
-        for (entry, known) in self.task.iter().zip(known) {
-            for event in &entry.events {
-                let cost = costs.entry(&event.name).or_default();
-                *cost = cost.saturating_add(known.policy.epsilon.get().into());
-            }
-        }
-        costs.into_values().max().unwrap_or(0)
-    }
-
     /// The manifest. Its campaigns are its own, or those of its tasks, which have to be the same, since a device remembers
     /// the bucket of a campaign and not which task it was for.
     pub fn document(
@@ -182,6 +169,16 @@ impl ManifestFile {
             tasks: tasks.iter().map(task).collect(),
         })
     }
+}
+
+/// The most that the conversions of a week cost a device, in micro-epsilon of each week that they look back on: of every task as
+/// many as its policy allows, each worth all of the task's maximum. With less, some of them are counted for no campaign.
+pub fn week_cost(tasks: &[KnownTask]) -> u64 {
+    let cost = |known: &KnownTask| {
+        let one = conversion_cost(known.task.vdaf().config(), known.policy.epsilon);
+        one.saturating_mul(known.policy.contributions.get().into())
+    };
+    tasks.iter().map(cost).fold(0, u64::saturating_add)
 }
 
 /// The sequence of the next manifest: above that of the one in the folder, and not below the POSIX second, so that a folder

@@ -99,11 +99,15 @@ struct Shop {
 
 impl Shop {
     async fn created() -> Self {
+        Self::with_terms(json!({ "value": { "epsilon": "1", "unit": 100, "max_value": 100 } })).await
+    }
+
+    async fn with_terms(terms: Value) -> Self {
         let desk = Desk::start().await;
         let body = json!({
             "name": "Shop", "site": SITE, "time_zone": "Europe/Berlin", "currency": "EUR", "grace_seconds": GRACE,
             "events": ["order_created", "lead_created"],
-            "terms": { "value": { "epsilon": "1", "unit": 100, "max_value": 100 } },
+            "terms": terms,
         });
         let created = desk.ask("POST", "/v1/advertisers", Some(&desk.token)).json(&body).expect(201).await;
         let path = format!("/v1/advertisers/{}", created["id"].as_str().unwrap());
@@ -401,26 +405,34 @@ async fn a_campaign_is_measured_from_its_creation_to_its_report() {
 }
 
 /// An advertiser that summed values beside its conversions read 0 of every campaign, with nothing to be seen anywhere: the
-/// conversion had spent all that an app lets an advertiser spend by default, so devices told the value of no ad.
+/// conversion had spent all that an app lets an advertiser spend, so devices told the value of no ad. Then apps were told the sum of
+/// the epsilons: of 0.41 and 0.59 nothing at all, though the first costs 410,001 millionths and the value of no conversion was
+/// told; and of two conversions that the terms allow in a week only the first was counted.
 #[tokio::test(flavor = "multi_thread")]
-async fn apps_are_told_the_budget_that_values_take() {
-    let shop = Shop::created().await;
+async fn apps_are_told_the_budget_that_conversions_and_values_take() {
+    let value = json!({ "epsilon": "0.59", "unit": 100, "max_value": 100 });
+    let shop = Shop::with_terms(json!({ "epsilon": "0.41", "contributions": 2, "value": value })).await;
     shop.tasks_are_added();
     let ((manifest, budget), keys) = (shop.manifest().await, shop.keys().await);
-    assert_eq!(budget, 2_000_000, "two tasks of an epsilon of 1");
+    assert_eq!(budget, 2 * (410_001 + 590_000));
     let amounts = |set: &dyn Fn(&mut AppRules)| {
         // Worth all of the maximum.
-        let app = PEOPLE[2].convert(&keys, &manifest, set);
-        let [converted] = app.journal(TEN).conversions.try_into().unwrap();
+        let people = &PEOPLE[2];
+        let mut app = people.convert(&keys, &manifest, set);
+        let again = Event { advertiser: SITE, name: people.event, value: people.value, id: "order 2" };
+        assert_eq!(app.conversion(&mut rand::rng(), again, TEN + 1).unwrap(), Converted::Reported(2));
         let amount = |form: &Form| match form {
             Form::Attributed { amount, .. } => Some(*amount),
             Form::Null { .. } => None,
         };
-        converted.reports.iter().map(|report| amount(&report.form)).collect::<Vec<_>>()
+        let journal = app.journal(TEN);
+        let reports = journal.conversions.iter().flat_map(|converted| &converted.reports);
+        reports.map(|report| amount(&report.form)).collect::<Vec<_>>()
     };
-    assert_eq!(amounts(&|rules| rules.advertiser_budget = budget), [Some(1), Some(100)]);
-    assert_eq!(amounts(&|rules| rules.advertiser_budget = budget - 1), [Some(1), None]);
-    assert_eq!(amounts(&|_| {}), [Some(1), None], "by default");
+    let all = [Some(1), Some(100), Some(1), Some(100)];
+    assert_eq!(amounts(&|rules| rules.advertiser_budget = budget), all);
+    assert_eq!(amounts(&|rules| rules.advertiser_budget = budget - 1)[3], None);
+    assert_eq!(amounts(&|_| {}), [Some(1), None, Some(1), None], "by default");
     shop.desk.deployment.stop().await;
 }
 
