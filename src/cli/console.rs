@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::config::{self, Config, LoadError, SecretString};
+use crate::config::{self, Config, LoadError, SecretString, loopback};
 use crate::net::auth::{BearerToken, TokenError};
 use crate::net::client::{ClientError, PeerClient, Reply};
 use crate::net::endpoint::{Endpoint, EndpointError};
@@ -18,8 +18,9 @@ use crate::net::problem::{ErrorType, OwnError};
 /// The variable that may hold the administrator's token.
 const TOKEN_VARIABLE: &str = "ARRAS_ADMIN_TOKEN";
 
-/// Where `arras init` puts the administrator's token, seen from the folder of the collector's configuration.
-const TOKEN_FILE: &str = "../admin/token";
+/// Where the administrator's token is, seen from the folder of the collector's configuration: where `arras init` puts it, and
+/// where a demo does, whose roles share one configuration.
+const TOKEN_FILES: [&str; 2] = ["../admin/token", loopback::TOKEN_FILE];
 
 /// A token has at most 512 characters; more is another file.
 const TOKEN_FILE_BYTES_MAX: u64 = 4 * 1024;
@@ -38,7 +39,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
     /// A file with the administrator's token; otherwise the variable ARRAS_ADMIN_TOKEN, or the file that
-    /// `arras init` made.
+    /// `arras init` or a demo made.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 }
@@ -215,12 +216,8 @@ fn token(args: &Args, variable: Option<OsString>) -> Result<BearerToken, Console
         (None, Some(text)) => Zeroizing::new(text.map_err(|_| TokenError::Characters)?),
         (None, None) => {
             let folder = args.config.parent().unwrap_or_else(|| Path::new(""));
-            match read_token(&folder.join(TOKEN_FILE)) {
-                Err(ConsoleError::File { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-                    return Err(ConsoleError::NoToken);
-                }
-                read => read?,
-            }
+            let there = TOKEN_FILES.map(|file| folder.join(file)).into_iter().find(|path| path.exists());
+            read_token(&there.ok_or(ConsoleError::NoToken)?)?
         }
     };
     Ok(BearerToken::new(SecretString::new(text.trim()))?)
@@ -249,6 +246,9 @@ mod tests {
         let args = Args { config, url: None, ca: None, token_file: None };
         assert_eq!(token(&args, None).unwrap().expose(), "of-init");
         assert_eq!(token(&args, Some("abc".into())).unwrap().expose(), "abc");
+        // A demo's is beside the one configuration of all its roles.
+        let demo = Args { config: dir.path().join("arras.toml"), ..args.clone() };
+        assert_eq!(token(&demo, None).unwrap().expose(), "of-init");
         let named = Args { token_file: Some(dir.path().join("admin/token")), ..args };
         assert_eq!(token(&named, Some("abc".into())).unwrap().expose(), "of-init");
     }

@@ -21,6 +21,12 @@ pub const COLLECTOR: &str = "advertiser";
 /// The only budget source.
 pub const BUDGET_SOURCE: &str = "shop.example";
 
+/// The configuration of [`Loopback::write`], in its folder.
+pub const CONFIG_FILE: &str = "arras.toml";
+
+/// Beside it, the administrator's token.
+pub const TOKEN_FILE: &str = "admin/token";
+
 /// Why the roles could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -148,22 +154,31 @@ impl Loopback {
         }
     }
 
-    /// One configuration for a process that plays all three, written to a folder, readable by its owner only.
+    /// One configuration for a process that plays all three, written to a folder with the administrator's token, both
+    /// readable by their owner only.
     pub fn write(&self, dir: &Path) -> Result<Config, LoopbackError> {
         for role in ["leader", "helper", "collector"] {
             fs::create_dir_all(dir.join(role).join("tasks"))?;
         }
+        let token = dir.join(TOKEN_FILE);
+        fs::create_dir_all(token.parent().unwrap_or(dir))?;
+        write_secret(&token, self.admin_token.expose())?;
         let text = format!("{}{}{}", self.leader.toml, self.helper.toml, self.collector.toml);
-        write_config(&dir.join("arras.toml"), &text)
+        write_config(&dir.join(CONFIG_FILE), &text)
     }
 }
 
-/// Writes a configuration that is readable by its owner only, and loads it.
-pub fn write_config(path: &Path, text: &str) -> Result<Config, LoopbackError> {
+/// Writes what its owner alone may read.
+fn write_secret(path: &Path, text: &str) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)?.write_all(text.as_bytes())?;
+    options.open(path)?.write_all(text.as_bytes())
+}
+
+/// Writes a configuration that is readable by its owner only, and loads it.
+pub fn write_config(path: &Path, text: &str) -> Result<Config, LoopbackError> {
+    write_secret(path, text)?;
     Ok(Config::load_for_start(path, SystemTime::now())?)
 }

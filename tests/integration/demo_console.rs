@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::cli::{Served, arras, command};
+use crate::cli::{Served, arras, command, done};
 use crate::harness::PATIENCE;
 
 /// A small file of journeys: `alpha` is shown on most days, `beta` in most weeks, `gamma` never.
@@ -25,6 +25,8 @@ pub struct Demo {
     pub email: String,
     pub password: String,
     pub key: String,
+    /// The advertiser, and the configuration of the roles.
+    pub report: [String; 2],
 }
 
 impl Demo {
@@ -49,7 +51,8 @@ impl Demo {
         let said: Value = serde_json::from_str(&line).unwrap();
         let text = |name: &str| said[name].as_str().unwrap().to_owned();
         let (url, email, password, key) = (text("url"), text("email"), text("password"), text("key"));
-        Self { served, temporary, url, email, password, key }
+        let report = [text("advertiser"), text("config")];
+        Self { served, temporary, url, email, password, key, report }
     }
 
     /// The collector's endpoint, without a slash at its end.
@@ -127,6 +130,12 @@ async fn a_demo_with_a_console_lets_somebody_in_and_leaves_nothing_behind() {
     assert_eq!(insights.status(), 200);
     let insights = insights.text().await.unwrap();
     assert!(insights.contains("\"alpha\"") && insights.contains("suppressed"), "{insights}");
+
+    // Nobody could try the commands of operators: the demo told the administrator's token to nobody.
+    let [advertiser, config] = demo.report.clone();
+    let asked = move || done(&["report", &advertiser, "--config", &config]);
+    let report = tokio::task::spawn_blocking(asked).await.unwrap();
+    assert!(report.contains("alpha") && report.contains("gamma"), "{report}");
 
     let stopped = tokio::task::spawn_blocking(|| demo.stop()).await.unwrap();
     assert_eq!(stopped, (Some(0), 0));

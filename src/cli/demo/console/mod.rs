@@ -25,7 +25,7 @@ use super::{Args, DAY, DemoError, Failure, Folder, INTERRUPTED, date, failed, pr
 use crate::access::{ApiKey, Password, Scope};
 use crate::advertising::Advertising;
 use crate::aggregator::work::blocking;
-use crate::config::loopback::Loopback;
+use crate::config::loopback::{CONFIG_FILE, Loopback};
 use crate::config::{Config, Secret, SecretString};
 use crate::net::shutdown;
 use crate::registry::TimeZone;
@@ -136,7 +136,9 @@ async fn prepare(
         campaigns: journeys.channels.len(),
         conversions: journeys.conversions(),
         windows,
-        kept: args.keep.clone(),
+        advertiser: shop::NAME,
+        config: dir.join(CONFIG_FILE),
+        kept: args.keep.is_some(),
         seconds: 0,
     };
     Ok((ready, Roles { aggregators, collector }))

@@ -21,7 +21,12 @@ pub(super) struct Ready {
     pub(super) campaigns: usize,
     pub(super) conversions: u64,
     pub(super) windows: Windows,
-    pub(super) kept: Option<PathBuf>,
+    /// The advertiser's name.
+    pub(super) advertiser: &'static str,
+    /// The configuration of all roles.
+    pub(super) config: PathBuf,
+    /// Whether it is there afterwards.
+    pub(super) kept: bool,
     /// How long it took.
     pub(super) seconds: u64,
 }
@@ -46,6 +51,7 @@ impl Ready {
             days.first(),
             days.last()
         )?;
+        writeln!(out, "arras report '{}' --config {}", self.advertiser, self.config.display())?;
         writeln!(out)?;
         writeln!(
             out,
@@ -63,13 +69,11 @@ impl Ready {
             "Impressions, clicks and spend are invented, and marked so. The window of today is open, as it is until midnight \
              in the shop's time zone."
         )?;
-        match &self.kept {
-            None => writeln!(out, "It runs until you press Ctrl-C, and leaves nothing behind.")?,
-            Some(dir) => writeln!(
-                out,
-                "It runs until you press Ctrl-C, and is kept: arras serve --config {}",
-                dir.join("arras.toml").display()
-            )?,
+        if self.kept {
+            let config = self.config.display();
+            writeln!(out, "It runs until you press Ctrl-C, and is kept: arras serve --config {config}")?;
+        } else {
+            writeln!(out, "It runs until you press Ctrl-C, and leaves nothing behind.")?;
         }
         out.flush()
     }
@@ -81,6 +85,8 @@ impl Ready {
             "email": self.email,
             "password": self.password.expose(),
             "key": self.key.expose(),
+            "advertiser": self.advertiser,
+            "config": self.config,
         });
         writeln!(out, "{document}")?;
         out.flush()

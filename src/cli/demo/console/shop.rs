@@ -26,7 +26,7 @@ use crate::schedule::DayRange;
 use crate::tasks::{TaskFile, TaskFolder};
 
 /// What the advertiser is called.
-const NAME: &str = "Demo shop";
+pub(super) const NAME: &str = "Demo shop";
 
 /// Where its days begin.
 pub(super) const ZONE: &str = "Europe/Berlin";
