@@ -37,8 +37,9 @@ pub struct PrivacyPolicy {
     pub epsilon: MicroEpsilon,
     /// L1 change of the aggregate when one report is replaced; must equal what the VDAF implies.
     pub sensitivity: u64,
-    /// k: how many reports one device may send to this task in one batch window. The client
-    /// enforces it; a release is charged for k of them.
+    /// k: how many reports one device may send to this task in any 7 days, however long windows
+    /// are. The client enforces it; a release is charged for k of them in every epoch that its
+    /// window touches.
     pub contributions: NonZeroU32,
     /// The smallest noised count that is shown.
     pub threshold: u64,

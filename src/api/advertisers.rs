@@ -49,7 +49,7 @@ pub(super) struct TermsJson {
     #[schema(value_type = String, example = "1")]
     #[serde(default = "epsilon_default")]
     epsilon: MicroEpsilon,
-    /// Conversions that one device may report in a window.
+    /// Conversions that one device may report in any 7 days.
     #[schema(value_type = u32, minimum = 1)]
     #[serde(default = "contributions_default")]
     contributions: NonZeroU32,

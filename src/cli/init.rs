@@ -296,7 +296,7 @@ pub fn example_task_toml(leader: &Endpoint, helper: &Endpoint, budget_source: &s
          min_batch_size = 100\n\
          # Spent by each release of a batch.\n\
          epsilon = \"1\"\n\
-         # Reports that one device may send in one window.\n\
+         # Reports that one device may send in any 7 days.\n\
          contributions = 1\n\
          # The smallest noised count that is shown. Left out, it is the one with which at most one release in a\n\
          # thousand shows any bucket that nobody is in: 23 for this noise and 16 buckets.\n\

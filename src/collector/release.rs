@@ -195,7 +195,7 @@ pub struct Policy {
     pub epsilon: MicroEpsilon,
     /// By how much the buckets together change if one report is replaced.
     pub sensitivity: u64,
-    /// How many reports one device may send in one window.
+    /// How many reports one device may send in any 7 days, however long windows are.
     pub contributions: NonZeroU32,
     /// The smallest noised count that is shown. Of a release of values it decides nothing: `conversions` does.
     pub threshold: u64,

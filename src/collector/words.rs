@@ -240,8 +240,9 @@ pub fn how_made(release: &Release, signature: Signature) -> String {
         ),
         format!(
             "The scale is the sensitivity {} divided by epsilon {}: if one report were another, the odds of any outcome \
-             would change by a factor of at most e^{} (one honest aggregator suffices). A device sends at most {k} to \
-             such a window, so the release costs {} epsilon of the budget of {} in every epoch of 7 days that its window touches.{view}",
+             would change by a factor of at most e^{} (one honest aggregator suffices). A device sends at most {k} of \
+             this task in any 7 days, so the release costs {} epsilon of the budget of {} in every epoch of 7 days that its window \
+             touches.{view}",
             policy.sensitivity,
             policy.epsilon,
             policy.epsilon,

@@ -275,7 +275,7 @@ fn made(shown: &Shown) -> Markup {
                 dt { "Promise" }
                 dd {
                     "epsilon " (release.policy.epsilon) " for each window, at most "
-                    (crate::text::counted(release.policy.contributions, "report")) " of a device"
+                    (crate::text::counted(release.policy.contributions, "report")) " of a device in any 7 days"
                 }
                 @if let Some(keys) = &release.keys { dt { "Signed by" } dd { code { (keys.signing) } } }
                 dt { "Task" } dd { code { (release.task) } ", generation " (shown.generation) }

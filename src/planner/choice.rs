@@ -63,7 +63,7 @@ pub struct Outlook {
 pub struct ValueOutlook {
     /// Value expected in a window; of each conversion at most the task's maximum.
     pub expected: f64,
-    /// 95% of released values are within this of the truth.
+    /// 95% of noised values, shown or not, are within this of the truth.
     pub half_width: f64,
     /// The one by the other.
     pub relative_error: f64,

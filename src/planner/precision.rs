@@ -16,7 +16,7 @@ pub struct Precision {
     pub scale: Scale,
     /// The standard error of a released number, in the task's units.
     pub standard_error: f64,
-    /// 95% of released numbers are within this of the truth, in the task's units.
+    /// 95% of noised numbers, shown or not, are within this of the truth, in the task's units.
     pub half_width: u128,
     /// The noise of a released number: that of both aggregators.
     pub noise: Noise,

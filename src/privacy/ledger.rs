@@ -1,7 +1,7 @@
 //! The budget ledger's arithmetic: what a release costs, and whether it is left.
 //!
 //! The ledger bounds what one device, which sends at most k reports to a task in
-//! a batch window, can lose in one epoch (7 days) of its activity. A release of
+//! any 7 days, can lose in one epoch (7 days) of its activity. A release of
 //! one batch charges k times its epsilon to every epoch that the query interval
 //! touches. Losses add up (pure differential privacy), in whole micro-epsilon. Why that bounds them, and what the
 //! bound is of, is in docs/privacy.md, "Budget and composition".
@@ -302,7 +302,7 @@ pub fn cost(epsilon: MicroEpsilon, contributions: NonZeroU32) -> u64 {
 }
 
 /// The charges of releasing one batch: `contributions` (k, the reports that one
-/// device may send to the task in one batch window) times `epsilon`, to each
+/// device may send to the task in any 7 days) times `epsilon`, to each
 /// epoch that the query `interval` (POSIX seconds, end excluded) touches.
 ///
 /// The whole interval counts, not only the part that holds reports: which part

@@ -112,7 +112,7 @@ pub struct ValueTerms {
 pub struct Terms {
     /// What the release of one window of conversions spends.
     pub epsilon: MicroEpsilon,
-    /// Reports that one device may send in one window.
+    /// Reports of a task that one device may send in any 7 days.
     pub contributions: NonZeroU32,
     /// Fewest reports in a window that is released.
     pub min_batch_size: u64,

@@ -59,7 +59,7 @@ pub struct ValueQuestion {
     pub conversions_epsilon: MicroEpsilon,
     /// What that of values shall spend.
     pub epsilon: MicroEpsilon,
-    /// Reports that one device may send in one window.
+    /// Reports that one device may send in any 7 days.
     pub contributions: NonZeroU32,
     /// Kinds of events that are counted: 1 to 12.
     pub events: usize,
@@ -92,7 +92,7 @@ pub struct ValueChoice {
 }
 
 /// What another kind of event would cost. It has cells of its own in the same tasks, so a release costs no more; but a device that
-/// converts in both ways in one window sends a report for each, and what it may send is what a release is charged for.
+/// converts in both ways within 7 days sends a report for each, and what it may send is what a release is charged for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventCost {
     /// Buckets of each task as it is.
@@ -335,7 +335,7 @@ impl EventCost {
         }];
         all.push(format!(
             "A release of one window spends epsilon {cost} of the week's budget, however many kinds of events there are. If \
-             devices shall report one event more in a window, it spends {with}."
+             devices shall report one event more in any 7 days, it spends {with}."
         ));
         all
     }

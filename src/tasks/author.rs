@@ -132,7 +132,7 @@ pub struct TaskFile {
     pub min_batch_size: u64,
     /// What the release of one window spends.
     pub epsilon: MicroEpsilon,
-    /// Reports that one device may send in one window.
+    /// Reports that one device may send in any 7 days.
     pub contributions: NonZeroU32,
     /// The smallest noised count that is shown. Left out, it is the smallest with which at most one release in a
     /// thousand shows any bucket that nobody is in. In a task that sums values it decides nothing: its conversions' does.

@@ -34,15 +34,15 @@ pub fn explain(known: &KnownTask) -> String {
         configuration.min_batch_size
     ));
     line(format!(
-        "  privacy      a device may send {} to a window; for each, a release spends epsilon {} from the \
+        "  privacy      a device may send {} in any 7 days; for each, a release spends epsilon {} from the \
          budget of {budget_source}, in every week that its window touches",
         counted(policy.contributions, "report"),
         policy.epsilon
     ));
     if let Ok(scale) = noise_scale(policy) {
         line(format!(
-            "  noise        each aggregator adds {} noise of scale {scale} to every count; 95 of 100 \
-             published counts are within {} of the truth",
+            "  noise        each aggregator adds {} noise of scale {scale} to every number; 95 of 100 \
+             noised numbers, shown or not, are within {} of the truth",
             policy.mechanism.name(),
             Noise::of_cell(&scale).half_width(Confidence::P95)
         ));

@@ -69,7 +69,7 @@ pub enum ProvisionError {
 pub struct PlainTerms {
     /// What the release of one window spends.
     pub epsilon: MicroEpsilon,
-    /// Reports that one device may send in one window.
+    /// Reports that one device may send in any 7 days.
     pub contributions: NonZeroU32,
     /// The smallest noised count that is shown.
     pub threshold: u64,

@@ -368,6 +368,42 @@ fn every_attack_ends_in_a_test_or_is_not_defended() {
     none("the threat model", &wrong);
 }
 
+/// How k reports of a device were told of: by windows, which devices do not know. In pieces, or this file would break its own
+/// rule.
+const BY_WINDOWS: [&str; 5] = [
+    concat!("of one device in one ", "batch window"),
+    concat!("to this task in one ", "batch window"),
+    concat!("one device may send in one ", "window"),
+    concat!("one device may report in a ", "window"),
+    concat!("a device may send {} to a ", "window"),
+];
+
+/// The wire format, the API and what a task says of itself had k reports to a window, while clients keep to k in any 7 days: an
+/// advertiser with daily windows read "one a day" and got one a week, and a client made by the README broke the unit.
+#[test]
+fn reports_of_a_device_are_counted_over_any_seven_days_wherever_they_are_told_of() {
+    let mut texts: Vec<(String, String)> =
+        sources().iter().map(|source| (source.path.clone(), source.lines.join("\n"))).collect();
+    for path in ["protocol/README.md", "docs/openapi.json", "docs/privacy.md", "examples/conversions.toml"] {
+        texts.push((path.to_owned(), fs::read_to_string(root().join(path)).unwrap()));
+    }
+    let flowing = |text: &str| {
+        let words = text.split_whitespace().filter(|word| !matches!(*word, "//" | "///" | "//!" | "\\"));
+        words.collect::<Vec<_>>().join(" ")
+    };
+    let mut wrong = Vec::new();
+    let mut right = 0;
+    for (path, text) in texts {
+        let text = flowing(&text);
+        wrong.extend(
+            BY_WINDOWS.iter().filter(|phrase| text.contains(**phrase)).map(|phrase| format!("{path}: {phrase}")),
+        );
+        right += usize::from(text.contains("in any 7 days"));
+    }
+    assert!(right > 10, "only {right} files say it rightly");
+    none("reports of a device, counted by windows", &wrong);
+}
+
 /// The rules above are searches; this is what they must find.
 #[test]
 fn the_searches_find_what_they_look_for() {

@@ -22,7 +22,7 @@ pub const MIN_TIME_PRECISION_SECONDS: u64 = 60;
 /// more would be charged to epochs in which nobody asked anything.
 pub const MAX_TIME_PRECISION_SECONDS: u64 = 7 * 24 * 3600;
 
-/// Most reports of one device in one window that a release may be charged for. More would cost more
+/// Most reports of one device in any 7 days that a release may be charged for. More would cost more
 /// than any sensible cap.
 pub const MAX_CONTRIBUTIONS: u32 = 1_000;
 

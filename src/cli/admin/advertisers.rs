@@ -36,7 +36,7 @@ struct Terms {
     /// What the release of a window spends of the privacy budget.
     #[arg(long, value_name = "E")]
     epsilon: Option<MicroEpsilon>,
-    /// Conversions that one device may report in a window.
+    /// Conversions that one device may report in any 7 days.
     #[arg(long, value_name = "K")]
     contributions: Option<NonZeroU32>,
     /// Fewest reports with which a window is released.
