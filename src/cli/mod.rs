@@ -140,7 +140,7 @@ where
             other => other.map_err(|error| error.to_string()),
         },
         Command::Budget(args) => budget::run(&args, &mut out).map_err(|error| error.to_string()),
-        Command::Plan(args) => match plan::run(&args, &mut out) {
+        Command::Plan(args) => match plan::run(&args, now, &mut out) {
             Err(error @ plan::Error::Usage { .. }) => return wrong_usage(&error.to_string()),
             other => other.map_err(|error| error.to_string()),
         },

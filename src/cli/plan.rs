@@ -1,38 +1,42 @@
 //! `arras plan`: what a measurement will be able to say, before anything is measured.
 
-use std::collections::BTreeMap;
+mod measured;
+mod source;
+
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use arras_protocol::epsilon::MicroEpsilon;
-use arras_protocol::messages::TaskId;
-use arras_protocol::task::MIN_MIN_BATCH_SIZE;
+use arras_protocol::epsilon::{EpsilonError, MicroEpsilon};
+use arras_protocol::task::{MAX_CONTRIBUTIONS, MIN_MIN_BATCH_SIZE};
 use arras_protocol::vdaf::{MIN_HISTOGRAM_LENGTH, VdafConfig};
 use clap::ValueEnum;
 
-use crate::config::Config;
+use self::measured::Measured;
+use self::source::{configured, task_cap};
 use crate::config::roles::BudgetSource as ConfiguredSource;
 use crate::planner::{
-    self, About, Amount, Campaign, Fraction, Plan, PlanError, Setting, Terms, Values, read_campaigns,
+    self, About, Amount, Campaign, Fraction, Plan, PlanError, Setting, Terms, Values, Windows, read_campaigns,
 };
 use crate::privacy::ledger::{BudgetSource, SourceRules};
-use crate::tasks::TaskFile;
+use crate::registry::TimeZone;
+use crate::schedule::planned_windows;
 
 /// Largest list of campaigns that is read, in bytes: 4,095 lines of a name and two numbers.
 const LIST_BYTES_MAX: u64 = 1 << 20;
-
-/// Largest task file that is read, in bytes.
-const TASK_BYTES_MAX: u64 = 1 << 20;
 
 /// The cap unless it is given or configured: that of the example configurations.
 const CAP_DEFAULT: &str = "10";
 
 /// Epsilon of a release unless it is given or in a task file: that of the example task.
 const EPSILON_DEFAULT: &str = "1";
+
+/// When the first epoch starts unless that is configured, POSIX seconds: on a Monday, as `arras init` configures it.
+const EPOCH_START_DEFAULT: u64 = 4 * 86_400;
 
 /// What the budget is called unless a task or the command line names its source.
 const SOURCE_DEFAULT: &str = "(unnamed)";
@@ -50,7 +54,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "week")]
     per: Per,
     /// Expected conversions that no campaign gets; they make reports, too.
-    #[arg(long, value_name = "COUNT", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = whole, allow_negative_numbers = true)]
     not_attributed: u64,
     /// The file of a conversions task, for buckets, reports of a device, epsilon and threshold.
     #[arg(long, value_name = "FILE")]
@@ -61,26 +65,30 @@ pub struct Args {
     /// The budget source in that configuration, if it has several.
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
+    /// Plan the windows of an advertiser in this time zone, such as Europe/Berlin: days from midnight, weeks from Monday.
+    /// Otherwise windows begin with epochs, as they can if they are asked for by hand.
+    #[arg(long, value_name = "ZONE")]
+    time_zone: Option<TimeZone>,
     /// Buckets of the histogram; otherwise as many as the campaigns need.
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     buckets: Option<u32>,
     /// Reports of a task that one device may send in any 7 days; 1 unless a task says otherwise.
-    #[arg(long, value_name = "K", allow_negative_numbers = true)]
+    #[arg(long, value_name = "K", value_parser = reports, allow_negative_numbers = true)]
     contributions: Option<NonZeroU32>,
     /// What the release of a window spends; 1 unless a task says otherwise.
     #[arg(long, value_name = "E", allow_negative_numbers = true)]
     epsilon: Option<MicroEpsilon>,
     /// What an epoch of 7 days may spend; 10 unless a configuration says otherwise.
-    #[arg(long, value_name = "E", allow_negative_numbers = true)]
+    #[arg(long, value_name = "E", value_parser = cap, allow_negative_numbers = true)]
     cap: Option<MicroEpsilon>,
     /// The smallest noised count that is shown; otherwise the smallest that empty buckets hardly ever reach.
-    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    #[arg(long, value_name = "T", value_parser = whole, allow_negative_numbers = true)]
     threshold: Option<u64>,
     /// The fewest reports with which a window is released; 10 unless a task says otherwise.
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
     min_batch: Option<u64>,
     /// Plan values, too: the most that one report can add, in the value task's units.
-    #[arg(long, value_name = "UNITS", allow_negative_numbers = true)]
+    #[arg(long, value_name = "UNITS", value_parser = whole, allow_negative_numbers = true)]
     max_value: Option<u64>,
     /// The file of a value task, for its maximum and epsilon.
     #[arg(long, value_name = "FILE", conflicts_with = "max_value")]
@@ -137,6 +145,23 @@ fn campaign(text: &str) -> Result<(String, u64), String> {
     }
 }
 
+fn whole(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "write a whole number below 2^64, such as 100".to_owned())
+}
+
+fn reports(text: &str) -> Result<NonZeroU32, String> {
+    text.parse().map_err(|_| format!("write a whole number from 1 to {MAX_CONTRIBUTIONS}"))
+}
+
+fn cap(text: &str) -> Result<MicroEpsilon, String> {
+    text.parse().map_err(|error| match error {
+        EpsilonError::Zero(_) => {
+            "nothing is ever released under it; write what an epoch may spend, such as 10".to_owned()
+        }
+        error => error.to_string(),
+    })
+}
+
 /// Why nothing was planned.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -172,8 +197,10 @@ fn of_file(option: &str, path: &Path) -> String {
 }
 
 /// Plans, prints and draws.
-pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Error> {
-    let setting = setting(args)?;
+pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode, Error> {
+    // Before 1970 there is no window, whatever the clock says.
+    let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let setting = setting(args, now)?;
     let plan = Plan::new(&setting).map_err(|error| usage(option(args, &error), error.reason))?;
     if let Some(path) = &args.svg {
         let wrong = |reason: String| Error::Chart { path: path.clone(), reason };
@@ -208,7 +235,7 @@ fn option(args: &Args, error: &PlanError) -> String {
     }
 }
 
-fn setting(args: &Args) -> Result<Setting, Error> {
+fn setting(args: &Args, now: u64) -> Result<Setting, Error> {
     if let (Some(_), Some(_), None) = (args.target_error, args.value_epsilon, args.epsilon) {
         return Err(usage(
             "--value-epsilon",
@@ -217,22 +244,27 @@ fn setting(args: &Args) -> Result<Setting, Error> {
         ));
     }
     let task = args.task.as_deref().map(|path| Measured::read("--task", path)).transpose()?;
-    let named = args.source.as_deref().or(task.as_ref().map(|task| &*task.file.budget_source));
+    let named = args.source.as_deref().or(task.as_ref().map(|task| &*task.budget_source));
     let configured = args.config.as_deref().map(|path| configured(path, named)).transpose()?;
     let campaigns = campaigns(args)?;
     let counts = counts(args, task.as_ref(), configured.as_ref(), campaigns.len())?;
     let values = values(args, &counts, named, configured.as_ref())?;
     let (source, rules) = budget(args, named, configured.as_ref())?;
-    let own = task.as_ref().map(|task| &task.file);
+    let windows = match &args.time_zone {
+        None => Windows::WithEpochs,
+        Some(zone) => planned_windows(zone, &rules, now),
+    };
+    let own = task.as_ref();
     Ok(Setting {
         campaigns,
         rest_per_week: args.not_attributed.saturating_mul(args.per.in_a_week()),
         counts,
         values,
-        threshold: args.threshold.or(own.and_then(|file| file.threshold)),
+        threshold: args.threshold.or(own.and_then(|task| task.threshold)),
         source,
         rules,
-        time_precision: own.map(|file| file.time_precision),
+        time_precision: own.map(|task| task.time_precision),
+        windows,
         min_batch_size: min_batch_size(args, own)?,
         target: args.target_error,
         solve_epsilon: args.target_error.is_some() && args.epsilon.is_none(),
@@ -240,8 +272,8 @@ fn setting(args: &Args) -> Result<Setting, Error> {
 }
 
 /// What the command line says, otherwise the task's file, otherwise the least that aggregators accept.
-fn min_batch_size(args: &Args, file: Option<&TaskFile>) -> Result<u64, Error> {
-    match args.min_batch.or(file.map(|file| file.min_batch_size)).unwrap_or(MIN_MIN_BATCH_SIZE) {
+fn min_batch_size(args: &Args, task: Option<&Measured>) -> Result<u64, Error> {
+    match args.min_batch.or(task.map(|task| task.min_batch_size)).unwrap_or(MIN_MIN_BATCH_SIZE) {
         few if few < MIN_MIN_BATCH_SIZE => {
             Err(usage("--min-batch", format!("is {few}, the least allowed is {MIN_MIN_BATCH_SIZE}")))
         }
@@ -260,33 +292,6 @@ fn read(option: &str, path: &Path, bytes_max: u64) -> Result<Vec<u8>, Error> {
         return Err(wrong(format!("is larger than {bytes_max} bytes; name another file")));
     }
     Ok(bytes)
-}
-
-/// A task file, and what it comes to.
-struct Measured {
-    file: TaskFile,
-    vdaf: VdafConfig,
-    id: TaskId,
-}
-
-impl Measured {
-    fn read(option: &str, path: &Path) -> Result<Self, Error> {
-        let wrong = |reason: String| usage(of_file(option, path), reason);
-        let text = String::from_utf8(read(option, path, TASK_BYTES_MAX)?)
-            .map_err(|_| wrong("is no text; name a task file".to_owned()))?;
-        let file = TaskFile::parse(&text).map_err(|error| wrong(error.to_string()))?;
-        // A task that no role would take part in is not worth a plan.
-        let (task, _) = file.build().map_err(|error| wrong(error.to_string()))?;
-        let vdaf = file.vdaf_config().map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { file, vdaf, id: task.id() })
-    }
-}
-
-/// What a source's operator lets a task spend alone, in micro-epsilon. A task without a file has no id yet.
-fn task_cap(source: Option<&ConfiguredSource>, task: Option<&Measured>) -> Option<u64> {
-    let source = source?;
-    let own = task.and_then(|task| source.task_caps.get(&task.id));
-    own.or(source.task_cap.as_ref()).map(|cap| u64::from(cap.get()))
 }
 
 fn campaigns(args: &Args) -> Result<Vec<Campaign>, Error> {
@@ -330,12 +335,11 @@ fn counts(
             VdafConfig::histogram(length).map_err(|error| usage(option, error))?
         }
     };
-    let file = task.map(|task| &task.file);
-    let epsilon = match args.epsilon.or(file.map(|file| file.epsilon)) {
+    let epsilon = match args.epsilon.or(task.map(|task| task.epsilon)) {
         Some(epsilon) => epsilon,
         None => EPSILON_DEFAULT.parse().map_err(|error| usage("--epsilon", error))?,
     };
-    let contributions = args.contributions.or(file.map(|file| file.contributions)).unwrap_or(NonZeroU32::MIN);
+    let contributions = args.contributions.or(task.map(|task| task.contributions)).unwrap_or(NonZeroU32::MIN);
     Ok(Terms { vdaf, epsilon, contributions, cap: task_cap(source, task) })
 }
 
@@ -348,7 +352,7 @@ fn values(
     let terms = match (&args.value_task, args.max_value) {
         (Some(path), _) => {
             let task = Measured::read("--value-task", path)?;
-            let (own, other) = (&*task.file.budget_source, named.unwrap_or_default());
+            let (own, other) = (&*task.budget_source, named.unwrap_or_default());
             if named.is_some_and(|named| named != own) {
                 return Err(usage(
                     of_file("--value-task", path),
@@ -357,8 +361,8 @@ fn values(
             }
             Terms {
                 vdaf: task.vdaf,
-                epsilon: args.value_epsilon.unwrap_or(task.file.epsilon),
-                contributions: args.contributions.unwrap_or(task.file.contributions),
+                epsilon: args.value_epsilon.unwrap_or(task.epsilon),
+                contributions: args.contributions.unwrap_or(task.contributions),
                 cap: task_cap(source, Some(&task)),
             }
         }
@@ -387,7 +391,7 @@ fn values(
     Ok(Some(Values { terms, unit, currency: args.currency.clone().unwrap_or_default() }))
 }
 
-/// Whose budget, and its rules. Without a configuration windows are taken to begin with the epochs.
+/// Whose budget, and its rules.
 fn budget(
     args: &Args,
     named: Option<&str>,
@@ -399,61 +403,11 @@ fn budget(
         None => CAP_DEFAULT.parse().map_err(|error| usage("--cap", error))?,
     };
     let rules = SourceRules {
-        epoch_start: configured.map_or(0, |source| source.epoch_start.unix_seconds()),
+        epoch_start: configured.map_or(EPOCH_START_DEFAULT, |source| source.epoch_start.unix_seconds()),
         cap: u64::from(cap.get()),
     };
     let source = BudgetSource::new(name).map_err(|error| usage("--source", error))?;
     Ok((source, rules))
-}
-
-/// A budget source of a leader's or helper's configuration, by name if that is needed.
-fn configured(path: &Path, name: Option<&str>) -> Result<ConfiguredSource, Error> {
-    let wrong = |reason: String| usage(of_file("--config", path), reason);
-    let config = Config::load(path).map_err(|error| wrong(error.to_string()))?;
-    let leaders =
-        config.leader.iter().flat_map(|role| &role.collector).flat_map(|entry| &entry.budget_source);
-    let helpers =
-        config.helper.iter().flat_map(|role| &role.collector).flat_map(|entry| &entry.budget_source);
-    let mut sources: BTreeMap<&str, ConfiguredSource> = BTreeMap::new();
-    for source in leaders.chain(helpers) {
-        let strictest = match sources.get(&*source.name) {
-            // Both roles in one file: each keeps a ledger of its own, and one refusal is enough.
-            Some(other) => stricter(source, other),
-            None => source.clone(),
-        };
-        sources.insert(&source.name, strictest);
-    }
-    let found = match name {
-        Some(name) => sources.get(name).cloned().ok_or_else(|| {
-            format!("has no budget source {name:?}; name one that it has with --source, or correct the task")
-        }),
-        None if sources.len() > 1 => {
-            Err("registers several budget sources; name one with --source".to_owned())
-        }
-        None => sources.values().next().cloned().ok_or_else(String::new),
-    };
-    if sources.is_empty() {
-        return Err(wrong(
-            "registers no budget source; name the configuration of a leader or helper".to_owned(),
-        ));
-    }
-    found.map_err(wrong)
-}
-
-/// The lower of each of the limits that two roles have for one source.
-fn stricter(one: &ConfiguredSource, other: &ConfiguredSource) -> ConfiguredSource {
-    let mut source = one.clone();
-    source.cap = one.cap.min(other.cap);
-    source.task_cap = [one.task_cap, other.task_cap].into_iter().flatten().min();
-    // A task that only one of them names has what the other lets every task spend.
-    let of =
-        |source: &ConfiguredSource, task: TaskId| source.task_caps.get(&task).copied().or(source.task_cap);
-    let tasks: Vec<TaskId> = one.task_caps.keys().chain(other.task_caps.keys()).copied().collect();
-    for task in tasks {
-        let lower = [of(one, task), of(other, task)].into_iter().flatten().min();
-        source.task_caps.extend(lower.map(|cap| (task, cap)));
-    }
-    source
 }
 
 #[cfg(test)]

@@ -22,10 +22,11 @@ use super::sign_in::sentence;
 use crate::aggregator::work::blocking;
 use crate::planner::{
     self, Amount, Campaign, Fraction, HIDDEN_CHANCE, Outlook, Plan, SHOWN_CHANCE, Setting, Terms, Values,
-    recommendation,
+    recommendation, released,
 };
 use crate::privacy::ledger::{BudgetSource, SourceRules};
 use crate::registry::{Advertiser, LENGTHS, Registry, Status, TIME_PRECISION_SECONDS, Touches};
+use crate::schedule::planned_windows;
 
 /// Campaigns in one plan on this page; a list that is longer is planned by `arras plan`.
 pub const PLAN_CAMPAIGNS_MAX: usize = 200;
@@ -71,8 +72,11 @@ pub(super) async fn show(
         return page(&console, &me, &asked, Ok(None));
     }
     let (advertiser, given) = (me.advertiser.clone(), asked.clone());
+    let epoch_start = console.advertising.collector.epoch_start(&advertiser.site);
+    let now = console.now();
     // Closed never: it lives as long as the console.
-    let Some(planned) = in_turn(&console.plans, move || planned(&advertiser, &given)).await else {
+    let Some(planned) = in_turn(&console.plans, move || planned(&advertiser, &given, epoch_start, now)).await
+    else {
         return super::layout::failed(Some(&me.context()));
     };
     page(&console, &me, &asked, planned.map(Some))
@@ -162,8 +166,13 @@ fn form(advertiser: &Advertiser, asked: &Asked, proposed: &str, wrong: Option<&W
 }
 
 /// The plan of what is asked, as a part of a page.
-fn planned(advertiser: &Advertiser, asked: &Asked) -> Result<Markup, Wrong> {
-    let setting = setting(advertiser, asked)?;
+fn planned(
+    advertiser: &Advertiser,
+    asked: &Asked,
+    epoch_start: Option<u64>,
+    now: u64,
+) -> Result<Markup, Wrong> {
+    let setting = setting(advertiser, asked, epoch_start, now)?;
     let plan = Plan::new(&setting).map_err(|error| {
         let field = match error.about {
             planner::About::Campaigns | planner::About::Buckets => "campaigns",
@@ -178,6 +187,10 @@ fn planned(advertiser: &Advertiser, asked: &Asked) -> Result<Markup, Wrong> {
         section class="panel" aria-labelledby="result" {
             h2 id="result" { "What to expect" }
             p class="strong" { (recommendation(&plan)) }
+            @if epoch_start.is_none() {
+                p { "On which day the weeks of this budget begin is not known here; it is taken to be none on which a week of yours \
+                     does." }
+            }
             @if !plan.advice.is_empty() {
                 ul class="prose" { @for advice in &plan.advice { li { (advice) } } }
             }
@@ -229,7 +242,7 @@ fn windows_table(plan: &Plan<'_>) -> Table {
             Column::number("95% are within"),
             Column::number("Shown from"),
             Column::number("Useful from"),
-            Column::number("Released a week"),
+            Column::number("Released of each week of the budget"),
         ],
     );
     for choice in &plan.choices {
@@ -239,14 +252,23 @@ fn windows_table(plan: &Plan<'_>) -> Table {
             html! { "\u{b1}" (format::grouped_u128(within)) },
             html! { (format::grouped(choice.smallest_visible)) },
             html! { (format::grouped(choice.smallest_useful)) },
-            html! { (choice.budget.admitted) " of " (choice.budget.of) },
+            html! { (released(choice)) },
         ]);
     }
     table
 }
 
-/// What is asked, under the advertiser's own terms.
-fn setting(advertiser: &Advertiser, asked: &Asked) -> Result<Setting, Wrong> {
+/// When epochs of a source start that this collector is not told of, POSIX seconds: on Thursdays, so that weeks lie across
+/// their ends as they do for six days of seven.
+const EPOCH_START_UNKNOWN: u64 = 0;
+
+/// What is asked, under the advertiser's own terms and by its own calendar.
+fn setting(
+    advertiser: &Advertiser,
+    asked: &Asked,
+    epoch_start: Option<u64>,
+    now: u64,
+) -> Result<Setting, Wrong> {
     let campaigns = campaigns(advertiser, asked)?;
     let terms = &advertiser.terms;
     let or =
@@ -283,6 +305,8 @@ fn setting(advertiser: &Advertiser, asked: &Asked) -> Result<Setting, Wrong> {
             })
         }
     };
+    let epoch_start = epoch_start.unwrap_or(EPOCH_START_UNKNOWN);
+    let rules = SourceRules { epoch_start, cap: u64::from(cap.get()) };
     Ok(Setting {
         campaigns,
         rest_per_week: rest,
@@ -290,7 +314,8 @@ fn setting(advertiser: &Advertiser, asked: &Asked) -> Result<Setting, Wrong> {
         values,
         threshold: None,
         source: BudgetSource::new(&advertiser.site).map_err(|error| Wrong("cap", error.to_string()))?,
-        rules: SourceRules { epoch_start: 0, cap: u64::from(cap.get()) },
+        windows: planned_windows(&advertiser.time_zone, &rules, now),
+        rules,
         time_precision: Some(TIME_PRECISION_SECONDS),
         min_batch_size: terms.min_batch_size,
         target,
@@ -358,12 +383,15 @@ mod tests {
     use crate::console::tests::check::usable;
     use crate::console::tests::{HOSTILE, look, signed_in};
 
+    /// 2026-09-07, when an epoch begins.
+    const MONDAY: u64 = 1_788_739_200;
+
     fn asked(campaigns: &str) -> Asked {
         Asked { campaigns: Some(campaigns.to_owned()), ..Asked::default() }
     }
 
     fn field_of(advertiser: &Advertiser, asked: &Asked) -> &'static str {
-        match planned(advertiser, asked) {
+        match planned(advertiser, asked, Some(MONDAY), MONDAY) {
             Ok(_) => "planned",
             Err(Wrong(field, reason)) => {
                 assert!(!reason.is_empty());
@@ -402,13 +430,13 @@ mod tests {
             rest: "100".to_owned(),
             ..asked(&format!("{HOSTILE} = 7000\r\n\r\nsmall=3\r\na=b = 90\r\n"))
         };
-        let Ok(plan) = planned(&me.advertiser, &asked) else { panic!("no plan") };
+        let Ok(plan) = planned(&me.advertiser, &asked, Some(MONDAY), MONDAY) else { panic!("no plan") };
         let body = html! { (plan) (form(&me.advertiser, &asked, "a = 1", None)) };
         let html = Page::new("Planner", Nav::Planner).body(body).render(&me.context()).into_string();
         usable(&html);
         look("planner", &html);
         assert!(!html.contains("<script") && !html.contains("<img"));
-        for expected in ["<svg", "too few to show", "a=b", "By the week", "5 of 7", "value \u{b1}"] {
+        for expected in ["<svg", "too few to show", "a=b", "By the week", "5 of 8", "value \u{b1}"] {
             assert!(html.contains(expected), "{expected}");
         }
         assert!(
@@ -421,7 +449,9 @@ mod tests {
     #[test]
     fn a_plan_is_made_for_the_tasks_that_the_registry_would_make() {
         let me = signed_in("Shop", Scope::Read);
-        let Ok(setting) = setting(&me.advertiser, &asked("a = 1\nb = 2")) else { panic!("no setting") };
+        let Ok(setting) = setting(&me.advertiser, &asked("a = 1\nb = 2"), Some(MONDAY), MONDAY) else {
+            panic!("no setting")
+        };
         assert_eq!(setting.counts.epsilon, me.advertiser.terms.epsilon);
         assert_eq!(setting.min_batch_size, me.advertiser.terms.min_batch_size);
         // Two kinds of events, and a bucket for what no campaign gets.
@@ -430,6 +460,26 @@ mod tests {
             assert_eq!(length(&me.advertiser, campaigns).ok(), Some(cells), "{campaigns} campaigns");
         }
         assert!(length(&me.advertiser, 512).is_err());
+    }
+
+    /// The page let windows begin with epochs: in Berlin it promised seven days of seven under a cap for seven, of which the ledger
+    /// refuses one in two weeks.
+    #[test]
+    fn a_plan_follows_the_advertisers_calendar() {
+        let me = signed_in("Shop", Scope::Read);
+        assert_eq!(me.advertiser.time_zone.name(), "Europe/Berlin");
+        let carried = |cap: &str, epoch_start| {
+            let asked = Asked { cap: cap.to_owned(), ..asked("a = 7000") };
+            let Ok(setting) = setting(&me.advertiser, &asked, epoch_start, MONDAY) else {
+                panic!("no setting")
+            };
+            let plan = Plan::new(&setting).unwrap();
+            plan.choices.iter().map(released).collect::<Vec<_>>()
+        };
+        assert_eq!(carried("7", Some(MONDAY)), ["7 of 168", "7 of 8", "2 of 2"]);
+        assert_eq!(carried("8", Some(MONDAY)), ["8 of 168", "8 of 8", "2 of 2"]);
+        // Who does not know when epochs begin does not promise that weeks begin with them.
+        assert_eq!(carried("1", None), ["1 of 168", "1 of 8", "1 of 2"]);
     }
 
     #[test]

@@ -1,21 +1,18 @@
 //! What to do about a budget that does not carry all windows, and about campaigns that are too small.
 
-use std::fmt::{self, Display, Formatter};
 use std::num::NonZeroU32;
 
-use arras_protocol::epsilon::{DisplayMicro, MicroEpsilon};
-use arras_protocol::task::MAX_EPSILON;
+use arras_protocol::epsilon::MicroEpsilon;
+use arras_protocol::task::{MAX_EPSILON, MIN_MIN_BATCH_SIZE};
 
-use super::choice::{Choice, Judge, expected, precisions, threshold};
-use super::setting::{About, Campaign, PlanError, Setting, Terms};
+use super::choice::{Choice, Judge, enough_reports, expected, precisions, threshold, whole};
+use super::setting::{Campaign, PlanError, Setting, Terms};
 use super::solve;
-use super::table::short;
-use super::window::{Carried, Window};
-use crate::privacy::ledger::{self, EPOCH_SECONDS, LedgerError};
-use crate::text::counted;
+use super::window::{Carried, Window, Windows, cost};
+use crate::privacy::ledger::{self, EPOCH_SECONDS};
 
 /// The longest window that is proposed, in weeks. Who waits for longer than a quarter has stopped steering.
-const WEEKS_MAX: u64 = 12;
+pub(super) const WEEKS_MAX: u64 = 12;
 
 /// Most campaigns that are named as partners of one that is too small.
 const PARTNERS_MAX: usize = 5;
@@ -37,6 +34,12 @@ pub enum Advice {
     Straddles {
         /// Of which length.
         window: Window,
+        /// The time zone in whose calendar they do; `None` if the time precision keeps them from beginning with epochs.
+        zone: Option<String>,
+        /// When the first epoch starts, POSIX seconds.
+        epoch_start: u64,
+        /// The most windows that an epoch is charged for.
+        most: u64,
     },
     /// Windows are expected to have fewer reports than a batch needs.
     TooFewReports {
@@ -93,6 +96,11 @@ pub enum Step {
         /// The one that releases have by default.
         threshold: u64,
     },
+    /// A smaller batch: the longest windows have enough reports for it.
+    SmallerBatch {
+        /// The largest that is reached.
+        min_batch_size: u64,
+    },
     /// Fewer reports of each device: the same cost then buys more epsilon for each.
     FewerContributions {
         /// How many.
@@ -100,110 +108,6 @@ pub enum Step {
         /// The conversions task's epsilon that costs the same.
         epsilon: MicroEpsilon,
     },
-}
-
-impl Display for Step {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::LongerWindow { weeks } => {
-                write!(f, "release windows of {weeks} weeks: noise is added once to each")
-            }
-            Self::Merge { with, per_week } => {
-                let names: Vec<String> = with.iter().map(|name| short(name)).collect();
-                write!(f, "count it together with {} ({per_week} a week)", names.join(", "))
-            }
-            Self::MoreEpsilon { epsilons, cap, task_caps } => {
-                let epsilons: Vec<String> = epsilons.iter().map(ToString::to_string).collect();
-                write!(f, "release whole weeks at an epsilon of {}", epsilons.join(" (conversions) and "))?;
-                if epsilons.len() > 1 {
-                    f.write_str(" (values)")?;
-                }
-                let task_caps = if *task_caps { "a larger task_cap" } else { "" };
-                match (cap, task_caps) {
-                    (None, "") => f.write_str(", which the cap allows"),
-                    (None, larger) => write!(f, ", which takes {larger}"),
-                    (Some(cap), "") => write!(f, ", which takes a cap of {}", DisplayMicro(*cap)),
-                    (Some(cap), larger) => {
-                        write!(f, ", which takes a cap of {} and {larger}", DisplayMicro(*cap))
-                    }
-                }
-            }
-            Self::LowerThreshold { threshold } => {
-                write!(f, "lower the threshold to {threshold}, the default with this noise")
-            }
-            Self::FewerContributions { contributions, epsilon } => write!(
-                f,
-                "let a device send {} in any 7 days, so that what it has beyond is not counted; an epsilon of {epsilon} \
-                 then costs no more than now",
-                counted(contributions, "report")
-            ),
-        }
-    }
-}
-
-impl Display for Advice {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Windows { window, carried, instead } => {
-                let (some, rest) = match carried.admitted {
-                    0 => ("none".to_owned(), "they"),
-                    some => (some.to_string(), "the others"),
-                };
-                write!(
-                    f,
-                    "Windows of {}: of {} in an epoch the budget carries {some}; {rest} are refused unless the operator \
-                     raises the cap. ",
-                    window.one(),
-                    carried.of
-                )?;
-                let longer = if *window == Window::Week { "" } else { "take longer windows or " };
-                match instead {
-                    Some((epsilon, half_width)) => write!(
-                        f,
-                        "To release all, {longer}spend at most {epsilon} epsilon on each, with which 95% of counts are \
-                         within {half_width}."
-                    ),
-                    None => write!(f, "To release all, {longer}raise the cap."),
-                }
-            }
-            Self::Straddles { window } => write!(
-                f,
-                "Windows of {}: one begins in an epoch of the budget and ends in the next, so it is charged to both. \
-                 With a time precision that divides a day, such as 3600, windows can begin where epochs do.",
-                window.one()
-            ),
-            Self::TooFewReports { window, expected, needed } => write!(
-                f,
-                "Windows of {}: about {expected:.0} reports are expected in one, and the aggregators release none \
-                 with fewer than {needed}. Take longer windows.",
-                window.one()
-            ),
-            Self::Cut { campaigns } => {
-                let names: Vec<String> = campaigns.iter().map(|name| short(name)).collect();
-                write!(
-                    f,
-                    "{}: a conversion is worth more than the maximum on average. What is above it is not counted, and \
-                     no interval covers that. Raise the maximum.",
-                    names.join(", ")
-                )
-            }
-            Self::TooSmall { campaign, per_week, steps } => {
-                let name = short(campaign);
-                if steps.is_empty() {
-                    return write!(
-                        f,
-                        "{name}: {per_week} a week cannot be measured usefully, even with an epsilon of {}.",
-                        DisplayMicro(MAX_EPSILON.into())
-                    );
-                }
-                write!(
-                    f,
-                    "{name}: {per_week} a week are too few. Any one of these makes its number useful:"
-                )?;
-                steps.iter().try_for_each(|step| write!(f, "\n  - {step}"))
-            }
-        }
-    }
 }
 
 /// All that there is to say about some choices.
@@ -249,7 +153,7 @@ pub(super) fn advice(
 fn about_windows(setting: &Setting, choice: &Choice, all: &mut Vec<Advice>) -> Result<(), PlanError> {
     let window = choice.window;
     if !choice.budget.is_whole() {
-        let instead = match solve::largest_carried(setting, window)? {
+        let instead = match solve::largest_carried(setting, &choice.alignment)? {
             None => None,
             Some(epsilon) => {
                 let (counts, _) = precisions(setting, &[setting.counts.with_epsilon(epsilon)])?;
@@ -259,7 +163,12 @@ fn about_windows(setting: &Setting, choice: &Choice, all: &mut Vec<Advice>) -> R
         all.push(Advice::Windows { window, carried: choice.budget, instead });
     }
     if choice.budget.straddles {
-        all.push(Advice::Straddles { window });
+        let zone = match &setting.windows {
+            Windows::WithEpochs => None,
+            Windows::Calendar(windows) => Some(windows.zone.clone()),
+        };
+        let (epoch_start, most) = (setting.rules.epoch_start, choice.budget.most);
+        all.push(Advice::Straddles { window, zone, epoch_start, most });
     }
     if !choice.enough_reports {
         let expected = expected(setting.reports_per_week(), window.seconds());
@@ -291,12 +200,13 @@ fn steps(
         }
     }
     // What the budget refuses as it is does not become useful by being larger, nor by another split of the same cost.
-    let is_released = longest.budget.is_whole();
-    if is_released {
+    let is_carried = longest.budget.is_whole();
+    if is_carried {
+        steps.extend(smaller_batch(setting, longest, &terms, campaign)?);
         steps.extend(merge(setting, longest, &terms, campaign, small, useful)?);
     }
     steps.extend(more_epsilon(setting, longest, &terms, campaign)?);
-    if is_released {
+    if is_carried {
         steps.extend(fewer_contributions(setting, longest, &terms, campaign)?);
     }
     Ok(steps)
@@ -315,6 +225,7 @@ fn is_useful(
         values: values.as_ref().zip(setting.values.as_ref()),
         counts: &counts,
         useful: setting.useful_error(),
+        enough_reports: enough_reports(setting, seconds),
     };
     Ok(judge.outlook(campaign).useful)
 }
@@ -332,6 +243,22 @@ fn lower_threshold(
         return Ok(None);
     }
     Ok(Some(Step::LowerThreshold { threshold }))
+}
+
+/// A smaller batch, if the longest windows have too few reports for the one that there is, and that is what is in the way.
+fn smaller_batch(
+    setting: &Setting,
+    longest: &Choice,
+    terms: &[Terms],
+    campaign: &Campaign,
+) -> Result<Option<Step>, PlanError> {
+    let seconds = longest.window.seconds();
+    let min_batch_size = whole(setting.reports_per_week(), seconds);
+    if longest.enough_reports || min_batch_size < MIN_MIN_BATCH_SIZE {
+        return Ok(None);
+    }
+    let smaller = Setting { min_batch_size, ..setting.clone() };
+    Ok(is_useful(&smaller, terms, seconds, campaign)?.then_some(Step::SmallerBatch { min_batch_size }))
 }
 
 /// With the largest of the others that are too small, or else with the smallest that is not.
@@ -369,23 +296,22 @@ fn more_epsilon(
     terms: &[Terms],
     campaign: &Campaign,
 ) -> Result<Option<Step>, PlanError> {
-    let window = longest.window;
-    let Some(needed) = solve::for_campaigns(setting, window.seconds(), &[campaign])? else { return Ok(None) };
+    // Noise is not what keeps back a batch that is too small.
+    if !longest.enough_reports {
+        return Ok(None);
+    }
+    let seconds = longest.window.seconds();
+    let Some(needed) = solve::for_campaigns(setting, seconds, &[campaign])? else { return Ok(None) };
     // A task whose epsilon suffices keeps it, for the others' sake.
     let terms: Vec<Terms> = terms
         .iter()
         .zip(needed)
         .map(|(now, needed)| needed.with_epsilon(needed.epsilon.max(now.epsilon)))
         .collect();
-    let about = |error: LedgerError| PlanError::new(About::Source, error);
-    let carried = Carried::play(setting, window, &terms).map_err(about)?;
+    let of_epoch = |tasks: &[Terms]| Carried { cost: cost(tasks), ..longest.budget }.epoch_cost();
     // What is charged for a task alone, against its own limit.
-    let mut task_caps = false;
-    for task in &terms {
-        let alone = Carried { cost: ledger::cost(task.epsilon, task.contributions), ..carried };
-        task_caps |= task.cap.is_some_and(|cap| cap < alone.epoch_cost());
-    }
-    let cap = carried.epoch_cost();
+    let task_caps = terms.iter().any(|task| task.cap.is_some_and(|cap| cap < of_epoch(&[*task])));
+    let cap = of_epoch(&terms);
     let epsilons = terms.iter().map(|terms| terms.epsilon).collect();
     Ok(Some(Step::MoreEpsilon { epsilons, cap: (cap > setting.rules.cap).then_some(cap), task_caps }))
 }

@@ -10,7 +10,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::Plan;
 use super::choice::{Choice, expected};
-use super::table::{percent, short};
+use super::table::{percent, released, short};
 use super::window::Window;
 use crate::privacy::ledger::EPOCH_SECONDS;
 
@@ -28,6 +28,9 @@ const NAMES_MAX: usize = 12;
 
 /// Rows over which names are spread, so that neighbours do not cover each other.
 const NAME_ROWS: usize = 4;
+
+/// The width to the right of the last dot, as a part of that up to it.
+const LABEL_ROOM: f64 = 0.25;
 
 const GREY: RGBColor = RGBColor(110, 110, 110);
 
@@ -74,7 +77,10 @@ fn ranges(plan: &Plan<'_>) -> (Range<f64>, Range<f64>) {
     let sizes = sizes.chain(plan.choices.iter().map(visible_from)).filter(|size| *size >= 1.0);
     let (low, high) =
         sizes.fold((f64::INFINITY, 1.0_f64), |(low, high), size| (low.min(size), high.max(size)));
-    let sizes = (low.min(high) / 2.0).max(0.5)..high * 2.0;
+    let start = (low.min(high) / 2.0).max(0.5);
+    // Dots lie near the line of what is useful, whose label is at its right end: a fifth of the width is kept free for it.
+    let last_dot = plan.choices.iter().map(visible_from).fold(start, f64::max);
+    let sizes = start..(high * 2.0).max(last_dot * (last_dot / start).powf(LABEL_ROOM));
     let least = plan.choices.iter().map(|choice| error(choice, sizes.end)).fold(ERROR_MAX / 100.0, f64::min);
     (sizes, (least / 2.0).max(ERROR_MIN)..ERROR_MAX)
 }
@@ -133,7 +139,7 @@ fn draw_window(
     let released = if choice.budget.is_whole() {
         String::new()
     } else {
-        format!(" (the budget carries {} of {})", choice.budget.admitted, choice.budget.of)
+        format!(" (the budget carries {})", released(choice))
     };
     chart
         .draw_series(LineSeries::new(shown, colour.stroke_width(3)))?
@@ -198,12 +204,11 @@ fn described(svg: &str, plan: &Plan<'_>) -> String {
         let _ = write!(
             text,
             "Windows of {}: campaigns are shown from {} conversions a week on, with an error of {} there; the budget \
-             carries {} of {} windows. ",
+             carries {} windows. ",
             choice.window.one(),
             choice.in_a_week(choice.smallest_visible),
             percent(error(choice, visible_from(choice))),
-            choice.budget.admitted,
-            choice.budget.of,
+            released(choice),
         );
     }
     let _ = write!(

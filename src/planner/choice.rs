@@ -3,7 +3,7 @@
 use super::SHOWN_CHANCE;
 use super::precision::{Precision, Showing};
 use super::setting::{About, Campaign, Fraction, PlanError, Setting, Terms, Values};
-use super::window::{Carried, Window};
+use super::window::{Alignment, Carried, Window};
 use crate::privacy::ledger::EPOCH_SECONDS;
 
 /// What can be said if numbers are released for windows of one length.
@@ -21,6 +21,8 @@ pub struct Choice {
     pub empty_shown: f64,
     /// How many windows of an epoch the budget carries.
     pub budget: Carried,
+    /// How windows lie to epochs.
+    pub(super) alignment: Alignment,
     /// Whether a window is expected to have as many reports as a batch needs.
     pub enough_reports: bool,
     /// The fewest conversions in a window that are shown with a chance of 95%.
@@ -54,7 +56,8 @@ pub struct Outlook {
     pub chance_shown: f64,
     /// Its value, if values are planned for it.
     pub value: Option<ValueOutlook>,
-    /// Whether it is shown with a chance of 95%, and its count and value are near enough to the truth to be useful.
+    /// Whether windows have enough reports to be released, it is shown with a chance of 95%, and its count and value are
+    /// near enough to the truth to be useful.
     pub useful: bool,
 }
 
@@ -77,8 +80,13 @@ pub(super) fn expected(per_week: u64, seconds: u64) -> f64 {
     (u128::from(per_week) * u128::from(seconds)) as f64 / EPOCH_SECONDS as f64
 }
 
+/// Whether so many seconds are expected to bring as many reports as a batch needs.
+pub(super) fn enough_reports(setting: &Setting, seconds: u64) -> bool {
+    whole(setting.reports_per_week(), seconds) >= setting.min_batch_size
+}
+
 /// Whole conversions in a window: what decides about being shown is rounded down.
-fn whole(per_week: u64, seconds: u64) -> u64 {
+pub(super) fn whole(per_week: u64, seconds: u64) -> u64 {
     let exact = u128::from(per_week) * u128::from(seconds) / u128::from(EPOCH_SECONDS);
     u64::try_from(exact).unwrap_or(u64::MAX)
 }
@@ -108,6 +116,8 @@ pub(super) struct Judge<'a> {
     pub(super) values: Option<(&'a Precision, &'a Values)>,
     pub(super) threshold: u64,
     pub(super) useful: Fraction,
+    /// Whether as many reports are expected as a batch needs; without, there is no number at all.
+    pub(super) enough_reports: bool,
 }
 
 impl Judge<'_> {
@@ -147,7 +157,8 @@ impl Judge<'_> {
             expected,
             relative_error: relative(self.counts.half_width, 1.0, expected),
             chance_shown,
-            useful: chance_shown >= SHOWN_CHANCE
+            useful: self.enough_reports
+                && chance_shown >= SHOWN_CHANCE
                 && self.count_is_near(campaign.per_week)
                 && self.value_is_near(campaign),
             value,
@@ -157,17 +168,20 @@ impl Judge<'_> {
 
 impl Choice {
     /// What follows from windows of one length under the terms of each task, the conversions task's first.
-    pub(super) fn new(setting: &Setting, window: Window, terms: &[Terms]) -> Result<Self, PlanError> {
+    pub(super) fn new(setting: &Setting, alignment: Alignment, terms: &[Terms]) -> Result<Self, PlanError> {
+        let window = alignment.window;
         let (counts, values) = precisions(setting, terms)?;
         let threshold = threshold(setting, &counts);
-        let budget =
-            Carried::play(setting, window, terms).map_err(|error| PlanError::new(About::Source, error))?;
+        let budget = Carried::play(setting, &alignment, terms)
+            .map_err(|error| PlanError::new(About::Source, error))?;
+        let enough_reports = enough_reports(setting, window.seconds());
         let judge = Judge {
             seconds: window.seconds(),
             counts: &counts,
             values: values.as_ref().zip(setting.values.as_ref()),
             threshold,
             useful: setting.useful_error(),
+            enough_reports,
         };
         let campaigns: Vec<Outlook> =
             setting.campaigns.iter().map(|campaign| judge.outlook(campaign)).collect();
@@ -178,7 +192,8 @@ impl Choice {
             threshold,
             empty_shown: counts.noise.empty_shown_chance(threshold.into(), buckets(&counts.terms)),
             budget,
-            enough_reports: whole(setting.reports_per_week(), window.seconds()) >= setting.min_batch_size,
+            alignment,
+            enough_reports,
             smallest_visible,
             smallest_useful: smallest_visible.max(smallest_near(&counts, setting.useful_error())),
             week: WeekSum { half_width, weekly_half_width: counts.half_width },
@@ -186,6 +201,11 @@ impl Choice {
             counts,
             values,
         })
+    }
+
+    /// Whether every window is released: the budget carries all, and they have enough reports.
+    pub fn is_released(&self) -> bool {
+        self.budget.is_whole() && self.enough_reports
     }
 
     /// How many campaigns it shows usefully.

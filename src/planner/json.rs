@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::advice::{Advice, Step};
 use super::choice::{Choice, Outlook};
 use super::precision::Precision;
+use super::window::Windows;
 use super::{Plan, Setting};
 
 /// The version of the document's layout: fields are added, never changed.
@@ -25,7 +26,12 @@ pub fn json(plan: &Plan<'_>) -> Value {
         "useful_error": number(setting.useful_error().get()),
         "target": setting.target.is_some(),
         "solved_for_epsilon": setting.solve_epsilon,
-        "recommended": plan.recommended().window.name(),
+        "time_zone": match &setting.windows {
+            Windows::WithEpochs => None,
+            Windows::Calendar(windows) => Some(&windows.zone),
+        },
+        // Nothing is recommended that would not be released.
+        "recommended": Some(plan.recommended()).filter(|choice| choice.is_released()).map(|choice| choice.window.name()),
         "windows": plan.choices.iter().map(|choice| window(setting, choice)).collect::<Vec<_>>(),
         "advice": plan.advice.iter().map(advice).collect::<Vec<_>>(),
     })
@@ -44,9 +50,13 @@ fn window(setting: &Setting, choice: &Choice) -> Value {
         "smallest_visible": choice.smallest_visible.to_string(),
         "smallest_useful": choice.smallest_useful.to_string(),
         "enough_reports": choice.enough_reports,
-        "windows_in_epoch": choice.budget.of,
-        "windows_carried": choice.budget.admitted,
+        // Of the epoch that most windows are refused in, and of most epochs.
+        "windows_in_epoch": choice.budget.poorest.of,
+        "windows_carried": choice.budget.poorest.admitted,
+        "windows_in_usual_epoch": choice.budget.usual.of,
+        "windows_carried_usually": choice.budget.usual.admitted,
         "charged_to_two_epochs": choice.budget.straddles,
+        "epsilon_per_epoch": DisplayMicro(choice.budget.epoch_cost()).to_string(),
         "epsilon_per_window": DisplayMicro(choice.budget.cost).to_string(),
         "week": {
             "half_width_of_sum": choice.week.half_width.map(|width| width.to_string()),
@@ -90,7 +100,7 @@ fn advice(advice: &Advice) -> Value {
     let text = advice.to_string();
     match advice {
         Advice::Windows { window, .. } => json!({"about": "budget", "window": window.name(), "text": text}),
-        Advice::Straddles { window } => json!({"about": "epochs", "window": window.name(), "text": text}),
+        Advice::Straddles { window, .. } => json!({"about": "epochs", "window": window.name(), "text": text}),
         Advice::TooFewReports { window, .. } => {
             json!({"about": "reports", "window": window.name(), "text": text})
         }
@@ -118,6 +128,9 @@ fn step(step: &Step) -> Value {
         }),
         Step::LowerThreshold { threshold } => {
             json!({"do": "lower_threshold", "threshold": threshold.to_string()})
+        }
+        Step::SmallerBatch { min_batch_size } => {
+            json!({"do": "smaller_batch", "min_batch_size": min_batch_size.to_string()})
         }
         Step::FewerContributions { contributions, epsilon } => {
             json!({"do": "fewer_contributions", "contributions": contributions, "epsilon": epsilon})

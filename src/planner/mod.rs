@@ -3,7 +3,7 @@
 //! Given how many conversions are expected of each campaign, it tells for windows of an hour, a day and a week how far
 //! off the released numbers will be, which campaigns will be shown at all, and how many windows the budget carries.
 //! There are no formulas of its own: scales, noise, thresholds and charges are computed by what releases are made with
-//! (`privacy`), and the budget is found out by playing the ledger.
+//! (`privacy`), and the budget is found out by playing the ledger, over a year of windows where they follow a calendar.
 //!
 //! Expected counts are the advertiser's guess, not data about people, so floats are no harm here; an epsilon is a whole
 //! number of millionths here, too. A window is taken to hold exactly its part of a week's conversions, rounded down
@@ -18,6 +18,7 @@ mod setting;
 mod solve;
 mod table;
 mod window;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -31,8 +32,9 @@ pub use setting::{
     About, Amount, CAMPAIGNS_MAX, CONVERSIONS_MAX, Campaign, Fraction, PlanError, Setting, Terms,
     USEFUL_ERROR, Values, read_campaigns,
 };
-pub use table::{recommendation, table};
-pub use window::{Carried, Window};
+pub use table::{recommendation, released, table};
+use window::Alignment;
+pub use window::{CalendarWindows, Carried, Share, Window, Windows};
 
 /// Chance from which on a campaign counts as shown.
 pub const SHOWN_CHANCE: f64 = 0.95;
@@ -59,19 +61,21 @@ impl<'a> Plan<'a> {
         setting.check()?;
         let mut choices = Vec::new();
         for window in Window::ALL.into_iter().filter(|window| setting.allows(*window)) {
-            let terms = if setting.solve_epsilon { solve::terms(setting, window)? } else { setting.terms() };
-            choices.push(Choice::new(setting, window, &terms)?);
+            let alignment =
+                Alignment::new(setting, window).map_err(|error| PlanError::new(About::Source, error))?;
+            let terms =
+                if setting.solve_epsilon { solve::terms(setting, &alignment)? } else { setting.terms() };
+            choices.push(Choice::new(setting, alignment, &terms)?);
         }
         // The shortest of those that show most campaigns usefully; a window of which the budget refuses some shows none
         // of a week whole, so it comes last.
-        let worth = |choice: &Choice| (choice.budget.is_whole() && choice.enough_reports, choice.useful());
+        let worth = |choice: &Choice| (choice.is_released(), choice.useful());
         let best = choices.iter().map(worth).max();
         let recommended = choices.iter().position(|choice| Some(worth(choice)) == best).ok_or_else(|| {
             PlanError::new(
                 About::TimePrecision,
-                "windows of an hour, a day or a week are no whole multiples of it; make it a divisor of a week, such \
-                 as 3600"
-                    .to_owned(),
+                "windows of an hour, a day or a week do not begin and end at whole multiples of it; make it a divisor \
+                 of a week, such as 3600, or 900 for those of a time zone",
             )
         })?;
         let advice = advice::advice(setting, &choices, recommended)?;

@@ -8,9 +8,8 @@ use arras_protocol::epsilon::MicroEpsilon;
 use arras_protocol::policy::{Mechanism, PrivacyPolicy};
 use arras_protocol::task::check_policy;
 use arras_protocol::vdaf::{MAX_LENGTH, VdafConfig};
-use serde::Deserialize;
 
-use super::window::Window;
+use super::window::{Window, Windows};
 use crate::privacy::ledger::{BudgetSource, SourceRules};
 
 /// Most campaigns: bucket 0 of the largest histogram is "not attributed".
@@ -213,6 +212,8 @@ pub struct Setting {
     pub rules: SourceRules,
     /// The task's time precision in seconds; `None` if windows may begin with any epoch.
     pub time_precision: Option<u64>,
+    /// When windows begin and end.
+    pub windows: Windows,
     /// The task's smallest batch.
     pub min_batch_size: u64,
     /// The error to be reached, if there is one.
@@ -234,7 +235,14 @@ impl Setting {
 
     /// Whether batches of a window can be asked for: they are whole multiples of the time precision.
     pub fn allows(&self, window: Window) -> bool {
-        self.time_precision.is_none_or(|precision| window.seconds().is_multiple_of(precision))
+        let Some(precision) = self.time_precision else { return true };
+        match &self.windows {
+            Windows::WithEpochs => window.seconds().is_multiple_of(precision),
+            Windows::Calendar(windows) => windows
+                .of(window)
+                .iter()
+                .all(|range| range.start.is_multiple_of(precision) && range.end.is_multiple_of(precision)),
+        }
     }
 
     /// Conversions expected in a week, attributed or not.
@@ -313,30 +321,36 @@ impl Setting {
 /// Reads a list of campaigns: CSV with the columns `campaign`, `conversions` and, if values are planned, `value`, what
 /// a conversion is worth on average. The numbers are those of `periods` to the week. An error names the line.
 pub fn read_campaigns(csv: &[u8], periods: u64) -> Result<Vec<Campaign>, PlanError> {
-    #[derive(Deserialize)]
-    struct Row {
-        campaign: String,
-        conversions: u64,
-        #[serde(default)]
-        value: Option<String>,
-    }
+    let wrong = |reason: String| PlanError::new(About::Campaigns, reason);
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(csv);
+    let head = reader.headers().map_err(|error| wrong(error.to_string()))?.clone();
+    let column = |name: &str| head.iter().position(|title| title == name);
+    let (Some(names), Some(counts)) = (column("campaign"), column("conversions")) else {
+        return Err(wrong(
+            "the first line must name the columns campaign, conversions and, for values, value".to_owned(),
+        ));
+    };
+    let values = column("value");
     let mut campaigns = Vec::new();
-    for (line, row) in (2_u64..).zip(reader.deserialize::<Row>()) {
-        let wrong = |reason: String| PlanError::new(About::Campaigns, reason);
-        let row = row.map_err(|error| {
+    for record in reader.records() {
+        // Says the line itself.
+        let record = record.map_err(|error| wrong(error.to_string()))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let cell = |column: usize| record.get(column).unwrap_or_default();
+        let count = cell(counts);
+        let conversions: u64 = count.parse().map_err(|_| {
             wrong(format!(
-                "{error}; the first line must name the columns campaign, conversions and, for values, value"
+                "line {line}: conversions is {count:?}; write a whole number below 2^64, such as 700"
             ))
         })?;
-        let average_value = match row.value.as_deref() {
-            None | Some("") => None,
+        let average_value = match values.map(cell).filter(|text| !text.is_empty()) {
+            None => None,
             Some(text) => {
-                Some(text.parse::<Amount>().map_err(|error| wrong(format!("line {line}: {error}")))?)
+                Some(text.parse::<Amount>().map_err(|error| wrong(format!("line {line}: value: {error}")))?)
             }
         };
-        let per_week = row.conversions.saturating_mul(periods);
-        campaigns.push(Campaign { name: row.campaign, per_week, average_value });
+        let per_week = conversions.saturating_mul(periods);
+        campaigns.push(Campaign { name: cell(names).to_owned(), per_week, average_value });
         if campaigns.len() > CAMPAIGNS_MAX {
             return Err(wrong(format!(
                 "line {line}: a task has at most {CAMPAIGNS_MAX} campaigns; merge some"

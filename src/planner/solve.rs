@@ -12,7 +12,7 @@ use super::SHOWN_CHANCE;
 use super::choice::{Judge, precisions, threshold};
 use super::precision::Precision;
 use super::setting::{About, Campaign, PlanError, Setting, Terms};
-use super::window::{Carried, Window};
+use super::window::{self, Alignment};
 
 /// The smallest epsilon for which `enough` holds, if there is one up to the most that a policy may have. `enough` must not
 /// cease to hold as epsilon grows.
@@ -32,10 +32,13 @@ pub(super) fn smallest_epsilon(
 }
 
 /// The largest epsilon at which the budget carries every window, for all tasks alike; `None` if it does for none.
-pub(super) fn largest_carried(setting: &Setting, window: Window) -> Result<Option<MicroEpsilon>, PlanError> {
+pub(super) fn largest_carried(
+    setting: &Setting,
+    alignment: &Alignment,
+) -> Result<Option<MicroEpsilon>, PlanError> {
     let whole = |epsilon| {
         let terms: Vec<Terms> = setting.terms().iter().map(|terms| terms.with_epsilon(epsilon)).collect();
-        is_carried(setting, window, &terms)
+        is_carried(setting, alignment, &terms)
     };
     match smallest_epsilon(|epsilon| whole(epsilon).map(|carried| !carried))? {
         None => micro(MAX_EPSILON).map(Some),
@@ -47,9 +50,8 @@ fn micro(epsilon: u32) -> Result<MicroEpsilon, PlanError> {
     MicroEpsilon::from_micro(epsilon).map_err(|error| PlanError::new(About::Counts, error))
 }
 
-fn is_carried(setting: &Setting, window: Window, terms: &[Terms]) -> Result<bool, PlanError> {
-    let carried = Carried::play(setting, window, terms);
-    carried.map(|carried| carried.is_whole()).map_err(|error| PlanError::new(About::Source, error))
+fn is_carried(setting: &Setting, alignment: &Alignment, terms: &[Terms]) -> Result<bool, PlanError> {
+    window::is_carried(setting, alignment, terms).map_err(|error| PlanError::new(About::Source, error))
 }
 
 /// The smallest epsilon at which a count of so many conversions a week is useful in windows of `seconds`.
@@ -62,7 +64,9 @@ pub(super) fn for_count(
         let counts = Precision::new(&setting.counts.with_epsilon(epsilon), About::Counts)?;
         let threshold = threshold(setting, &counts);
         let useful = setting.useful_error();
-        let judge = Judge { seconds, counts: &counts, values: None, threshold, useful };
+        // How many reports there are does not depend on epsilon.
+        let enough_reports = true;
+        let judge = Judge { seconds, counts: &counts, values: None, threshold, useful, enough_reports };
         Ok(judge.count_is_near(per_week) && judge.chance(per_week) >= SHOWN_CHANCE)
     })
 }
@@ -78,7 +82,8 @@ fn for_values(
         let terms = [setting.counts, values.terms.with_epsilon(epsilon)];
         let (counts, precision) = precisions(setting, &terms)?;
         let values = precision.as_ref().zip(Some(values));
-        let judge = Judge { seconds, counts: &counts, values, threshold: 0, useful: setting.useful_error() };
+        let useful = setting.useful_error();
+        let judge = Judge { seconds, counts: &counts, values, threshold: 0, useful, enough_reports: true };
         Ok(campaigns.iter().all(|campaign| judge.value_is_near(campaign)))
     })
 }
@@ -101,14 +106,14 @@ pub(super) fn for_campaigns(
 
 /// The terms of all tasks that reach the target in windows of one length: for as many campaigns, the largest first, as
 /// the budget allows with all windows released. If it allows none, the most that it carries.
-pub(super) fn terms(setting: &Setting, window: Window) -> Result<Vec<Terms>, PlanError> {
+pub(super) fn terms(setting: &Setting, alignment: &Alignment) -> Result<Vec<Terms>, PlanError> {
     let mut campaigns: Vec<&Campaign> = setting.campaigns.iter().collect();
     campaigns.sort_by_key(|campaign| std::cmp::Reverse(campaign.per_week));
     let reaching = |count: usize| -> Result<Option<Vec<Terms>>, PlanError> {
-        let Some(terms) = for_campaigns(setting, window.seconds(), &campaigns[..count])? else {
+        let Some(terms) = for_campaigns(setting, alignment.window.seconds(), &campaigns[..count])? else {
             return Ok(None);
         };
-        Ok(is_carried(setting, window, &terms)?.then_some(terms))
+        Ok(is_carried(setting, alignment, &terms)?.then_some(terms))
     };
     // The more campaigns, the more it takes: bisect for the most.
     let (mut best, mut low, mut high) = (None, 0, campaigns.len());
@@ -123,6 +128,6 @@ pub(super) fn terms(setting: &Setting, window: Window) -> Result<Vec<Terms>, Pla
         return Ok(best);
     }
     // Even the smallest epsilon is too much for this budget: it carries some windows at most, which the plan says.
-    let epsilon = largest_carried(setting, window)?.map_or_else(|| micro(1), Ok)?;
+    let epsilon = largest_carried(setting, alignment)?.map_or_else(|| micro(1), Ok)?;
     Ok(setting.terms().iter().map(|terms| terms.with_epsilon(epsilon)).collect())
 }

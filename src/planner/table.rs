@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use arras_protocol::epsilon::DisplayMicro;
 
 use super::choice::{Choice, Outlook};
-use super::{HIDDEN_CHANCE, Plan, SHOWN_CHANCE};
+use super::window::{Carried, Windows, epochs_begin};
+use super::{HIDDEN_CHANCE, Plan, SHOWN_CHANCE, Setting};
 use crate::privacy::noise::Scale;
 use crate::text::{counted, printable};
 
@@ -69,6 +70,7 @@ fn header(plan: &Plan<'_>) -> Vec<(&'static str, String)> {
                 counted(setting.counts.contributions, "report")
             ),
         ),
+        ("windows", calendar(setting)),
         (
             "noise",
             format!(
@@ -96,6 +98,32 @@ fn header(plan: &Plan<'_>) -> Vec<(&'static str, String)> {
         format!("shown with a chance of 95%, and the 95% half-width at most {share} of the number"),
     ));
     lines
+}
+
+/// Which windows are planned.
+fn calendar(setting: &Setting) -> String {
+    match &setting.windows {
+        Windows::WithEpochs => {
+            "begin with epochs, as they can if they are asked for by hand; --time-zone plans an advertiser's"
+                .to_owned()
+        }
+        Windows::Calendar(windows) => format!(
+            "by the calendar of {}, as an advertiser's; epochs begin on {}",
+            printable(&windows.zone),
+            epochs_begin(setting.rules.epoch_start)
+        ),
+    }
+}
+
+/// How many windows of an epoch the budget carries, and of how many; in the poorest epoch, and in most if that is another
+/// number.
+pub fn released(choice: &Choice) -> String {
+    let Carried { poorest, usual, .. } = choice.budget;
+    let poorest_of = format!("{} of {}", poorest.admitted, poorest.of);
+    if usual == poorest {
+        return poorest_of;
+    }
+    format!("{} of {}, at worst {poorest_of}", usual.admitted, usual.of)
 }
 
 fn windows(plan: &Plan<'_>) -> Vec<Vec<String>> {
@@ -126,7 +154,7 @@ fn windows(plan: &Plan<'_>) -> Vec<Vec<String>> {
             choice.threshold.to_string(),
             choice.smallest_visible.to_string(),
             choice.smallest_useful.to_string(),
-            format!("{} of {}", choice.budget.admitted, choice.budget.of),
+            released(choice),
             sum,
         ]);
         if let Some((values, task)) = choice.values.as_ref().zip(plan.setting.values.as_ref()) {
@@ -184,7 +212,7 @@ pub fn recommendation(plan: &Plan<'_>) -> String {
         Some(target) => format!("reaches {target} for {useful} of {all}"),
         None => format!("give useful numbers for {useful} of {all}"),
     };
-    if !choice.budget.is_whole() || !choice.enough_reports {
+    if !choice.is_released() {
         return nothing_released(plan, choice);
     }
     match plan.setting.target {
@@ -202,17 +230,21 @@ pub fn recommendation(plan: &Plan<'_>) -> String {
         .map(|precision| precision.terms.epsilon.to_string())
         .collect();
     let epsilons = epsilons.join(" (conversions) and ") + if epsilons.len() > 1 { " (values)" } else { "" };
-    let week = DisplayMicro(choice.budget.epoch_cost());
-    let cap = DisplayMicro(plan.setting.rules.cap);
+    let cost = epoch_cost(plan, choice);
     match plan.setting.target {
         Some(_) => format!(
-            "Take windows of {window}: an epsilon of {epsilons} a release {shows}, and an epoch then costs {week} of \
-             {cap} epsilon."
+            "Take windows of {window}: an epsilon of {epsilons} a release {shows}, and an epoch then costs {cost}."
         ),
-        None => {
-            format!("Take windows of {window}: they {shows}, and an epoch costs {week} of {cap} epsilon.")
-        }
+        None => format!("Take windows of {window}: they {shows}, and an epoch costs {cost}."),
     }
+}
+
+/// What an epoch costs; the most that one does, too, if that is another number.
+fn epoch_cost(plan: &Plan<'_>, choice: &Choice) -> String {
+    let (usual, most) = (choice.budget.usual_epoch_cost(), choice.budget.epoch_cost());
+    let cap = DisplayMicro(plan.setting.rules.cap);
+    let at_most = if most == usual { String::new() } else { format!(", at most {}", DisplayMicro(most)) };
+    format!("{} of {cap} epsilon{at_most}", DisplayMicro(usual))
 }
 
 /// Why no length of windows is released whole: the one to take is not, so none is.

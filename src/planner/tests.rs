@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::cast_precision_loss)]
 
+mod calendars;
 mod played;
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use arras_protocol::epsilon::MicroEpsilon;
@@ -30,6 +32,7 @@ pub(super) fn setting(campaigns: &[(&str, u64)]) -> Setting {
         source: BudgetSource::new("shop.example").unwrap(),
         rules: SourceRules { epoch_start: 0, cap: 10_000_000 },
         time_precision: Some(3_600),
+        windows: Windows::WithEpochs,
         min_batch_size: 100,
         target: None,
         solve_epsilon: false,
@@ -89,7 +92,10 @@ fn a_budget_is_found_out_by_playing_the_ledger() {
         setting.rules.cap = cap;
         setting.counts = terms(setting.counts.vdaf, epsilon, contributions);
         let plan = Plan::new(&setting).unwrap();
-        plan.choices.iter().map(|choice| (choice.budget.admitted, choice.budget.of)).collect::<Vec<_>>()
+        plan.choices
+            .iter()
+            .map(|choice| (choice.budget.poorest.admitted, choice.budget.poorest.of))
+            .collect::<Vec<_>>()
     };
     assert_eq!(admitted(10_000_000, "1", 1), [(10, 168), (7, 7), (1, 1)]);
     assert_eq!(admitted(10_000_000, "1", 2), [(5, 168), (5, 7), (1, 1)], "k counts");
@@ -103,7 +109,8 @@ fn a_budget_is_found_out_by_playing_the_ledger() {
 fn the_limit_of_a_single_task_counts_beside_the_cap() {
     let mut setting = with_values(setting(&[("spring", 7_000), ("niche", 30)]), "45.50", "0.5");
     setting.rules.cap = 30_000_000;
-    let admitted = |setting: &Setting| choice(&Plan::new(setting).unwrap(), Window::Day).budget.admitted;
+    let admitted =
+        |setting: &Setting| choice(&Plan::new(setting).unwrap(), Window::Day).budget.poorest.admitted;
     assert_eq!(admitted(&setting), 7);
     setting.counts.cap = Some(4_999_999);
     assert_eq!(admitted(&setting), 4);
@@ -148,7 +155,7 @@ fn windows_across_epochs_are_charged_to_both() {
     assert_eq!(plan.choices.len(), 1, "hours and days are no multiples of a week");
     let week = &plan.choices[0];
     assert!(week.budget.straddles);
-    assert_eq!(week.budget.admitted, 0, "every other week is refused");
+    assert_eq!(week.budget.poorest, Share { of: 2, admitted: 1 }, "every other week is refused");
     assert!(plan.advice.iter().any(|advice| matches!(advice, Advice::Straddles { .. })));
     setting.rules.cap = 2_000_000;
     assert!(Plan::new(&setting).unwrap().choices[0].budget.is_whole());
@@ -161,7 +168,7 @@ fn values_spend_the_same_budget_and_are_shown_with_their_counts() {
     let setting = with_values(setting(&[("spring", 7_000), ("tiny", 2)]), "45.50", "0.5");
     let plan = Plan::new(&setting).unwrap();
     let day = choice(&plan, Window::Day);
-    assert_eq!((day.budget.admitted, day.budget.cost), (6, 1_500_000), "1.5 of 10 epsilon each");
+    assert_eq!((day.budget.poorest.admitted, day.budget.cost), (6, 1_500_000), "1.5 of 10 epsilon each");
     let values = day.values.as_ref().unwrap();
     assert_eq!(values.scale.to_string(), "4000", "2 * 1000 / 0.5");
     let value = day.campaigns[0].value.unwrap();
@@ -207,6 +214,7 @@ fn advice_keeps_its_word() {
                     let plan = Plan::new(&less_than).unwrap();
                     assert!(!choice(&plan, Window::Week).campaigns[1].useful, "{less} is enough");
                 }
+                Step::SmallerBatch { .. } => panic!("there are enough reports"),
                 Step::FewerContributions { .. } => panic!("one report cannot be fewer"),
                 Step::LowerThreshold { .. } => panic!("none was set"),
             }
@@ -218,6 +226,52 @@ fn advice_keeps_its_word() {
         steps("none"),
         [Step::Merge { with: vec!["niche".to_owned(), "small".to_owned()], per_week: 50 }]
     );
+}
+
+/// No step asked whether a batch has enough reports: whole weeks of ten reports were to be released at another epsilon, where a
+/// batch needs fifty. And if only that was in the way, nothing was said but to take longer windows.
+#[test]
+fn advice_reaches_the_smallest_batch() {
+    let cases = [
+        // A campaign, all others, epsilon, the smallest batch.
+        (10, 0, "1", 50),
+        (10, 60, "0.3", 200),
+        (700, 0, "1", 1_000),
+        (30, 0, "1", 40),
+    ];
+    let mut kinds = (0, 0);
+    for (per_week, rest, epsilon, min_batch_size) in cases {
+        let mut setting = setting(&[("niche", per_week)]);
+        setting.rest_per_week = rest;
+        setting.counts = terms(setting.counts.vdaf, epsilon, 1);
+        setting.min_batch_size = min_batch_size;
+        let plan = Plan::new(&setting).unwrap();
+        assert!(!plan.recommended().is_released() && plan.choices.iter().all(|choice| choice.useful() == 0));
+        let Some(Advice::TooSmall { steps, .. }) = plan.advice.last() else { panic!("{:?}", plan.advice) };
+        assert!(!steps.is_empty(), "{per_week} of {min_batch_size}: no way out");
+        for step in steps {
+            let mut changed = setting.clone();
+            match step {
+                Step::LongerWindow { weeks } => {
+                    kinds.0 += 1;
+                    // A week of so many times the conversions.
+                    changed.campaigns[0].per_week *= weeks;
+                    changed.rest_per_week *= weeks;
+                }
+                Step::SmallerBatch { min_batch_size } => {
+                    kinds.1 += 1;
+                    changed.min_batch_size = min_batch_size + 1;
+                    assert!(!choice(&Plan::new(&changed).unwrap(), Window::Week).is_released());
+                    changed.min_batch_size = *min_batch_size;
+                }
+                other => panic!("{other:?} makes no larger batch"),
+            }
+            let changed = Plan::new(&changed).unwrap();
+            let week = choice(&changed, Window::Week);
+            assert!(week.is_released() && week.campaigns[0].useful, "{step:?}");
+        }
+    }
+    assert_eq!(kinds, (4, 1), "{kinds:?}");
 }
 
 #[test]
@@ -315,10 +369,10 @@ fn lists_of_campaigns_are_read_whole_or_refused() {
     assert_eq!(read("conversions,campaign\n3,a\n").unwrap()[0].per_week, 21);
     for (text, word) in [
         ("spring,100\nsummer,3\n", "first line must name"),
-        ("campaign,conversions\nspring,-1\n", "line: 2"),
-        ("campaign,conversions\nspring,1.5\n", "line: 2"),
+        ("campaign,conversions\nspring,-1\n", "line 2: conversions is \"-1\"; write a whole number"),
+        ("campaign,conversions\n\n\"a\nb\",3\nspring,1.5\n", "line 5: conversions is \"1.5\""),
         ("campaign,conversions\nspring\n", "line: 2"),
-        ("campaign,conversions,value\nspring,1,0\n", "line 2: \"0\" is no amount"),
+        ("campaign,conversions,value\nspring,1,0\n", "line 2: value: \"0\" is no amount"),
     ] {
         let error = read(text).unwrap_err().to_string();
         assert!(error.contains(word), "{text}: {error}");
@@ -386,7 +440,8 @@ proptest! {
         }
         // With the target still there as the error that is useful, but with terms that are given.
         let reached = |setting: &Setting, window| -> Vec<bool> {
-            let choice = Choice::new(setting, window, &setting.terms()).unwrap();
+            let alignment = Alignment::new(setting, window).unwrap();
+            let choice = Choice::new(setting, alignment, &setting.terms()).unwrap();
             choice.campaigns.iter().map(|campaign| campaign.useful).collect()
         };
         for choice in Plan::new(&setting).unwrap().choices {

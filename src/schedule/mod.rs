@@ -13,6 +13,7 @@ mod calendar;
 mod driver;
 mod judge;
 mod look;
+mod planned;
 mod rows;
 mod state;
 
@@ -32,6 +33,7 @@ pub use judge::{
     RARE_ATTEMPTS_SECONDS, RARE_PAUSE_SECONDS,
 };
 pub use look::OVERDUE_SECONDS;
+pub use planned::planned_windows;
 pub use state::{Measures, WindowState, WindowStatus};
 
 use crate::aggregator::Clock;

@@ -107,6 +107,48 @@ impl ProvisionedFile {
         let configuration = URL_SAFE_NO_PAD.encode(task.configuration().to_bytes());
         Self { configuration, collector, campaigns, conversions, plain }
     }
+
+    /// The task in it; `path` is where it was read, for errors.
+    pub fn known(self, path: &Path) -> Result<KnownTask, ProvisionError> {
+        let malformed = |reason: String| ProvisionError::Malformed { path: path.to_owned(), reason };
+        let bytes =
+            URL_SAFE_NO_PAD.decode(&self.configuration).map_err(|error| malformed(error.to_string()))?;
+        let configuration =
+            TaskConfiguration::from_bytes(&bytes).map_err(|error| malformed(error.to_string()))?;
+        let refused = |error| ProvisionError::Task { path: path.to_owned(), error };
+        let task = Task::new(configuration).map_err(refused)?;
+        let (policy, budget_source) = match (task.profile(), task.policy(), &self.plain) {
+            (Profile::Arras, Some(policy), None) => {
+                (*policy, task.budget_source().unwrap_or_default().to_owned())
+            }
+            (Profile::Plain, None, Some(terms)) => {
+                let source =
+                    BudgetSource::new(&terms.budget_source).map_err(|error| malformed(error.to_string()))?;
+                (plain_policy(&task, terms), source.as_str().to_owned())
+            }
+            (Profile::Attribution, ..) => {
+                return Err(malformed(
+                    "tasks of the attribution profile need collector-selected batches, which this version \
+                     does not aggregate"
+                        .to_owned(),
+                ));
+            }
+            _ => {
+                return Err(malformed(
+                    "[plain] is for tasks of the plain profile, and needed there".to_owned(),
+                ));
+            }
+        };
+        check_policy(&policy, task.vdaf().config()).map_err(refused)?;
+        Ok(KnownTask {
+            task,
+            policy,
+            budget_source,
+            collector: self.collector,
+            campaigns: self.campaigns,
+            conversions: self.conversions,
+        })
+    }
 }
 
 /// A task with what its operator knows of it.
@@ -232,48 +274,14 @@ impl TaskFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.io(&path, error)),
         };
-        let malformed = |reason: String| ProvisionError::Malformed { path: path.clone(), reason };
-        let file: ProvisionedFile = toml::from_str(&text).map_err(|error| malformed(error.to_string()))?;
-        let bytes =
-            URL_SAFE_NO_PAD.decode(&file.configuration).map_err(|error| malformed(error.to_string()))?;
-        let configuration =
-            TaskConfiguration::from_bytes(&bytes).map_err(|error| malformed(error.to_string()))?;
-        let refused = |error| ProvisionError::Task { path: path.clone(), error };
-        let task = Task::new(configuration).map_err(refused)?;
-        if task.id() != id {
-            return Err(malformed("its name is not the id of the task in it".to_owned()));
+        let file: ProvisionedFile = toml::from_str(&text)
+            .map_err(|error| ProvisionError::Malformed { path: path.clone(), reason: error.to_string() })?;
+        let known = file.known(&path)?;
+        if known.task.id() != id {
+            let reason = "its name is not the id of the task in it".to_owned();
+            return Err(ProvisionError::Malformed { path, reason });
         }
-        let (policy, budget_source) = match (task.profile(), task.policy(), &file.plain) {
-            (Profile::Arras, Some(policy), None) => {
-                (*policy, task.budget_source().unwrap_or_default().to_owned())
-            }
-            (Profile::Plain, None, Some(terms)) => {
-                let source =
-                    BudgetSource::new(&terms.budget_source).map_err(|error| malformed(error.to_string()))?;
-                (plain_policy(&task, terms), source.as_str().to_owned())
-            }
-            (Profile::Attribution, ..) => {
-                return Err(malformed(
-                    "tasks of the attribution profile need collector-selected batches, which this version \
-                     does not aggregate"
-                        .to_owned(),
-                ));
-            }
-            _ => {
-                return Err(malformed(
-                    "[plain] is for tasks of the plain profile, and needed there".to_owned(),
-                ));
-            }
-        };
-        check_policy(&policy, task.vdaf().config()).map_err(refused)?;
-        Ok(Some(KnownTask {
-            task,
-            policy,
-            budget_source,
-            collector: file.collector,
-            campaigns: file.campaigns,
-            conversions: file.conversions,
-        }))
+        Ok(Some(known))
     }
 
     fn file(&self, id: TaskId) -> PathBuf {

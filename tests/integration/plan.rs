@@ -54,6 +54,8 @@ fn a_plan_from_what_init_made() {
     assert_eq!(planned["windows"][1]["windows_carried"], 7);
     assert_eq!(planned["windows"][1]["charged_to_two_epochs"], false, "days begin where epochs do");
     assert!(std::fs::read_to_string(&svg).unwrap().starts_with("<svg "));
+    let berlin = json(&[&usual[..], &["--time-zone", "Europe/Berlin"]].concat());
+    assert_eq!(berlin["windows"][1]["windows_in_epoch"], 8, "days there begin before epochs do");
     let text = done(&[&["plan"], &usual[..]].concat());
     assert!(text.contains("\nspring ") && text.contains("Take windows of "), "{text}");
 

@@ -396,7 +396,10 @@ fn reports_of_a_device_are_counted_over_any_seven_days_wherever_they_are_told_of
     for (path, text) in texts {
         let text = flowing(&text);
         wrong.extend(
-            BY_WINDOWS.iter().filter(|phrase| text.contains(**phrase)).map(|phrase| format!("{path}: {phrase}")),
+            BY_WINDOWS
+                .iter()
+                .filter(|phrase| text.contains(**phrase))
+                .map(|phrase| format!("{path}: {phrase}")),
         );
         right += usize::from(text.contains("in any 7 days"));
     }

@@ -1,10 +1,17 @@
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use clap::Parser;
 
+use super::source::stricter;
 use super::*;
+use crate::tasks::TaskFile;
 
-#[derive(Parser)]
+/// 2026-09-21.
+const NOW: u64 = 1_790_000_000;
+
+#[derive(Debug, Parser)]
 struct Line {
     #[command(flatten)]
     args: Args,
@@ -13,7 +20,8 @@ struct Line {
 fn planned(line: &[&str]) -> Result<String, Error> {
     let line = Line::try_parse_from(std::iter::once("plan").chain(line.iter().copied())).unwrap();
     let mut out = Vec::new();
-    run(&line.args, &mut out).map(|_| String::from_utf8(out).unwrap())
+    run(&line.args, SystemTime::UNIX_EPOCH + Duration::from_secs(NOW), &mut out)
+        .map(|_| String::from_utf8(out).unwrap())
 }
 
 const CAMPAIGNS: [&str; 6] =
@@ -242,6 +250,79 @@ fn a_threshold_that_hides_a_campaign_is_to_be_lowered() {
     // Where the threshold is not what hides it, it is not blamed.
     let tiny = planned(&["--campaign", "a=1", "--not-attributed", "100", "--threshold", "500"]).unwrap();
     assert!(!tiny.contains("lower the threshold"), "{tiny}");
+}
+
+/// Everything was planned as if windows began with epochs: an advertiser in Berlin read that the budget carries each week, and
+/// every other one was refused.
+#[test]
+fn windows_of_a_time_zone_are_planned_by_its_calendar() {
+    let by_hand = plan(&["--cap", "1"]);
+    assert!(
+        by_hand.contains("windows    begin with epochs") && by_hand.contains("costs 1 of 1 epsilon"),
+        "{by_hand}"
+    );
+    let berlin = plan(&["--cap", "1", "--time-zone", "Europe/Berlin"]);
+    assert!(berlin.contains("windows    by the calendar of Europe/Berlin"), "{berlin}");
+    assert!(berlin.contains(" 1 of 2 ") && berlin.contains("No windows are all carried"), "{berlin}");
+    let json: serde_json::Value =
+        serde_json::from_str(&plan(&["--cap", "2", "--time-zone", "Europe/Berlin", "--json"])).unwrap();
+    assert_eq!((&json["time_zone"], &json["recommended"]), (&"Europe/Berlin".into(), &"week".into()));
+    let week = &json["windows"][2];
+    assert_eq!((&week["windows_in_epoch"], &week["windows_carried"]), (&2.into(), &2.into()));
+    assert_eq!((&week["charged_to_two_epochs"], &week["epsilon_per_epoch"]), (&true.into(), &"2".into()));
+    let wrong = Line::try_parse_from(["plan", "--time-zone", "Berlin"]).unwrap_err().to_string();
+    assert!(wrong.contains("--time-zone") && wrong.contains("such as Europe/Berlin"), "{wrong}");
+}
+
+/// Windows that nobody releases were recommended to programs, with useful numbers in them.
+#[test]
+fn nothing_is_recommended_that_is_not_released() {
+    let json = |more: &[&str]| -> serde_json::Value {
+        let line = [&["--campaign", "a=700", "--json"], more].concat();
+        serde_json::from_str(&planned(&line).unwrap()).unwrap()
+    };
+    let useful = |json: &serde_json::Value| json["windows"][2]["campaigns"][0]["useful"].clone();
+    let few = json(&["--min-batch", "1000"]);
+    assert!(few["recommended"].is_null() && useful(&few) == false, "{few}");
+    let enough = json(&["--min-batch", "700"]);
+    assert!(enough["recommended"] == "week" && useful(&enough) == true, "{enough}");
+    assert!(json(&["--cap", "0.5"])["recommended"].is_null());
+}
+
+/// What a role keeps of a task is called its file, too; it was answered with an error of TOML.
+#[test]
+fn the_file_that_a_role_keeps_of_a_task_is_as_good_as_its_authors() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = include_str!("../../../examples/conversions.toml");
+    let (task, kept) = TaskFile::parse(text).unwrap().build().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (author, own) = (path("task.toml"), path(&format!("{}.toml", task.id())));
+    fs::write(&author, text).unwrap();
+    fs::write(&own, toml::to_string(&kept).unwrap()).unwrap();
+    assert_eq!(plan(&["--task", &own, "--json"]), plan(&["--task", &author, "--json"]));
+    let broken = toml::to_string(&kept).unwrap().replace("configuration = \"", "configuration = \"AA");
+    fs::write(&own, broken).unwrap();
+    let line = with(&["--task", &own]);
+    let error = planned(&line.iter().map(String::as_str).collect::<Vec<_>>()).unwrap_err();
+    assert!(error.to_string().starts_with("--task: /"), "{error}");
+}
+
+/// A cap of nothing was said to take infinite noise, and other numbers were answered in the words of a parser.
+#[test]
+fn numbers_out_of_range_are_told_in_words() {
+    for (option, value, word) in [
+        ("--cap", "0", "nothing is ever released"),
+        ("--cap", "much", "no"),
+        ("--contributions", "0", "from 1 to 1000"),
+        ("--threshold", "99999999999999999999", "below 2^64"),
+        ("--not-attributed", "-1", "below 2^64"),
+        ("--min-batch", "x", "below 2^64"),
+        ("--max-value", "1.5", "below 2^64"),
+    ] {
+        let error = Line::try_parse_from(["plan", option, value]).unwrap_err().to_string();
+        assert!(error.contains(option) && error.contains(word), "{option} {value}: {error}");
+        assert!(!error.contains("infinite") && !error.contains("target type"), "{error}");
+    }
 }
 
 #[test]
