@@ -87,6 +87,33 @@ fn a_chart_is_the_same_each_time_and_can_be_read_out() {
     assert!(error.to_string().starts_with("--svg "), "{error}");
 }
 
+/// The label of the line of what is useful stood on the last dot and its name where that was near the right edge.
+#[test]
+fn the_label_of_a_chart_keeps_clear_of_dots() {
+    // Of a letter, in pixels; at that size they are narrower.
+    const LETTER: i32 = 8;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plan.svg");
+    let numbers = |svg: &str, before: &str| -> Vec<i32> {
+        let found = svg.split(before).skip(1);
+        found.map(|rest| rest.split('"').next().unwrap().parse().unwrap()).collect()
+    };
+    for campaigns in [&["spring=7000", "niche=30"][..], &["one=1"], &["all=900000"]] {
+        let mut line = vec!["--buckets", "16", "--svg", path.to_str().unwrap()];
+        line.extend(campaigns.iter().flat_map(|campaign| ["--campaign", campaign]));
+        planned(&line).unwrap();
+        let svg = fs::read_to_string(&path).unwrap();
+        let dots = numbers(&svg, "<circle cx=\"");
+        let label = "useful up to 25%";
+        let (head, _) = svg.split_once(label).unwrap();
+        // Text is flushed right there.
+        let end = numbers(&head[head.rfind("<text").unwrap()..], "<text x=\"")[0];
+        let last = dots.iter().max().unwrap() + i32::try_from("hour".len()).unwrap() * LETTER;
+        assert_eq!(dots.len(), 3);
+        assert!(last < end - i32::try_from(label.len()).unwrap() * 15 / 2, "{campaigns:?}: {last}, {end}");
+    }
+}
+
 #[test]
 fn what_is_wrong_is_said_with_its_option() {
     let folder = tempfile::tempdir().unwrap();
