@@ -26,8 +26,8 @@ pub use allocation::{FORGOTTEN_DAYS, LENGTHS, TOLD_DAYS};
 pub use campaign::{Campaign, Status};
 pub use delivery::{
     COLUMNS, CSV_BYTES_MAX, Columns, DELIVERY_DAYS_MAX, DELIVERY_DAYS_PER_ADVERTISER_MAX, DELIVERY_ROWS_MAX,
-    Delivered, DeliveryError, DeliveryRow, DeliveryTotal, IMPRESSIONS_MAX, INVENTED_COLUMN, ROW_ERRORS_MAX,
-    RowError, SPEND_MAX, Upserted, parse_delivery_csv,
+    Delivered, DeliveryError, DeliveryRow, IMPRESSIONS_MAX, INVENTED_COLUMN, ROW_ERRORS_MAX, RowError,
+    SPEND_MAX, Upserted, parse_delivery_csv,
 };
 pub use errors::{ErrorKind, RegistryError};
 pub use event::{EventKind, Touch};

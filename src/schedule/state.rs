@@ -154,17 +154,6 @@ impl WindowState {
         }
     }
 
-    /// Whether the schedule is through with the window.
-    pub fn is_settled(&self) -> bool {
-        match self {
-            Self::Released { .. } => true,
-            Self::TooFewReports { next_try, .. }
-            | Self::RefusedByBudget { next_try, .. }
-            | Self::Failed { next_try, .. } => next_try.is_none(),
-            Self::Open { .. } | Self::Waiting { .. } | Self::UnderWay { .. } => false,
-        }
-    }
-
     /// The release, if it is there.
     pub fn released(&self) -> Option<u64> {
         match self {

@@ -5,7 +5,7 @@ use std::ops::{Range, RangeInclusive};
 
 use jiff::civil::Date;
 
-use super::{Delivered, DeliveryTotal};
+use super::Delivered;
 use crate::registry::CampaignId;
 
 /// The numbers of one day.
@@ -58,20 +58,6 @@ impl Columns {
         let from = self.days.partition_point(|day| day < days.start());
         let to = self.days.partition_point(|day| day <= days.end());
         from..to.max(from)
-    }
-
-    /// The sums over a range of days.
-    pub fn total(&self, days: &RangeInclusive<Date>) -> DeliveryTotal {
-        let places = self.places(days);
-        // A column has at most 73,049 days of at most 10^12 each, which is below 2^64.
-        let sum = |column: &[u64]| column[places.clone()].iter().sum();
-        DeliveryTotal {
-            days: places.len(),
-            impressions: sum(&self.impressions),
-            clicks: sum(&self.clicks),
-            spend: sum(&self.spend),
-            invented: self.invented[places.clone()].contains(&true),
-        }
     }
 
     pub(super) fn rows(&self, campaign: CampaignId, days: &RangeInclusive<Date>) -> Vec<Delivered> {

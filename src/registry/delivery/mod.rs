@@ -81,21 +81,6 @@ pub struct Delivered {
     pub invented: bool,
 }
 
-/// Sums of a campaign over days.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DeliveryTotal {
-    /// Days that have numbers.
-    pub days: usize,
-    /// How often its ads were shown.
-    pub impressions: u64,
-    /// How often they were clicked.
-    pub clicks: u64,
-    /// What that cost, in minor units of the campaign's currency.
-    pub spend: u64,
-    /// Whether any of these numbers is made up.
-    pub invented: bool,
-}
-
 /// What an upload did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Upserted {
@@ -145,17 +130,6 @@ impl Registry {
     ) -> Vec<Delivered> {
         self.delivery_columns(advertiser, campaign)
             .map_or_else(Vec::new, |columns| columns.rows(campaign, days))
-    }
-
-    /// A campaign's sums over a range of days, both ends included.
-    pub fn delivery_total(
-        &self,
-        advertiser: AdvertiserId,
-        campaign: CampaignId,
-        days: &RangeInclusive<Date>,
-    ) -> DeliveryTotal {
-        self.delivery_columns(advertiser, campaign)
-            .map_or_else(DeliveryTotal::default, |columns| columns.total(days))
     }
 
     /// All numbers of a campaign, as they are now: later uploads do not change what this returns.

@@ -137,7 +137,9 @@ async fn too_few_reports_are_asked_for_again_until_none_can_come() {
     running.catch_up().await;
     assert_eq!(now, end + LATE_REPORTS_SECONDS, "the last attempt is when late reports are refused");
     assert_eq!(next_try(&running, shop), None);
-    assert!(conversions(&running, shop)[0].is_settled() && values(&running, shop)[0].is_settled());
+    for state in [&conversions(&running, shop)[0], &values(&running, shop)[0]] {
+        assert!(matches!(state, WindowState::TooFewReports { next_try: None, .. }), "{state:?}");
+    }
     assert_eq!(running.schedule.check(), Ok(()), "nothing is overdue");
     drop(running);
     let mut running = world.start();
