@@ -54,7 +54,7 @@ impl MicroEpsilon {
     /// 1, which configurations begin with.
     pub const ONE: Self = match NonZeroU32::new(MICRO_PER_EPSILON) {
         Some(micro) => Self(micro),
-        None => Self(NonZeroU32::MIN),
+        None => panic!("a million is not zero"),
     };
 
     /// From a number of millionths, as it travels on the wire; zero is refused.
