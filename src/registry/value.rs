@@ -249,10 +249,16 @@ fn cut_off(orders: &[u64], maximum: u64) -> u128 {
     orders.iter().map(|value| u128::from(value.saturating_sub(maximum))).sum()
 }
 
-/// How far a released value of so many orders is off: what is cut off of them, and the noise.
+/// How far a released value of so many orders is off: what is cut off of them, what rounding down leaves out, and the noise.
 fn expected_error(choice: &ValueChoice, orders: &[u64], count: u64) -> u128 {
-    let of_all = cut_off(orders, choice.maximum.minor).saturating_mul(count.into());
+    let of_list = cut_off(orders, choice.maximum.minor).saturating_add(rounded_off(orders, choice));
+    let of_all = of_list.saturating_mul(count.into());
     of_all.checked_div(orders.len() as u128).unwrap_or(0).saturating_add(choice.half_width.minor.into())
+}
+
+/// What whole steps leave out of orders.
+fn rounded_off(orders: &[u64], choice: &ValueChoice) -> u128 {
+    orders.iter().map(|value| u128::from((*value).min(choice.maximum.minor) % choice.unit)).sum()
 }
 
 fn event_cost(question: &ValueQuestion) -> Result<EventCost, RegistryError> {
@@ -441,6 +447,19 @@ mod tests {
         let whole = &advice.choices[2];
         assert_eq!(whole.clipped, Some(Clipped { orders_per_mille: 0, value_per_mille: 0 }));
         assert!(whole.sentences()[0].contains("all count whole"));
+    }
+
+    /// With steps of a euro for the sake of one order, 9,999 of 0.99 EUR counted as nothing: the advice knew of what is cut off and of
+    /// noise, not of what is rounded down.
+    #[test]
+    fn a_maximum_that_rounds_all_orders_to_nothing_is_not_recommended() {
+        let orders = std::iter::repeat_n(99, 9_999).chain([100_000]).collect();
+        let asked = ValueQuestion { orders_per_window: Some(1_000_000), ..question(Orders::List(orders)) };
+        let advice = value_advice(&asked).unwrap();
+        let maxima: Vec<_> =
+            advice.choices.iter().map(|choice| (choice.unit, choice.maximum.minor)).collect();
+        assert_eq!(maxima, [(1, 99), (100, 100_000)]);
+        assert_eq!(advice.recommended, 0);
     }
 
     #[test]
