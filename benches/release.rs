@@ -242,9 +242,9 @@ impl Bench {
             let noise = Noise::of_cell(&self.scale);
             let (width, error) = (noise.half_width(Confidence::P95), noise.standard_error());
             let threshold = Threshold::new(self.policy.threshold);
-            let judged = cells.iter().map(|cell| {
-                (threshold.show(*cell), Accuracy::around(*cell, width).at_most(REPORTS.into()), error)
-            });
+            let judged = cells
+                .iter()
+                .map(|cell| (threshold.show(*cell), Accuracy::around(*cell, width, REPORTS.into()), error));
             black_box(judged.collect::<Vec<_>>());
         }
     }

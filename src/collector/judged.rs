@@ -28,7 +28,7 @@ impl Width {
 
     /// The interval of a number, which ends at the most that its reports can add up to.
     pub(crate) fn interval(self, value: i128, most: u128) -> Interval {
-        Interval::around(value, self.half).at_most(most)
+        Interval::around(value, self.half, most)
     }
 }
 

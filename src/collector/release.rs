@@ -16,8 +16,9 @@ use arras_protocol::task::Profile;
 use arras_protocol::vdaf::VdafConfig;
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::draft::{CONFIDENCE, EpochCharge, Issued, Opened};
+pub(crate) use self::draft::CONFIDENCE;
 pub use self::draft::{Draft, Published, ReleaseError};
+pub(super) use self::draft::{EpochCharge, Issued, Opened};
 pub(super) use self::head::Head;
 use crate::collector::span::{Moment, Span};
 use crate::privacy::ledger::{self, BudgetSource, EPOCH_SECONDS, LedgerError, SourceRules};

@@ -20,7 +20,7 @@ use crate::privacy::threshold::Threshold;
 use crate::tasks::provisioned::KnownTask;
 
 /// What the intervals of a release promise, here and in [`Release::confidence`].
-pub(in crate::collector) const CONFIDENCE: (Confidence, &str) = (Confidence::P95, "0.95");
+pub(crate) const CONFIDENCE: (Confidence, &str) = (Confidence::P95, "0.95");
 
 /// Why there is no release although shares were opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,7 +102,7 @@ impl Draft {
             if !shown {
                 return Cell::Suppressed;
             }
-            let interval = accuracy::Interval::around(value, half_width).at_most(most);
+            let interval = accuracy::Interval::around(value, half_width, most);
             Cell::Shown(Estimate {
                 estimate: value,
                 standard_error: standard_error.clone(),

@@ -4,7 +4,8 @@ use super::{Confidence, Noise};
 
 /// Where the truth behind a published number lies, both ends included.
 ///
-/// Truth is a count or a value and so never negative: the ends are cut at 0. The
+/// Truth is a count or a value and so never negative: the ends are cut at 0, and
+/// at what reports can add up to, which loses no confidence. The
 /// estimate itself is never clamped, or sums of estimates would be biased
 /// upwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,25 +19,18 @@ pub struct Interval {
 impl Interval {
     /// The interval around an `estimate` that holds `noise`.
     pub fn of(estimate: i128, noise: &Noise, confidence: Confidence) -> Self {
-        Self::around(estimate, noise.half_width(confidence))
+        Self::around(estimate, noise.half_width(confidence), u128::MAX)
     }
 
-    /// The interval around a noised `estimate` for a known half-width.
-    pub fn around(estimate: i128, half_width: u128) -> Self {
-        // Beyond 127 bits the interval is all that can be said anyway.
-        let width = i128::try_from(half_width).unwrap_or(i128::MAX);
+    /// The interval around a noised `estimate` for a known half-width, if the truth can be no more than `most`.
+    ///
+    /// An estimate that cannot be, below 0 or above `most`, is a rare draw of noise, of which no more is known than of one that could be.
+    /// So the interval is that of the nearest number that can be, cut to what can be, which is the wider one: the other
+    /// would be the smaller the rarer the draw was, of width 0 at last, and read like certainty just where least is known.
+    pub fn around(estimate: i128, half_width: u128, most: u128) -> Self {
         // `max(0)` leaves nothing negative, so `unsigned_abs` changes nothing.
-        Self {
-            low: estimate.saturating_sub(width).max(0).unsigned_abs(),
-            high: estimate.saturating_add(width).max(0).unsigned_abs(),
-        }
-    }
-
-    /// The part of it that is not above `most`, the largest that the truth can be: cutting off what cannot be loses
-    /// no confidence. All of it above leaves `most` itself.
-    #[must_use]
-    pub fn at_most(self, most: u128) -> Self {
-        Self { low: self.low.min(most), high: self.high.min(most) }
+        let nearest = estimate.max(0).unsigned_abs().min(most);
+        Self { low: nearest.saturating_sub(half_width), high: nearest.saturating_add(half_width).min(most) }
     }
 
     /// Whether `truth` is inside.

@@ -35,7 +35,7 @@ impl Known {
     }
 
     fn covers(&self, estimate: i128, truth: u64, most: u64) -> bool {
-        Interval::around(estimate, self.width.into()).at_most(most.into()).contains(truth.into())
+        Interval::around(estimate, self.width.into(), most.into()).contains(truth.into())
     }
 }
 

@@ -130,11 +130,32 @@ fn the_standard_error_matches_the_sum_and_the_formula() {
 
 #[test]
 fn intervals_are_cut_to_what_can_be() {
-    let interval = Interval::around(95, 8);
-    assert_eq!(interval.at_most(100), Interval { low: 87, high: 100 });
-    assert_eq!(interval.at_most(103), interval);
-    assert_eq!(interval.at_most(50), Interval { low: 50, high: 50 });
-    assert_eq!(Interval::around(-20, 8).at_most(100), Interval { low: 0, high: 0 });
+    let of = |estimate, most| {
+        let Interval { low, high } = Interval::around(estimate, 8, most);
+        (low, high)
+    };
+    assert_eq!(of(95, 100), (87, 100));
+    assert_eq!(of(95, 103), (87, 103));
+    assert_eq!(of(95, u128::MAX), (87, 103));
+    assert_eq!(of(3, 5), (0, 5));
+}
+
+/// Where nearly all that report convert for a campaign, one total in forty was shown as "937, 937 to 937": its draw was so high that all
+/// of its interval lay above the number of reports. Of a low draw the same was left of the end at 0.
+#[test]
+fn a_draw_beyond_what_can_be_is_no_certainty() {
+    let of = |estimate| {
+        let Interval { low, high } = Interval::around(estimate, 27, 937);
+        (low, high)
+    };
+    assert_eq!(of(937), (910, 937));
+    for beyond in [938, 964, 981, i128::MAX] {
+        assert_eq!(of(beyond), (910, 937), "{beyond}");
+    }
+    assert_eq!(of(0), (0, 27));
+    for beyond in [-1, -27, -981, i128::MIN] {
+        assert_eq!(of(beyond), (0, 27), "{beyond}");
+    }
 }
 
 #[test]
@@ -188,23 +209,25 @@ fn intervals_are_cut_at_zero() {
     assert_eq!(of(1000), (918, 1082));
     assert_eq!(of(82), (0, 164));
     assert_eq!(of(10), (0, 92));
-    assert_eq!(of(-50), (0, 32));
-    assert_eq!(of(-1000), (0, 0));
-    assert_eq!(of(i128::MIN), (0, 0));
-    assert_eq!(of(i128::MAX).1, i128::MAX.unsigned_abs());
+    assert_eq!(of(-50), (0, 82));
+    assert_eq!(of(-1000), (0, 82));
+    assert_eq!(of(i128::MIN), (0, 82));
+    assert_eq!(of(i128::MAX).1, i128::MAX.unsigned_abs() + 82);
 }
 
 proptest! {
     #[test]
     fn truth_is_inside_exactly_when_the_noise_is_within_the_width(
         truth in 0_u64..1_000_000, noise in -2_000_000_i64..2_000_000, width in 0_u64..1_000_000,
+        more in 0_u64..1_000_000,
     ) {
-        let estimate = i128::from(truth) + i128::from(noise);
-        let interval = Interval::around(estimate, width.into());
-        prop_assert!(interval.low <= interval.high);
+        let (estimate, most) = (i128::from(truth) + i128::from(noise), truth + more);
+        let interval = Interval::around(estimate, width.into(), most.into());
+        prop_assert!(interval.low <= interval.high && interval.high <= most.into());
         let within = noise.unsigned_abs() <= width;
-        // The cut at 0 can only add the truth 0 itself.
-        prop_assert!(interval.contains(u128::from(truth)) == within || truth == 0);
+        // An estimate that cannot be can only add truths that are no further from the end than the width.
+        let beyond = estimate < 0 && truth <= width || estimate > i128::from(most) && more <= width;
+        prop_assert!(interval.contains(u128::from(truth)) == (within || beyond));
     }
 
     #[test]

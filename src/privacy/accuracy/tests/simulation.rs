@@ -52,12 +52,11 @@ fn intervals_agree(scale: &Scale, noise: &[i128]) {
     for (turn, truth) in [0_u64, 5, 50, 5_000].into_iter().enumerate() {
         let own: Vec<i128> = noise.iter().skip(turn).step_by(4).copied().collect();
         let covered = own.iter().filter(|noise| {
-            Interval::around(i128::from(truth) + **noise, width).at_most(10_000).contains(truth.into())
+            Interval::around(i128::from(truth) + **noise, width, 10_000).contains(truth.into())
         });
         let covered = covered.count();
-        // At 0, noise below is cut off. 5 is less than the width at a small epsilon, and cut off only where the truth
-        // stays in.
-        let chance = if truth == 0 { 1.0 - beyond } else { 1.0 - 2.0 * beyond };
+        // Noise that takes an estimate below 0 leaves the interval of 0, which holds what is no more than the width.
+        let chance = if u128::from(truth) <= width { 1.0 - beyond } else { 1.0 - 2.0 * beyond };
         assert!(agrees(covered, own.len(), chance), "{scale} {truth}: {covered} of {}", own.len());
         assert!(covered as f64 >= 0.95 * own.len() as f64 * (1.0 - 0.01), "{scale} {truth}: {covered}");
     }
