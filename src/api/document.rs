@@ -103,6 +103,20 @@ pub(super) struct DayParams {
     to: Option<String>,
 }
 
+/// A range of days of noised numbers.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "described, never made")]
+pub(super) struct NumberDayParams {
+    /// The first day, in the advertiser's time zone; 27 days before the last one unless said otherwise.
+    #[param(format = Date, example = "2026-11-02")]
+    from: Option<String>,
+    /// The last day, included; yesterday unless said otherwise, or last Sunday where windows are weeks: later days have no whole
+    /// number yet.
+    #[param(format = Date, example = "2026-11-08")]
+    to: Option<String>,
+}
+
 /// One campaign of a list.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

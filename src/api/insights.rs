@@ -19,8 +19,9 @@ use super::refusal::Refusal;
 
 use self::sheet::sheet;
 use super::when::Days;
+use crate::collector::CONFIDENCE;
 use crate::insights::{Coverage, Field, FieldSet, Measure, Number, Query, QueryError, Rate, Row, Unit};
-use crate::registry::{EventKind, Touch};
+use crate::registry::{EventKind, Touch, decimal_of};
 use crate::text::utc;
 
 /// Decimals of ctr, cpc and cpm.
@@ -35,7 +36,8 @@ pub(super) enum MeasureJson {
     /// It is shown.
     Shown {
         /// The best guess, unbiased: noise can take it below 0, or above `high`, which is no more than can be. Pages show it within
-        /// its interval. Conversions are whole numbers, money is whole minor units, `roas` has three decimals.
+        /// its interval. Conversions are whole numbers, `value` is whole minor units, `cpa` has hundredths of them, `roas` has three
+        /// decimals.
         #[schema(value_type = f64)]
         estimate: serde_json::Number,
         /// With a probability of 95% the truth is not below this...
@@ -191,7 +193,7 @@ pub(super) struct InsightsJson {
 /// covers, so ask for the range that you want rather than adding up rows. Also as CSV (`Accept: text/csv`), with money as
 /// decimals of the major unit.
 #[utoipa::path(get, path = "/v1/insights", tag = "insights", operation_id = "get_insights",
-    params(super::document::InsightsParams, super::document::DayParams, super::document::PageParams),
+    params(super::document::InsightsParams, super::document::NumberDayParams, super::document::PageParams),
     responses((status = 200, description = "A page of insights.",
         content((InsightsJson = "application/json"), (String = "text/csv")))))]
 pub(super) fn get(tenant: &Tenant<Read>, call: &mut Call) -> Handled {
@@ -227,7 +229,7 @@ pub(super) fn get(tenant: &Tenant<Read>, call: &mut Call) -> Handled {
         next: page.next,
         advertiser: advertiser.id.to_string(),
         time_zone: advertiser.time_zone.name().to_owned(),
-        confidence: "0.95",
+        confidence: CONFIDENCE.1,
     })
 }
 
@@ -237,7 +239,7 @@ fn query(tenant: &Tenant<Read>, call: &mut Call) -> Result<Query, Refusal> {
     let touch: Option<Touch> = call.query.word("touch", "view or click")?;
     let fields = call.query.take("fields").map(|text| text.parse::<FieldSet>()).transpose();
     let event = call.query.take("event").map(|text| text.parse::<EventKind>()).transpose();
-    let days = Days::take(tenant.advertiser(), call)?;
+    let days = Days::take_numbers(tenant.advertiser(), call)?;
     Ok(Query {
         advertiser: tenant.id(),
         level: level.unwrap_or_default(),
@@ -352,23 +354,22 @@ fn of(
 
 /// In the unit of the numbers beside it: that of a ratio comes in thousandths as they do.
 fn standard_error(unit: Unit, error: f64) -> f64 {
-    let error = match unit {
-        Unit::Count | Unit::Money(_) => error,
-        Unit::Ratio => error / 10_f64.powi(unit.decimals().into()),
-    };
-    (error * 1_000.0).round() / 1_000.0
+    (error / f64::from(unit.steps()) * 1_000.0).round() / 1_000.0
 }
 
-/// Whole numbers as they are; a ratio, which comes in thousandths, as a decimal.
+/// Whole numbers as they are; what comes in parts of them, as a return in thousandths, as a decimal.
 fn number(of: &Number, value: i128) -> serde_json::Number {
-    let whole = || i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX }).into();
-    match of.unit {
-        Unit::Count | Unit::Money(_) => whole(),
-        Unit::Ratio => {
-            let decimal = of.unit.decimal(value).parse().ok().and_then(serde_json::Number::from_f64);
-            decimal.unwrap_or_else(whole)
-        }
+    let steps = i128::from(of.unit.steps());
+    let whole = || {
+        let whole = value / steps;
+        i64::try_from(whole).unwrap_or(if whole < 0 { i64::MIN } else { i64::MAX }).into()
+    };
+    if value % steps == 0 && of.unit != Unit::Ratio {
+        return whole();
     }
+    let places = u8::try_from(of.unit.steps().ilog10()).unwrap_or_default();
+    let decimal = decimal_of(value.unsigned_abs(), value < 0, places);
+    decimal.parse().ok().and_then(serde_json::Number::from_f64).unwrap_or_else(whole)
 }
 
 fn coverage(coverage: &Coverage) -> CoverageJson {
@@ -393,11 +394,15 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::sync::Arc;
 
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::console::tests::pages::{campaign_of, coverage, row};
     use crate::registry::AdvertiserId;
+
+    fn number_of(value: i128, unit: Unit) -> serde_json::Number {
+        super::number(&Number { estimate: value, low: 0, high: 0, standard_error: None, unit }, value)
+    }
 
     fn number(estimate: i128, low: u128, high: u128, error: Option<f64>, unit: Unit) -> Measure {
         Measure::Shown(Number { estimate, low, high, standard_error: error, unit })
@@ -412,7 +417,7 @@ mod tests {
             roas_spend: Some(90_000),
             conversions: number(100, 90, 110, Some(4.2), Unit::Count),
             value: number(250_000, 240_000, 260_000, Some(5_000.0), Unit::Money(euro)),
-            cpa: number(1_000, 909, 1_112, None, Unit::Money(euro)),
+            cpa: number(100_050, 90_909, 111_112, None, Unit::Price(euro)),
             roas: number(2_500, 2_400, 2_601, Some(50.0), Unit::Ratio),
             ..row(Some(&campaign_of(1, "Spring")), 100, 1, &coverage())
         };
@@ -420,7 +425,9 @@ mod tests {
         let json = serde_json::to_value(insight(&query, &of, "EUR")).unwrap();
         let roas = json!({ "estimate": 2.5, "low": 2.4, "high": 2.601, "standard_error": 0.05 });
         assert_eq!(json["roas"], roas);
-        assert_eq!(json["cpa"]["standard_error"], Value::Null);
+        let cpa = json!({ "estimate": 1000.5, "low": 909.09, "high": 1111.12, "standard_error": null });
+        assert_eq!(json["cpa"], cpa);
+        assert_eq!(number_of(100_000, Unit::Price(euro)).to_string(), "1000");
         assert_eq!((&json["cpa_spend"], &json["roas_spend"]), (&json!(100_000), &json!(90_000)));
 
         let file = sheet(&query, &[&of], euro).unwrap();
@@ -432,9 +439,9 @@ mod tests {
             let parts =
                 [("estimate", ""), ("low", "_low"), ("high", "_high"), ("standard_error", "_standard_error")];
             for (name, column) in parts {
-                let of_json = json[field][name].as_f64().map(|number| number / minor);
+                let of_json = json[field][name].as_f64().map(|number| (number / minor * 1e6).round());
                 let of_sheet = cell(&format!("{field}{column}")).parse::<f64>().ok();
-                assert_eq!(of_json, of_sheet, "{field} {name}");
+                assert_eq!(of_json, of_sheet.map(|number| (number * 1e6).round()), "{field} {name}");
             }
         }
         let coverage = &json["coverage"];

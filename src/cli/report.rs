@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use super::admin::ask::{AdminError, Ask};
 use super::admin::{csv, days};
 use super::console;
+use crate::console::format::nearest;
+use crate::insights::{Number, Unit};
 
 /// The command line of `arras report`.
 #[derive(Debug, clap::Args)]
@@ -25,7 +27,7 @@ pub struct Args {
     /// The first day, in the advertiser's time zone; 27 days before the last one unless said otherwise.
     #[arg(long, value_name = "DAY")]
     from: Option<Date>,
-    /// The last day, included; today unless said otherwise.
+    /// The last day, included; yesterday unless said otherwise, or last Sunday where windows are weeks.
     #[arg(long, value_name = "DAY")]
     to: Option<Date>,
     /// How it is printed.
@@ -70,15 +72,26 @@ struct Row {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Measure {
-    Shown {
-        estimate: serde_json::Number,
-        low: serde_json::Number,
-        high: serde_json::Number,
-        standard_error: Option<f64>,
-    },
-    Suppressed {
-        suppressed: String,
-    },
+    Shown { estimate: f64, low: f64, high: f64, standard_error: Option<f64> },
+    Suppressed { suppressed: String },
+}
+
+impl Measure {
+    /// The number, if it is shown, in whole ones of its unit: what words are made of. Numbers of JSON are read as doubles, which hold
+    /// those of up to 2^53 exactly; decimals of a cost or a return are whole hundredths or thousandths.
+    fn shown(&self, unit: Unit) -> Option<Number> {
+        let Self::Shown { estimate, low, high, standard_error } = self else { return None };
+        let steps = f64::from(unit.steps());
+        let whole = |number: f64| nearest(number * steps);
+        let end = |number: f64| whole(number).max(0).unsigned_abs();
+        Some(Number {
+            estimate: whole(*estimate),
+            low: end(*low),
+            high: end(*high),
+            standard_error: standard_error.map(|error| error * steps),
+            unit,
+        })
+    }
 }
 
 /// Which windows a row covers.
@@ -90,6 +103,14 @@ struct Coverage {
     days: u32,
     whole_days: u32,
     whole_value_days: u32,
+    #[serde(default)]
+    missing: Vec<Missing>,
+}
+
+/// Why a part of the period is not in the numbers.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+struct Missing {
+    why: String,
 }
 
 /// Asks and prints.

@@ -37,6 +37,7 @@ pub use collect::{
 pub use conversions::ConversionsError;
 pub use errors::{CollectError, Refused};
 pub use http::{KeySet, ReleaseList, TaskList, router};
+pub(crate) use release::CONFIDENCE;
 pub use release::{
     Bucket, Cell, Charged, ChargedEpoch, Conversions, Draft, Estimate, Keys, Measured, NoiseScales, Policy,
     Published, RELEASE_VERSION, ReadError, Release, ReleaseError,
@@ -52,7 +53,7 @@ pub use sums::{
     SumError, SumKeys, SumRow,
 };
 pub use table::{claimed_sum_table, claimed_table, sum_table, table};
-pub use words::{Signature, Told, how_made, how_summed, reach, told};
+pub use words::{Signature, Told, how_made, how_summed, told};
 
 use crate::aggregator::Clock;
 use crate::collector::attempts::Attempts;

@@ -45,34 +45,13 @@ pub fn told(cell: &Estimate) -> Told {
         cell.low == 0 && u128::try_from(cell.estimate).is_ok_and(|n| n.saturating_mul(3) <= cell.high);
     match u128::try_from(cell.estimate) {
         Ok(number) if !small => Told::Number(number.min(cell.high)),
-        _ => Told::AboutNothing { at_most: upper(cell) },
+        _ => Told::AboutNothing { at_most: cell.high },
     }
 }
 
 /// The interval as a reader sees it.
 pub(super) fn interval(cell: &Estimate) -> String {
-    let (low, high) = reach(cell);
-    format!("{low} to {high}")
-}
-
-/// Both ends of the interval that a reader is shown.
-pub fn reach(cell: &Estimate) -> (u128, u128) {
-    (cell.low, upper(cell))
-}
-
-/// The upper end that a reader is shown. Below 0 an estimate is a draw of noise of which little is known but that it was
-/// low; the interval's end comes down with it, to 0 at last, which reads like certainty. So it is shown no smaller than
-/// for an estimate of 0: two standard errors. A wider interval holds the truth no less often.
-fn upper(cell: &Estimate) -> u128 {
-    if cell.estimate >= 0 { cell.high } else { cell.high.max(two_standard_errors(&cell.standard_error)) }
-}
-
-/// Twice a decimal with three places, rounded; 0 for another text.
-fn two_standard_errors(text: &str) -> u128 {
-    let parts = text.split_once('.').filter(|(_, thousandths)| thousandths.len() == 3);
-    let parts =
-        parts.and_then(|(whole, part)| Some((whole.parse::<u128>().ok()?, part.parse::<u128>().ok()?)));
-    parts.map_or(0, |(whole, part)| whole.saturating_mul(2).saturating_add((2 * part + 500) / 1000))
+    format!("{} to {}", cell.low, cell.high)
 }
 
 /// Why a part of a range is not in a sum.
@@ -137,7 +116,10 @@ pub(crate) fn spent(charge: &Charged) -> Option<String> {
     let epochs = charge.epochs.as_ref()?;
     let spent: Option<Vec<&str>> = epochs.iter().map(|epoch| epoch.spent.as_deref()).collect();
     let noun = if epochs.len() == 1 { "that epoch" } else { "those epochs" };
-    Some(format!("{} epsilon in {noun} so far, by this collector's own releases", spent?.join(", ")))
+    Some(format!(
+        "{} epsilon in {noun} when this was released, by this collector's own releases",
+        spent?.join(", ")
+    ))
 }
 
 /// What is known of the signature of a document that is put into words.
@@ -215,7 +197,7 @@ pub fn how_made(release: &Release, signature: Signature) -> String {
     };
     let spent = release.charge.epochs.iter().flatten().any(|epoch| epoch.spent.is_some());
     let view = if spent {
-        " What it says was spent so far is what this collector's own releases cost; the ledgers that refuse are the \
+        " What it says was spent then is what this collector's own releases cost; the ledgers that refuse are the \
          aggregators', and know more."
     } else {
         ""
@@ -357,10 +339,8 @@ mod tests {
             (5, 0, 13, "5"),
             (4, 0, 12, "about 0, at most 12"),
             (0, 0, 8, "about 0, at most 8"),
-            // No more is known of these than of an estimate of 0.
-            (-3, 0, 5, "about 0, at most 8"),
-            (-8, 0, 0, "about 0, at most 8"),
-            (i128::MIN, 0, 0, "about 0, at most 8"),
+            (-3, 0, 8, "about 0, at most 8"),
+            (i128::MIN, 0, 8, "about 0, at most 8"),
             (i128::MAX, 1, u128::MAX, "170141183460469231731687303715884105727"),
         ] {
             assert_eq!(number(&estimate(value, low, high)), words, "{value} {low} {high}");
@@ -372,22 +352,7 @@ mod tests {
             ("unclear".to_owned(), "400".to_owned())
         );
         // No interval of ours leaves a negative number without reaching 0; if a document did, it shows no count either.
-        assert_eq!(number(&estimate(-3, 1, 5)), "about 0, at most 8");
-    }
-
-    /// The draw that says least, one far below 0, was shown as "about 0" with the interval "0 to 0".
-    #[test]
-    fn a_very_low_draw_is_no_certainty() {
-        let low = estimate(-20, 0, 0);
-        assert_eq!((number(&low), interval(&low)), ("about 0, at most 8".to_owned(), "0 to 8".to_owned()));
-        assert_eq!(interval(&estimate(0, 0, 8)), "0 to 8", "that of an estimate of 0");
-        for (text, two) in
-            [("0.000", 0), ("0.620", 1), ("39.983", 80), ("4", 0), ("1.5", 0), ("-1.000", 0), ("x", 0)]
-        {
-            assert_eq!(two_standard_errors(text), two, "{text}");
-        }
-        let most = format!("{}.999", u128::MAX);
-        assert_eq!(two_standard_errors(&most), u128::MAX);
+        assert_eq!(number(&estimate(-3, 1, 5)), "about 0, at most 5");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::format;
+use super::format::{self, DAY};
 use super::layout::{self, Nav, Notice, Page, PageContext};
 use super::parts::{self, Column, Field, Table, Tone};
 use super::session::{Console, Cookie, SignedIn};
@@ -19,9 +19,6 @@ use crate::access::{
 use crate::aggregator::work::blocking;
 use crate::config::secret::SecretString;
 use crate::registry::{KeyId, Name, TimeZone, UserId};
-
-/// A day in seconds.
-const DAY: u64 = 24 * 3_600;
 
 /// After how many days a key may expire, as the form offers it.
 const EXPIRIES: [u64; 3] = [30, 90, 365];

@@ -206,7 +206,9 @@ fn touches(of: &CampaignPage<'_>) -> Markup {
 fn delivery(row: Option<&Row>) -> Markup {
     let Some(row) = row.filter(|row| row.impressions.is_some()) else { return html! {} };
     let money = |rate: Option<crate::insights::Rate>| match (rate, row.currency) {
-        (Some(rate), Some(currency)) => format::money(currency, rate.rounded(1)),
+        (Some(rate), Some(currency)) => {
+            format!("{}\u{a0}{currency}", format::price(currency, rate.price()))
+        }
         _ => "\u{2013}".to_owned(),
     };
     html! {

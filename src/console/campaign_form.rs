@@ -261,13 +261,16 @@ fn fields(advertiser: &Advertiser, form: &CampaignForm, problems: &Problems) -> 
 
 /// What a new campaign costs: whether it fits, and what it does to the noise and the budget.
 fn costs(advertiser: &Advertiser, next: &NextCampaign) -> Markup {
-    let events = counted(advertiser.events.len(), "kind");
+    let events = match advertiser.events.len() {
+        1 => "one kind of event".to_owned(),
+        count => format!("{count} kinds of events"),
+    };
     html! {
         aside class="panel" aria-labelledby="costs" {
             h2 id="costs" { "What it costs" }
             @match next {
                 NextCampaign::Fits { room } => {
-                    p { "No privacy budget, and no new task: it takes a place among the cells that are there. " strong { (counted(room, "campaign")) } " fit, this one included." }
+                    p { "No privacy budget, and no new task: it takes a place among the cells that are there. " strong { (counted(room, "campaign")) @if *room == 1 { " fits" } @else { " fit" } } ", this one included." }
                 }
                 NextCampaign::OpensTasks { length, tasks } => {
                     p {
@@ -279,7 +282,7 @@ fn costs(advertiser: &Advertiser, next: &NextCampaign) -> Markup {
                 NextCampaign::Refused(_) => p { "It cannot be created now; see above." },
             }
             p class="small soft" {
-                "It is counted for " (events) " of events. Noise does not grow with campaigns, but conversions that are spread over more of them are fewer in each: "
+                "It is counted for " (events) ". Noise does not grow with campaigns, but conversions that are spread over more of them are fewer in each: "
                 a href=(Nav::Planner.path()) { "plan it" } " before you split one into many."
             }
         }

@@ -13,7 +13,8 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::layout::fixed;
+use super::layout::{Nav, fixed};
+use super::measures::TOO_FEW;
 use super::parts::{Column, Table};
 use crate::text::counted;
 
@@ -136,7 +137,11 @@ fn legend(series: &Series<'_>) -> Markup {
             @if has(|mark| *mark == Mark::Suppressed) {
                 li {
                     (swatch(r#"<path class="c-hatch" d="M1 15 15 1M-3 11 7 1M7 17 19 5"/>"#))
-                    "too few to show: not 0, but too close to the noise"
+                    (TOO_FEW) ": not 0, but too close to the noise"
+                    @if has(|mark| matches!(mark, Mark::Shown { .. })) {
+                        "; "
+                        a href=(format!("{}#too-few", Nav::Help.path())) { "the others tend to be too high" }
+                    }
                 }
             }
             @if has(|mark| *mark == Mark::Missing) {
@@ -174,6 +179,8 @@ fn reach(points: &[Point]) -> Range<f64> {
 
 fn draw(series: &Series<'_>, size: &Size, root: &Area<'_>) -> Drawn {
     let (points, values) = (series.points, reach(series.points));
+    // Where nothing is shown there is no scale: numbers at the axis would be made up.
+    let any = points.iter().any(|point| matches!(point.mark, Mark::Shown { .. }));
     let last = place(points.len().max(1)) - 0.5;
     let mut chart = ChartBuilder::on(root)
         .margin_top(12)
@@ -187,7 +194,7 @@ fn draw(series: &Series<'_>, size: &Size, root: &Area<'_>) -> Drawn {
         .disable_x_mesh()
         .disable_x_axis()
         .x_labels(0)
-        .y_labels(5)
+        .y_labels(if any { 5 } else { 0 })
         .light_line_style(TRANSPARENT)
         .bold_line_style(LINE)
         .axis_style(TRANSPARENT)
@@ -207,7 +214,7 @@ fn draw_bands(chart: &mut Context<'_>, points: &[Point], top: f64) -> Drawn {
         let until = from + run.len();
         let corners = [(place(from) - 0.5, 0.0), (place(until) - 0.5, top)];
         let (colour, words) = match run.first().map(|point| &point.mark) {
-            Some(Mark::Suppressed) => (HATCH, "too few to show"),
+            Some(Mark::Suppressed) => (HATCH, TOO_FEW),
             Some(Mark::Missing) => (BAND, "no number"),
             _ => {
                 from = until;
@@ -341,12 +348,13 @@ fn description(series: &Series<'_>) -> String {
         0 => String::new(),
         count => format!("; {} {how}", counted(count, "window")),
     };
-    let (few, none) = (windows(few, "with too few to show"), windows(none, "without a number"));
+    let (few, none) = (windows(few, &format!("with {TOO_FEW}")), windows(none, "without a number"));
     format!("From {} to {}: {numbers}{few}{none}.", first.full, last.full)
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn points() -> Vec<Point> {
@@ -382,6 +390,7 @@ mod tests {
         assert_eq!(html.matches("url(#x-wide-hatch)").count(), 1, "a run is one band");
         assert_eq!(html.matches("url(#x-narrow-hatch)").count(), 1);
         assert!(html.contains("too few to show") && html.contains("no number"));
+        assert!(html.contains("href=\"/console/help#too-few\""), "that chance chose those that are shown");
         assert!(html.contains("Conversions &lt;by&gt; day") && html.contains("&lt;none&gt;"));
         assert!(!html.contains("<by>") && !html.contains("<none>"));
         let told = "From 0 Nov 2026 to 19 Nov 2026: lowest 100 on 0 Nov 2026, highest 119 on 19 Nov 2026; 7 windows with \
@@ -402,6 +411,16 @@ mod tests {
         let html = drawn(&[few(Mark::Suppressed)]);
         assert_eq!(html.matches("c-point").count(), 0);
         assert!(html.contains("no number is shown"));
+        // The axis read 0, 5, 10 beside it.
+        let (_, picture) = html.split_once("<svg").unwrap();
+        let (picture, _) = picture.split_once("</svg>").unwrap();
+        let texts: Vec<&str> = picture
+            .split("<text")
+            .skip(1)
+            .filter_map(|text| text.split_once('>'))
+            .map(|(_, text)| text.trim_start())
+            .collect();
+        assert!(texts.iter().all(|text| !text.starts_with(|c: char| c.is_ascii_digit())), "{texts:?}");
         assert!(drawn(&[]).contains("There is no window in this range."));
     }
 }

@@ -7,18 +7,31 @@ use super::layout::Nav;
 use crate::insights::{Coverage, Row};
 use crate::text::counted;
 
+/// Which numbers of a row are shown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ShownOf {
+    pub(crate) value: bool,
+    pub(crate) cpa: bool,
+    pub(crate) roas: bool,
+}
+
 /// What is not whole about a row, in sentences. Nothing if all of it is.
 pub(super) fn sentences(row: &Row) -> Vec<String> {
-    let Coverage { windows, released, value_released, days, whole_days, whole_value_days, .. } =
-        *row.coverage;
+    let [value, cpa, roas] = [&row.value, &row.cpa, &row.roas].map(|measure| measure.shown().is_some());
+    sentences_of(&row.coverage, ShownOf { value, cpa, roas })
+}
+
+/// The same of what a row covers and shows.
+pub(crate) fn sentences_of(coverage: &Coverage, shown: ShownOf) -> Vec<String> {
+    let Coverage { windows, released, value_released, days, whole_days, whole_value_days, .. } = *coverage;
+    let ShownOf { value, cpa, roas } = shown;
     let mut all = Vec::new();
     if released < windows {
         all.push(format!("Conversions are of {released} of {}.", counted(windows, "window")));
     }
-    if row.value.shown().is_some() && value_released < released {
+    if value && value_released < released {
         all.push(format!("Value is of {value_released} of {} of conversions.", counted(released, "window")));
     }
-    let (cpa, roas) = (row.cpa.shown().is_some(), row.roas.shown().is_some());
     let compared =
         |what: &str, of: u32| format!("{what} spend with the same {of} of {}.", counted(days, "day"));
     match (cpa && whole_days < days, roas && whole_value_days < days) {

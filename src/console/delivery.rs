@@ -248,7 +248,7 @@ fn told(done: Upserted) -> Notice {
 /// as it is.
 pub(super) async fn template(State(console): State<Console>, me: SignedIn) -> Response {
     let zone = me.advertiser.time_zone.clone();
-    let yesterday = format::day_of(console.now().saturating_sub(24 * 3_600), &zone);
+    let yesterday = format::day_of(console.now().saturating_sub(format::DAY), &zone);
     let campaigns = console.advertising.registry.campaigns(me.advertiser.id);
     let running = campaigns.iter().filter(|campaign| campaign.status == Status::Active);
     let names = running.map(|campaign| campaign.name.as_str()).take(TEMPLATE_ROWS_MAX);

@@ -2,11 +2,13 @@
 
 use jiff::civil::Date;
 
+use crate::insights::Unit;
 use crate::registry::{Currency, TimeZone};
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
-const DAY: u64 = 24 * HOUR;
+/// A day that has as many seconds as most, in seconds.
+pub const DAY: u64 = 24 * HOUR;
 
 /// A whole number with its thousands apart: `12,345`.
 pub fn grouped(number: impl Into<i128>) -> String {
@@ -45,6 +47,19 @@ pub fn amount(currency: Currency, minor: impl Into<i128>) -> String {
 /// An amount with its currency: `1,234.50 EUR`.
 pub fn money(currency: Currency, minor: impl Into<i128>) -> String {
     format!("{}\u{a0}{currency}", amount(currency, minor))
+}
+
+/// Prices below this many hundredths of a minor unit are written with these: 1 EUR, 100 JPY. Above, they would be more than anybody reads.
+pub const PRICE_FINE: u128 = 10_000;
+
+/// A price in hundredths of minor units, without the currency: `12.34`, and below 1 EUR `0.0030`. To the nearest.
+pub fn price(currency: Currency, hundredths: u128) -> String {
+    let unit = Unit::Price(currency);
+    if hundredths < PRICE_FINE {
+        return unit.decimal(i128::try_from(hundredths).unwrap_or(i128::MAX));
+    }
+    let steps = u128::from(unit.steps());
+    amount(currency, i128::try_from(hundredths.saturating_add(steps / 2) / steps).unwrap_or(i128::MAX))
 }
 
 /// An amount of minor units that is no whole number of them, to the nearest one.
@@ -155,6 +170,12 @@ mod tests {
         assert_eq!(of("KWD", -1_234_567), "\u{2212}1,234.567\u{a0}KWD");
         assert_eq!(of("EUR", 0), "0.00\u{a0}EUR");
         assert_eq!(rounded_money("EUR".parse().unwrap(), 199.5), "2.00\u{a0}EUR");
+        let price = |code: &str, hundredths| price(code.parse().unwrap(), hundredths);
+        assert_eq!(
+            [price("EUR", 40), price("EUR", 9_999), price("EUR", 12_350)],
+            ["0.0040", "0.9999", "1.24"]
+        );
+        assert_eq!([price("JPY", 342), price("JPY", 123_450)], ["3.42", "1,235"]);
         assert_eq!(of("EUR", i128::MIN).chars().next(), Some('\u{2212}'));
     }
 

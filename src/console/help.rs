@@ -44,7 +44,7 @@ fn intervals() -> Markup {
             "adding the days you see."
         }
         h2 id="about-0" { "about 0, at most 12" }
-        p { "The number cannot be told from nothing. Noise may make such a number negative; rather than a negative count you read what is known: it is not above 12." }
+        p { "The number cannot be told from nothing. Noise may make such a number negative; rather than a negative count you read what is known: with 95% it is not above 12." }
         h2 id="unclear" { "unclear" }
         p { "A value or a return of which only the interval can be told: it may be anything in it. It does " strong { "not" } " mean 0, even where the interval begins there." }
     }
@@ -58,7 +58,12 @@ fn few() -> Markup {
             "A longer range, or several campaigns together, may be large enough. A value is shown where its conversions are."
         }
         p {
+            "The threshold of these pages is that of a whole table, with a row for all campaigns together; a release has its own, which can be "
+            "lower by one or two. So a release may show a number that is just too small for these pages."
+        }
+        p {
             "In a chart of a small campaign the days that are shown are its lucky ones: those that noise, or chance, lifted over the threshold. "
+            "They tend to be too high. "
             "The sum over a range is not lifted so."
         }
         p { a href=(Nav::Planner.path()) { "The planner" } " says from how many conversions on a campaign is shown." }

@@ -6,47 +6,41 @@ use std::collections::BTreeSet;
 
 use maud::{Markup, Render, html};
 
-use super::format::{self, amount, grouped_u128};
+use super::format::{self, PRICE_FINE, amount, grouped_u128, price};
 use super::layout::Nav;
 use super::parts::interval_bar;
-use crate::collector::{Estimate, Told, reach, told};
+use crate::collector::Told;
 use crate::insights::{Measure, NullReason, Number, Row, Suppression, Unit};
 
 /// What stands where a number is too small to be shown.
 pub const TOO_FEW: &str = "too few to show";
-
-/// The number as words judge it.
-fn estimate(number: &Number) -> Estimate {
-    let error = number.standard_error.unwrap_or_default();
-    Estimate {
-        estimate: number.estimate,
-        standard_error: format!("{error:.3}"),
-        low: number.low,
-        high: number.high,
-    }
-}
 
 /// A number of a unit, without the unit.
 pub fn plain(unit: Unit, number: u128) -> String {
     match unit {
         Unit::Count => grouped_u128(number),
         Unit::Money(currency) => amount(currency, i128::try_from(number).unwrap_or(i128::MAX)),
+        Unit::Price(currency) => price(currency, number),
         Unit::Ratio => format::ratio(approximate(number) / 1_000.0),
     }
 }
 
-/// An end of an interval: a ratio, of which two decimals are shown, is rounded outward. 0.996 is no 1.00: that would be a return of all
-/// that was spent.
+/// An end of an interval. What is shown shorter than it is known is rounded outward: a return of 0.996 is no 1.00, which would be all that
+/// was spent.
 fn end(unit: Unit, number: u128, upper: bool) -> String {
-    if unit != Unit::Ratio {
-        return plain(unit, number);
-    }
     let rounded = |by: u128| if upper { number.div_ceil(by) } else { number / by };
-    let hundredths = rounded(10);
-    if hundredths >= 10_000 {
-        return grouped_u128(rounded(1_000));
+    match unit {
+        Unit::Count | Unit::Money(_) => plain(unit, number),
+        Unit::Price(_) if number < PRICE_FINE => plain(unit, number),
+        Unit::Price(currency) => plain(Unit::Money(currency), rounded(unit.steps().into())),
+        Unit::Ratio => {
+            let hundredths = rounded(10);
+            if hundredths >= 10_000 {
+                return grouped_u128(rounded(1_000));
+            }
+            format!("{}.{:02}", hundredths / 100, hundredths % 100)
+        }
     }
-    format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }
 
 /// A number for display and drawing.
@@ -61,7 +55,7 @@ pub const UNCLEAR: &str = "unclear";
 /// Whether an amount or a return is too uncertain to say. A count that cannot be told from nothing is small; these are not: much can
 /// have been earned by few conversions, and whoever reads "about 0" ends a campaign that pays.
 fn is_unclear(number: &Number) -> bool {
-    number.unit != Unit::Count && matches!(told(&estimate(number)), Told::AboutNothing { .. })
+    matches!(number.unit, Unit::Money(_) | Unit::Ratio) && matches!(number.told(), Told::AboutNothing { .. })
 }
 
 /// The number in words where its interval stands below it.
@@ -74,7 +68,7 @@ pub fn number_words(number: &Number) -> String {
     if is_unclear(number) {
         return format!("{UNCLEAR}: {}", interval_words(number));
     }
-    match told(&estimate(number)) {
+    match number.told() {
         Told::Number(shown) => plain(number.unit, shown),
         Told::AboutNothing { at_most: 0 } => "about 0".to_owned(),
         Told::AboutNothing { at_most } => format!("about 0, at most {}", end(number.unit, at_most, true)),
@@ -83,8 +77,17 @@ pub fn number_words(number: &Number) -> String {
 
 /// The interval in words: `8,437 to 8,453`.
 pub fn interval_words(number: &Number) -> String {
-    let (low, high) = reach(&estimate(number));
-    format!("{} to {}", end(number.unit, low, false), end(number.unit, high, true))
+    format!("{} to {}", end(number.unit, number.low, false), end(number.unit, number.high, true))
+}
+
+/// What a sentence about suppressed numbers stands beside: [`TOO_FEW`], and which numbers, unless it is about all.
+pub fn too_few_of(reason: Suppression) -> String {
+    let of = match reason {
+        Suppression::BelowThreshold => "",
+        Suppression::ConversionsSuppressed => ", of value, cost and return",
+        Suppression::ComparedDaysSuppressed => ", of cost and return",
+    };
+    format!("{TOO_FEW}{of}")
 }
 
 /// Any measure in words.
@@ -116,9 +119,8 @@ pub fn short(reason: NullReason) -> &'static str {
 
 /// Low end, number and high end for a drawing, never below 0 and never above what can be.
 pub fn drawn(number: &Number) -> (f64, f64, f64) {
-    let (low, high) = reach(&estimate(number));
-    let middle = u128::try_from(number.estimate).unwrap_or(0).min(high);
-    (approximate(low), approximate(middle), approximate(high))
+    let middle = u128::try_from(number.estimate).unwrap_or(0).min(number.high);
+    (approximate(number.low), approximate(middle), approximate(number.high))
 }
 
 /// A measure in a cell: the number, its interval, and that as a bar on a scale up to `most` (in the measure's own unit), if there
@@ -138,10 +140,14 @@ pub fn cell(measure: &Measure, most: Option<f64>) -> Markup {
 /// A measure of money in a cell, with its currency if the table has several.
 pub fn money_cell(measure: &Measure, coded: bool) -> Markup {
     match measure {
-        Measure::Shown(number @ Number { unit: Unit::Money(currency), .. }) if coded => html! {
-            (headline(number)) "\u{a0}" (currency)
-            div class="small" { (interval_words(number)) }
-        },
+        Measure::Shown(number @ Number { unit: Unit::Money(currency) | Unit::Price(currency), .. })
+            if coded =>
+        {
+            html! {
+                (headline(number)) "\u{a0}" (currency)
+                div class="small" { (interval_words(number)) }
+            }
+        }
         _ => cell(measure, None),
     }
 }
@@ -149,7 +155,9 @@ pub fn money_cell(measure: &Measure, coded: bool) -> Markup {
 /// A measure as the big number of a card: what stands large, and what below it.
 pub fn card(label: &str, measure: &Measure, below: impl Render) -> Markup {
     let unit = match measure {
-        Measure::Shown(Number { unit: Unit::Money(currency), .. }) => currency.code().to_owned(),
+        Measure::Shown(Number { unit: Unit::Money(currency) | Unit::Price(currency), .. }) => {
+            currency.code().to_owned()
+        }
         _ => String::new(),
     };
     html! {
@@ -158,7 +166,7 @@ pub fn card(label: &str, measure: &Measure, below: impl Render) -> Markup {
             dd {
                 @match measure {
                     Measure::Shown(number) => {
-                        @let near_nothing = matches!(told(&estimate(number)), Told::AboutNothing { .. });
+                        @let near_nothing = matches!(number.told(), Told::AboutNothing { .. });
                         span class=(if near_nothing { "big words" } else { "big" }) { (headline(number)) }
                         span class="small" { a class="why" href=(format!("{}#intervals", Nav::Help.path())) { (interval_words(number)) } }
                     }
@@ -204,7 +212,7 @@ impl Notes {
             Measure::Shown(number) => {
                 let unclear = is_unclear(number);
                 self.unclear |= unclear;
-                self.ended_low |= !unclear && matches!(told(&estimate(number)), Told::AboutNothing { .. });
+                self.ended_low |= !unclear && matches!(number.told(), Told::AboutNothing { .. });
             }
             Measure::Suppressed { reason } => {
                 self.few.insert(*reason);
@@ -235,13 +243,8 @@ impl Render for Notes {
                     dd { "Too uncertain to say: it can be anything in its interval. It does not mean 0. A longer range says more." }
                 }
                 @for reason in &self.few {
-                    @if *reason == Suppression::BelowThreshold {
-                        dt { (TOO_FEW) }
-                        dd { (reason.sentence()) }
-                    } @else {
-                        dt { (TOO_FEW) ", of value" }
-                        dd { (reason.sentence()) }
-                    }
+                    dt { (too_few_of(*reason)) }
+                    dd { (reason.sentence()) }
                 }
                 @for reason in &self.none {
                     dt { (short(*reason)) }
@@ -269,7 +272,7 @@ mod tests {
             (number_words(&shown), interval_words(&shown)),
             ("8,445".to_owned(), "8,437 to 8,453".to_owned())
         );
-        let none = number(-3, 0, 5, count);
+        let none = number(-3, 0, 8, count);
         assert_eq!(
             (number_words(&none), interval_words(&none)),
             ("about 0, at most 8".to_owned(), "0 to 8".to_owned())
@@ -311,6 +314,22 @@ mod tests {
         }
         assert_eq!(number_words(&number(1, 0, 5, Unit::Count)), "about 0, at most 5");
         assert_eq!(number_words(&number(3_000, 0, 5_746, Unit::Ratio)), "3.00");
+    }
+
+    /// A page view that costs 0.3 cents was "0.00, 0.00 to 0.01", and called unclear.
+    #[test]
+    fn prices_below_a_hundred_minor_units_are_told_finer() {
+        let price = Unit::Price("EUR".parse().unwrap());
+        let of = |estimate, low, high| {
+            let number = number(estimate, low, high, price);
+            (number_words(&number), interval_words(&number))
+        };
+        let told = |words: &str, interval: &str| (words.to_owned(), interval.to_owned());
+        assert_eq!(of(30, 29, 31), told("0.0030", "0.0029 to 0.0031"));
+        assert_eq!(of(0, 0, 1), told("about 0, at most 0.0001", "0.0000 to 0.0001"));
+        assert_eq!(of(123_449, 123_401, 123_501), told("12.34", "12.34 to 12.36"));
+        let html = card("Cost", &Measure::Shown(number(30, 29, 31, price)), html! {}).into_string();
+        assert!(html.contains("EUR") && html.contains("0.0030") && !html.contains(UNCLEAR), "{html}");
     }
 
     /// Where campaigns spend in different currencies, spend had its code and cost had none.

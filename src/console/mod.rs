@@ -25,7 +25,7 @@ pub mod campaign;
 pub mod campaign_form;
 pub mod campaigns;
 pub mod chart;
-mod covered;
+pub(crate) mod covered;
 mod csrf;
 pub mod delivery;
 pub mod export;

@@ -237,7 +237,7 @@ fn top(of: &Overview<'_>) -> Markup {
             div class="panel-head" {
                 h2 { "Campaigns" }
                 a href=(format!("{}?{}", Nav::Campaigns.path(), of.range.query())) {
-                    "All " (of.campaigns.len()) " with every number"
+                    @if of.campaigns.len() == 1 { "It with every number" } @else { "All " (of.campaigns.len()) " with every number" }
                 }
             }
             (table)

@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 
 use super::format;
 use super::layout::{Nav, Notice, Page};
+use super::measures::TOO_FEW;
 use super::parts::{self, Column, Field, Table};
 use super::session::{Console, SignedIn};
 use super::sign_in::sentence;
@@ -219,7 +220,7 @@ fn campaigns_table(plan: &Plan<'_>) -> Table {
 
 fn outlook(outlook: &Outlook) -> Markup {
     if outlook.chance_shown < HIDDEN_CHANCE {
-        return html! { span class="few" { "too few to show" } };
+        return html! { span class="few" { (TOO_FEW) } };
     }
     html! {
         "\u{b1}" (format::percent(outlook.relative_error))

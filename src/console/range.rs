@@ -8,19 +8,16 @@ use serde::Deserialize;
 use super::format;
 use super::layout::Nav;
 use super::parts::Field;
-use crate::insights::QUERY_DAYS_MAX;
+use crate::insights::{QUERY_DAYS_DEFAULT, QUERY_DAYS_MAX, last_day};
 use crate::registry::Cadence;
 
 /// Ranges by their number of days.
 const LAST: [i64; 3] = [7, 28, 90];
 
-/// What a page shows unless asked otherwise: whole weeks, so that each weekday counts as often as any other.
-const DAYS_DEFAULT: i64 = 28;
-
 /// The range in a page's address.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct RangeQuery {
-    /// How many days, up to yesterday.
+    /// How many days, up to the last that can have numbers.
     pub days: Option<String>,
     /// The first day, for a range of one's own.
     pub from: Option<String>,
@@ -35,48 +32,43 @@ pub struct Range {
     pub from: Date,
     /// The last.
     pub to: Date,
-    /// Of how many days, if it is one of those that end yesterday.
+    /// Of how many days, if it is one of those that end with the last day that can have numbers.
     pub last: Option<i64>,
     /// Why another range than the one asked for is shown.
     pub problem: Option<String>,
 }
 
 impl Range {
-    /// The range that is asked for. Ranges of so many days end yesterday: today is not over, so its numbers would be too small. Where numbers
-    /// are released by the week they are whole weeks up to the last Sunday: a week that the range cuts has no number.
+    /// The range that is asked for. Ranges of so many days end with the last day that can have a whole number. Where numbers
+    /// are released by the week they are whole weeks: a week that the range cuts has no number.
     pub fn new(query: &RangeQuery, today: Date, cadence: Cadence) -> Self {
-        if cadence != Cadence::Week {
-            return Self::up_to(query, today);
-        }
-        let monday = today.saturating_sub(i64::from(today.weekday().to_monday_zero_offset()).days());
-        let mut range = Self::up_to(query, monday);
-        let over = range.days() % 7;
+        let mut range = Self::up_to(query, last_day(today, cadence));
+        let over = if cadence == Cadence::Week { range.days() % 7 } else { 0 };
         if range.last.is_some() && over > 0 {
             range.from = range.from.saturating_sub((7 - over).days());
         }
         range
     }
 
-    fn up_to(query: &RangeQuery, today: Date) -> Self {
+    fn up_to(query: &RangeQuery, to: Date) -> Self {
         let asked = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         match (asked(&query.from), asked(&query.to)) {
             (None, None) => match asked(&query.days).map(|days| days.parse::<i64>()) {
-                None => Self::last(DAYS_DEFAULT, today, None),
-                Some(Ok(days)) if LAST.contains(&days) => Self::last(days, today, None),
-                Some(_) => Self::last(DAYS_DEFAULT, today, Some("There is no such range.".to_owned())),
+                None => Self::last(QUERY_DAYS_DEFAULT, to, None),
+                Some(Ok(days)) if LAST.contains(&days) => Self::last(days, to, None),
+                Some(_) => Self::last(QUERY_DAYS_DEFAULT, to, Some("There is no such range.".to_owned())),
             },
-            (from, to) => Self::between(from.as_deref(), to.as_deref(), today),
+            (first, last) => Self::between(first.as_deref(), last.as_deref(), to),
         }
     }
 
-    /// So many days up to yesterday.
-    pub fn last(days: i64, today: Date, problem: Option<String>) -> Self {
-        let to = today.saturating_sub(1.day());
+    /// So many days up to one.
+    pub fn last(days: i64, to: Date, problem: Option<String>) -> Self {
         Self { from: to.saturating_sub((days - 1).days()), to, last: Some(days), problem }
     }
 
-    fn between(from: Option<&str>, to: Option<&str>, today: Date) -> Self {
-        let default = |problem: String| Self::last(DAYS_DEFAULT, today, Some(problem));
+    fn between(from: Option<&str>, to: Option<&str>, last: Date) -> Self {
+        let default = |problem: String| Self::last(QUERY_DAYS_DEFAULT, last, Some(problem));
         let read = |text: Option<&str>| text.and_then(|text| text.parse::<Date>().ok());
         let (Some(from), Some(to)) = (read(from), read(to)) else {
             return default("A range has a first and a last day, written as 2026-11-24.".to_owned());

@@ -17,7 +17,9 @@ use crate::advertising::Advertising;
 use crate::aggregator::work::blocking;
 use crate::collector::{self, Cell, Estimate, Published, Release, Signature};
 use crate::insights::{Measure, Number, Suppression, Unit};
-use crate::registry::{Advertiser, Campaign, CampaignId, Currency, EventKind, Generation, Touch, ValueTask};
+use crate::registry::{
+    Advertiser, Campaign, CampaignId, Currency, EventKind, Generation, TimeZone, Touch, ValueTask,
+};
 use crate::schedule::{Calendar, Measures};
 use crate::store::StoreError;
 
@@ -133,6 +135,7 @@ pub(super) struct Shown {
     unattributed: Option<Measure>,
     touches: bool,
     generation: u32,
+    zone: TimeZone,
 }
 
 impl Shown {
@@ -167,6 +170,7 @@ impl Shown {
             unattributed: measure(0),
             touches: lines.iter().any(|line| line.touch.is_some()),
             generation: generation.number,
+            zone: advertiser.time_zone.clone(),
             lines,
             release: release.clone(),
         }
@@ -265,12 +269,12 @@ fn made(shown: &Shown) -> Markup {
         section class="panel" aria-labelledby="made" {
             h2 id="made" { "How were these numbers made?" }
             dl class="facts" {
-                dt { "Window" } dd { (release.window.from()) " to " (release.window.to()) }
+                dt { "Window" } dd { (shown.when) ", that is " (release.window.from()) " to " (release.window.to()) }
                 dt { "Reports" } dd { (format::grouped(release.report_count)) ", exactly, whether or not from a campaign" }
                 dt { "Noise" } dd { (release.policy.mechanism) ", " (collector::words::scales(&release.noise)) }
                 dt { "Shown from" } dd { (collector::words::threshold(release)) }
                 dt { "Interval" } dd { "at least " (release.confidence.trim_start_matches("0.")) " of 100 such numbers have the truth in theirs" }
-                dt { "Charged" } dd { (collector::words::charged(&release.charge)) }
+                dt { "Charged" } dd { (collector::words::charged(&release.charge)) (epochs_here(shown)) }
                 @if let Some(spent) = collector::words::spent(&release.charge) { dt { "Spent" } dd { (spent) } }
                 dt { "Promise" }
                 dd {
@@ -288,6 +292,15 @@ fn made(shown: &Shown) -> Markup {
                 }
             }
         }
+    }
+}
+
+/// When the epochs that were charged started, by the clock of the advertiser, whose weeks they are not.
+fn epochs_here(shown: &Shown) -> Markup {
+    let epochs = shown.release.charge.epochs.iter().flatten();
+    let starts: Vec<_> = epochs.map(|epoch| format::moment(epoch.start_seconds, &shown.zone)).collect();
+    html! {
+        @if !starts.is_empty() { span class="soft" { " (" (starts.join("; ")) " in " (shown.zone.name()) ")" } }
     }
 }
 
@@ -352,6 +365,8 @@ mod tests {
         assert!(html.contains("Summer") && html.contains("10,000") && html.contains("Order created"));
         assert!(!html.contains(HOSTILE) && !html.contains("Winter"));
         assert!(html.contains("20,000, exactly") && html.contains("1 epsilon to shop.example"));
+        // In UTC it had been alone, beside the advertiser's days.
+        assert!(html.contains(" in Europe/Berlin)") && html.contains("when this was released"), "{html}");
         assert!(html.contains(&format!("href=\"/console/releases/{counts}/signed\"")));
         // Ten thousand steps of a euro.
         let html = page(own, &values).unwrap();

@@ -6,7 +6,7 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
 
-use super::format;
+use super::format::{self, DAY};
 use super::layout::{Nav, Page};
 use super::paged;
 use super::parts::{self, Column, Table, Tone};
@@ -15,8 +15,6 @@ use crate::collector::Span;
 use crate::registry::{Advertiser, Cadence};
 use crate::schedule::{Calendar, Measures, WindowState, WindowStatus};
 use crate::store::StoreError;
-
-const DAY: u64 = 86_400;
 
 /// Of how long a time a page shows the windows, in seconds: two days of hours, four weeks of days, half a year of weeks.
 fn page_seconds(cadence: Cadence) -> u64 {
@@ -134,9 +132,9 @@ pub(super) fn when(calendar: &Calendar, cadence: Cadence, window: Span) -> Strin
 /// The page.
 pub(super) fn view(windows: &Windows) -> Page {
     let length = match windows.cadence {
-        Cadence::Hour => "hour",
-        Cadence::Day => "day",
-        Cadence::Week => "week",
+        Cadence::Hour => "an hour",
+        Cadence::Day => "a day",
+        Cadence::Week => "a week",
     };
     let wait = match windows.grace {
         0 => "at once".to_owned(),
@@ -145,7 +143,7 @@ pub(super) fn view(windows: &Windows) -> Page {
         }
     };
     let lead = format!(
-        "Conversions are counted in windows of a {length}. When one is over, its numbers are fetched once, by \
+        "Conversions are counted in windows of {length}. When one is over, its numbers are fetched once, by \
          themselves, {wait}. A released number never changes."
     );
     Page::new("Windows and releases", Nav::Releases).lead(lead).body(html! {

@@ -2,7 +2,12 @@
 
 use serde::Serialize;
 
+use crate::collector::{Estimate, Told, told};
 use crate::registry::Currency;
+
+/// Decimals of prices behind those of their currency, and the steps of a minor unit that these make.
+const PRICE_PLACES: u8 = 2;
+pub(crate) const PRICE_STEPS: u32 = 100;
 
 /// What the numbers of a [`Number`] are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,17 +16,29 @@ pub enum Unit {
     Count,
     /// Minor units of a currency.
     Money(Currency),
+    /// Hundredths of minor units: of what one thing costs, which may be less than a minor unit.
+    Price(Currency),
     /// Thousandths: 3412 is 3.412 of value for each of spend.
     Ratio,
 }
 
 impl Unit {
-    /// Decimals that stand behind the last digit of a number: 2 for EUR, 0 for conversions, 3 for a ratio.
+    /// Decimals that a number has in its major unit: 2 for EUR, 4 for a price in EUR, 0 for conversions, 3 for a ratio.
     pub fn decimals(self) -> u8 {
         match self {
             Self::Count => 0,
             Self::Money(currency) => currency.decimals(),
+            Self::Price(currency) => currency.decimals() + PRICE_PLACES,
             Self::Ratio => 3,
+        }
+    }
+
+    /// How many of its numbers are 1 where it is written as a plain number: conversions, minor units, or value for each of spend.
+    pub fn steps(self) -> u32 {
+        match self {
+            Self::Count | Self::Money(_) => 1,
+            Self::Price(_) => PRICE_STEPS,
+            Self::Ratio => 1_000,
         }
     }
 
@@ -49,6 +66,14 @@ pub struct Number {
     pub unit: Unit,
 }
 
+impl Number {
+    /// What a reader is told of it, as of every noised number.
+    pub fn told(&self) -> Told {
+        let standard_error = format!("{:.3}", self.standard_error.unwrap_or_default());
+        told(&Estimate { estimate: self.estimate, standard_error, low: self.low, high: self.high })
+    }
+}
+
 /// Why a number is suppressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -57,17 +82,21 @@ pub enum Suppression {
     BelowThreshold,
     /// The conversions that it belongs to are suppressed.
     ConversionsSuppressed,
+    /// Those of the days that are compared are, which are fewer than those of the row.
+    ComparedDaysSuppressed,
 }
 
 impl Suppression {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::BelowThreshold, Self::ConversionsSuppressed];
+    pub const ALL: [Self; 3] =
+        [Self::BelowThreshold, Self::ConversionsSuppressed, Self::ComparedDaysSuppressed];
 
     /// As in the API.
     pub fn name(self) -> &'static str {
         match self {
             Self::BelowThreshold => "below_threshold",
             Self::ConversionsSuppressed => "conversions_suppressed",
+            Self::ComparedDaysSuppressed => "compared_days_suppressed",
         }
     }
 
@@ -79,8 +108,11 @@ impl Suppression {
                  campaigns, may be large enough."
             }
             Self::ConversionsSuppressed => {
-                "The conversions that this belongs to are too few to show, so it is not shown either. Cost and return belong to those \
-                 of the days that are compared."
+                "The conversions that this belongs to are too few to show, so it is not shown either."
+            }
+            Self::ComparedDaysSuppressed => {
+                "Cost and return are of days that are released whole and have delivery numbers. These are fewer than the days of the number \
+                 beside it, and of them conversions are too few to show."
             }
         }
     }

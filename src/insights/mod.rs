@@ -33,7 +33,10 @@ pub use facts::{Entry, FactError, Facts, Terms};
 pub use measure::{Measure, NullReason, Number, Suppression, Unit};
 pub use money::Rate;
 pub use noises::{NOISES_MAX, Noises};
-pub use query::{Field, FieldSet, Granularity, Level, QUERY_DAYS_MAX, QUERY_ROWS_MAX, Query, QueryError};
+pub use query::{
+    Field, FieldSet, Granularity, Level, QUERY_DAYS_DEFAULT, QUERY_DAYS_MAX, QUERY_ROWS_MAX, Query,
+    QueryError, last_day,
+};
 pub use service::Insights;
 pub use table::{Coverage, Missing, MissingWhy, Row, Table};
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::measure::PRICE_STEPS;
+
 /// An exact rational number that is not negative: a rate of delivery numbers, such as clicks by impressions.
 #[derive(Clone, Copy, Debug)]
 pub struct Rate {
@@ -32,6 +34,11 @@ impl Rate {
         };
         let all = whole.saturating_mul(steps).saturating_add(fraction);
         i128::try_from(all).unwrap_or(i128::MAX)
+    }
+
+    /// As a price, in hundredths of what it counts in.
+    pub fn price(self) -> u128 {
+        self.rounded(PRICE_STEPS.into()).unsigned_abs()
     }
 
     /// So many times as much; held at what 128 bits hold.

@@ -1,6 +1,7 @@
 //! From sums to what is shown.
 
 use super::lane::Total;
+use super::measure::PRICE_STEPS;
 use super::noises::Recent;
 use super::{Measure, NullReason, Number, Rate, Suppression, Unit};
 use crate::collector::judged::{Width, shows};
@@ -44,10 +45,10 @@ fn number(estimate: i128, width: Width, most: u128, unit: Unit) -> Number {
 }
 
 /// What one conversion cost. The cost falls as conversions grow, so the ends of the interval change places: the truth is between
-/// `spend / high` and `spend / low` whenever conversions are between `low` and `high`. Ends are rounded outward to whole
-/// minor units, so the interval holds the truth no less often.
+/// `spend / high` and `spend / low` whenever conversions are between `low` and `high`. Ends are rounded outward, so the interval
+/// holds the truth no less often.
 pub(super) fn cost(spend: u64, conversions: &Number, currency: Currency) -> Measure {
-    let spend = u128::from(spend);
+    let spend = u128::from(spend).saturating_mul(PRICE_STEPS.into());
     let Some(low_rate) = Rate::new(spend, conversions.high).filter(|_| conversions.low > 0) else {
         return Measure::null(NullReason::ConversionsMayBeNone);
     };
@@ -55,7 +56,7 @@ pub(super) fn cost(spend: u64, conversions: &Number, currency: Currency) -> Meas
     // Above 0, as the lower end of its interval is.
     let best = Rate::new(spend, conversions.estimate.max(1).unsigned_abs());
     let best = best.map_or(low, |rate| rate.rounded(1).unsigned_abs());
-    let unit = Unit::Money(currency);
+    let unit = Unit::Price(currency);
     Measure::Shown(Number { estimate: signed(best.clamp(low, high)), low, high, standard_error: None, unit })
 }
 
@@ -103,8 +104,16 @@ mod tests {
     #[test]
     fn a_cost_has_the_ends_of_the_conversions_in_each_others_place() {
         let Measure::Shown(cost) = cost(100_000, &count(100, 90, 110), euro()) else { panic!("shown") };
-        assert_eq!((cost.estimate, cost.low, cost.high), (1_000, 909, 1_112));
-        assert_eq!((cost.standard_error, cost.unit), (None, Unit::Money(euro())));
+        assert_eq!((cost.estimate, cost.low, cost.high), (100_000, 90_909, 111_112));
+        assert_eq!((cost.standard_error, cost.unit), (None, Unit::Price(euro())));
+    }
+
+    /// 331 page views for 1 EUR cost "0, 0 to 1" cents each, and pages called that unclear; it was known to a thirtieth of a cent.
+    #[test]
+    fn a_cost_below_a_minor_unit_is_no_nothing() {
+        let Measure::Shown(cost) = cost(100, &count(331, 323, 339), euro()) else { panic!("shown") };
+        assert_eq!((cost.estimate, cost.low, cost.high), (30, 29, 31));
+        assert_eq!(cost.unit.decimal(cost.estimate), "0.0030");
     }
 
     #[test]
@@ -125,6 +134,21 @@ mod tests {
         assert_eq!((found.estimate, found.low, found.high), (0, 0, 429));
     }
 
+    /// Of values far below 0 the return read "unclear: 0.00 to 0.00", and the API had an upper end of 0; of days with the most reports that
+    /// there were a conversion cost "154 to 154".
+    #[test]
+    fn a_draw_beyond_what_can_be_is_no_certainty_of_a_return_or_a_cost() {
+        let width = Width { half: 8, standard_error: 4.0 };
+        let value = number(-20, width, 1_000, Unit::Money(euro()));
+        assert_eq!((value.low, value.high), (0, 8));
+        let Measure::Shown(found) = return_on(4, &value) else { panic!("shown") };
+        assert_eq!((found.estimate, found.low, found.high), (0, 0, 2_000));
+        let all = number(120, width, 100, Unit::Count);
+        assert_eq!((all.low, all.high), (92, 100));
+        let Measure::Shown(found) = cost(10_000, &all, euro()) else { panic!("shown") };
+        assert_eq!((found.estimate, found.low, found.high), (10_000, 10_000, 10_870));
+    }
+
     proptest! {
         /// Whatever conversions are within their interval, their cost is within its own.
         #[test]
@@ -137,7 +161,8 @@ mod tests {
             let number = count(i128::try_from(truth).unwrap(), low, high);
             let Measure::Shown(cost) = cost(spend, &number, euro()) else { panic!("shown") };
             // cost.low <= spend / truth <= cost.high, without dividing
-            prop_assert!(cost.low * truth <= u128::from(spend) && u128::from(spend) <= cost.high * truth);
+            let steps = u128::from(spend) * u128::from(PRICE_STEPS);
+            prop_assert!(cost.low * truth <= steps && steps <= cost.high * truth);
             prop_assert!(cost.low <= cost.estimate.unsigned_abs() && cost.estimate.unsigned_abs() <= cost.high);
             let Measure::Shown(back) = return_on(spend, &number) else { panic!("shown") };
             let spend = u128::from(spend);

@@ -3,14 +3,29 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::ToSpan as _;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use crate::registry::{AdvertiserId, CampaignId, EventKind, Touch};
+use crate::registry::{AdvertiserId, Cadence, CampaignId, EventKind, Touch};
 use crate::store::StoreError;
 
 /// Days that one query may cover: three years, one of them a leap year.
 pub const QUERY_DAYS_MAX: usize = 1_096;
+
+/// Days that are asked about unless something else is said, on pages and by programs: whole weeks, so that each weekday counts as often as
+/// any other.
+pub const QUERY_DAYS_DEFAULT: i64 = 28;
+
+/// The last day that such a range ends with: yesterday, since today is not over and its numbers would be too small; where windows are
+/// weeks the last Sunday, since a week that the range cuts has no number.
+pub fn last_day(today: Date, cadence: Cadence) -> Date {
+    let over = match cadence {
+        Cadence::Hour | Cadence::Day => 1,
+        Cadence::Week => i64::from(today.weekday().to_monday_zero_offset()) + 1,
+    };
+    today.saturating_sub(over.days())
+}
 
 /// Rows that one query may have: 1,000 campaigns on 90 days, and some more. Each has a dozen numbers.
 pub const QUERY_ROWS_MAX: usize = 100_000;

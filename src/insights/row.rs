@@ -239,11 +239,15 @@ impl<'a> Rows<'a> {
                 let closed = lanes.generation.closed.unwrap_or(u64::MAX);
                 lanes.generation.opened < period.to && period.from < closed
             };
-            let summed = lanes.iter().filter(then).any(|lanes| lanes.generation.value.is_some());
+            let is_summed = |lanes: &Lanes<'_>| lanes.generation.value.is_some();
+            let summed = lanes.iter().filter(then).any(is_summed);
+            // Later days have none either, unless any task sums values.
+            let ever = lanes.is_empty() || lanes.iter().any(is_summed);
             return Measure::null(match self.nothing(period, subject) {
                 NullReason::NotReleased | NullReason::WindowsAreLonger if !summed => {
                     NullReason::ValuesNotSummed
                 }
+                NullReason::NotMeasured if !ever => NullReason::ValuesNotSummed,
                 reason => reason,
             });
         }
@@ -295,7 +299,8 @@ impl<'a> Rows<'a> {
         let most = sums.conversions.most(|at| lanes.get(at)?.conversions.as_ref());
         let cost = match numbers::conversions(total, most, &mut self.recent) {
             Measure::Shown(number) => numbers::cost(spent, &number, currency),
-            Measure::Suppressed { .. } => Measure::suppressed(Suppression::ConversionsSuppressed),
+            // Those of the whole row are shown, or there was nothing to compare.
+            Measure::Suppressed { .. } => Measure::suppressed(Suppression::ComparedDaysSuppressed),
             none @ Measure::Null { .. } => none,
         };
         let shown = cost.shown().map(|_| spent);
@@ -321,7 +326,8 @@ impl<'a> Rows<'a> {
         let most = sums.value.most(|at| lanes.get(at)?.value.as_ref());
         let found = match numbers::value(total, &sums.whole_deciding, most, own, &mut self.recent) {
             Measure::Shown(number) => numbers::return_on(spent, &number),
-            other => other,
+            Measure::Suppressed { .. } => Measure::suppressed(Suppression::ComparedDaysSuppressed),
+            none @ Measure::Null { .. } => none,
         };
         let shown = found.shown().map(|_| spent);
         (found, shown)

@@ -292,11 +292,17 @@ fn numbers_are_true(rows: &Value) {
     assert_eq!((&spring["campaign_name"], &spring["spend"]), (&json!("Spring"), &json!(SPEND)));
     is_about(&spring["conversions"], 60.0);
     is_about(&spring["value"], 246_000.0);
-    // A cost is rounded to whole cents, and its interval is that of the conversions, turned round.
-    is_about(&spring["cpa"], 1_667.0);
+    // A cost is rounded to hundredths of cents, and its interval is that of the conversions, turned round.
+    is_about(&spring["cpa"], 1_666.67);
     let (conversions, spend) = (&spring["conversions"], f64::from(SPEND));
-    assert!((number(&spring["cpa"], "low") - (spend / number(conversions, "high")).floor()).abs() < 1e-9);
-    assert!((number(&spring["cpa"], "high") - (spend / number(conversions, "low")).ceil()).abs() < 1e-9);
+    assert!(
+        (number(&spring["cpa"], "low") - (100.0 * spend / number(conversions, "high")).floor() / 100.0).abs()
+            < 1e-9
+    );
+    assert!(
+        (number(&spring["cpa"], "high") - (100.0 * spend / number(conversions, "low")).ceil() / 100.0).abs()
+            < 1e-9
+    );
     is_about(&spring["roas"], 2.46);
     for part in ["low", "high", "standard_error"] {
         let exact = number(&spring["value"], part) / spend;
@@ -354,11 +360,14 @@ fn report_tells(report: &str, row: &Value) {
     let [estimate, low, high] = parts.map(|part| whole(&row["conversions"], part));
     let mut told = vec![format!("{estimate} ({low} to {high})")];
     for field in ["cpa", "value"] {
-        let [estimate, low, high] = parts.map(|part| number(&row[field], part) / 100.0);
+        // A cost is known to hundredths of cents; of what is shown shorter the ends are rounded outward.
+        let [estimate, low, high] = parts.map(|part| number(&row[field], part));
+        let (estimate, low, high) = (estimate / 100.0, low.floor() / 100.0, high.ceil() / 100.0);
         told.push(format!("{estimate:.2} ({low:.2} to {high:.2})"));
     }
     told.push(format!("{:.2} (", number(&row["roas"], "estimate")));
     let line = report.lines().find(|line| line.starts_with("Spring ")).unwrap_or_else(|| panic!("{report}"));
+    let line = line.replace(',', "");
     for text in told {
         assert!(line.contains(&text), "{text}: {report}");
     }

@@ -3,7 +3,7 @@
 use super::RATE_PLACES;
 use crate::api::refusal::Refusal;
 use crate::api::sheet::{Cell, Sheet};
-use crate::insights::{Field, Measure, Query, Row};
+use crate::insights::{Field, Measure, Query, Rate, Row, Unit};
 use crate::registry::{Currency, EventKind};
 
 /// What of a noised field is a column of its own: the estimate has the field's name.
@@ -79,15 +79,18 @@ fn is_noised(field: Field) -> bool {
 /// The cells of a field: one, or one for each part of a noised number.
 fn cells_of(row: &Row, field: Field, cells: &mut Vec<Cell<'_>>) {
     let minor = |minor: i128| row.currency.map(|currency| currency.decimal(minor));
-
+    // A click may cost less than a minor unit.
+    let price = |rate: Option<Rate>| {
+        let (rate, currency) = rate.zip(row.currency)?;
+        Some(Unit::Price(currency).decimal(i128::try_from(rate.price()).unwrap_or(i128::MAX)))
+    };
     match field {
         Field::Impressions => cells.push(Cell::of(row.impressions)),
         Field::Clicks => cells.push(Cell::of(row.clicks)),
         Field::Spend => cells.push(Cell::of(row.spend.and_then(|spend| minor(spend.into())))),
         Field::Ctr => cells.push(Cell::of(row.ctr.map(|rate| rate.decimal(RATE_PLACES)))),
-        // Rounded to whole minor units.
-        Field::Cpc => cells.push(Cell::of(row.cpc.and_then(|rate| minor(rate.rounded(1))))),
-        Field::Cpm => cells.push(Cell::of(row.cpm.and_then(|rate| minor(rate.rounded(1))))),
+        Field::Cpc => cells.push(Cell::of(price(row.cpc))),
+        Field::Cpm => cells.push(Cell::of(price(row.cpm))),
         Field::Conversions => measure(&row.conversions, cells),
         Field::Value => measure(&row.value, cells),
         Field::Cpa => measure(&row.cpa, cells),

@@ -1,16 +1,21 @@
 //! A report as a table: as wide as the terminal, with a sentence for every number that is not there.
+//!
+//! Numbers and reasons are put as the console puts them, by the same functions.
 
 use std::collections::BTreeSet;
 use std::env;
 use std::fmt::Write as _;
 
 use super::{Measure, Row};
-use crate::insights::{NullReason, Suppression};
-use crate::registry::Currency;
+use crate::collector::Told;
+use crate::console::covered::{ShownOf, sentences_of};
+use crate::console::format::{amount, grouped};
+use crate::console::measures::{TOO_FEW, interval_words, number_words, short, too_few_of};
+use crate::insights::{Coverage, MissingWhy, NullReason, Suppression, Unit};
 use crate::text::printable;
 
-/// Characters of a line where nobody says how wide the terminal is.
-const WIDTH_DEFAULT: usize = 120;
+/// Characters of a line where nobody says how wide the terminal is: a wide one, since intervals of amounts take room.
+const WIDTH_DEFAULT: usize = 132;
 
 /// Fewer than this hold no table.
 const WIDTH_MIN: usize = 60;
@@ -34,11 +39,7 @@ pub(super) fn report(rows: &[Row], total: Option<&Row>, width: usize) -> String 
         return "no campaign yet: create one with `arras admin campaign create`\n".to_owned();
     };
     let coverage = total.unwrap_or(first);
-    let _ = writeln!(
-        out,
-        "{} to {}; {} of {} windows released\n",
-        first.date_start, first.date_stop, coverage.coverage.released, coverage.coverage.windows
-    );
+    let _ = writeln!(out, "{} to {}; {}\n", first.date_start, first.date_stop, released(coverage));
     let mut table: Vec<Vec<(&str, String)>> = rows.iter().map(|row| cells(name(row), row)).collect();
     if let Some(total) = total {
         table.push(cells("all campaigns".to_owned(), total));
@@ -56,34 +57,42 @@ pub(super) fn report(rows: &[Row], total: Option<&Row>, width: usize) -> String 
     out
 }
 
+/// How many windows are in the numbers. Of a range to come it is said that nothing can be: "0 of 28" reads as if something lacked.
+fn released(row: &Row) -> String {
+    let super::Coverage { windows, released, missing, .. } = &row.coverage;
+    let to_come = |why: &str| [MissingWhy::Open, MissingWhy::NotMeasured].iter().any(|of| of.name() == why);
+    let open = missing.iter().any(|missing| missing.why == MissingWhy::Open.name());
+    if *released == 0 && open && missing.iter().all(|missing| to_come(&missing.why)) {
+        return "no window of it is over yet".to_owned();
+    }
+    format!("{released} of {windows} windows released")
+}
+
 /// Of how many windows and days numbers are, where that is not all of them; of campaigns where they differ from the whole.
 fn covered(out: &mut String, rows: &[Row], whole: &Row) {
-    let mut lines = of_row(whole).map(|words| vec![("these numbers".to_owned(), words)]).unwrap_or_default();
+    let mut lines = vec![("these numbers".to_owned(), of_row(whole))];
     let others = rows.iter().filter(|row| row.coverage != whole.coverage);
-    lines.extend(others.filter_map(|row| Some((name(row), of_row(row)?))));
-    for (index, (about, words)) in lines.iter().enumerate() {
+    lines.extend(others.map(|row| (name(row), of_row(row))));
+    for (index, (about, words)) in lines.iter().filter(|(_, words)| !words.is_empty()).enumerate() {
         let _ = writeln!(out, "{}{about}: {words}", if index == 0 { "\n" } else { "" });
     }
 }
 
 /// What of a row is not whole.
-fn of_row(row: &Row) -> Option<String> {
+fn of_row(row: &Row) -> String {
     let of = &row.coverage;
     let shown = |measure: &Option<Measure>| matches!(measure, Some(Measure::Shown { .. }));
-    let mut parts = Vec::new();
-    if of.released < of.windows {
-        parts.push(format!("conversions of {} of {} windows", of.released, of.windows));
-    }
-    if shown(&row.value) && of.value_released < of.released {
-        parts.push(format!("value of {} of these {}", of.value_released, of.released));
-    }
-    if shown(&row.cpa) && of.whole_days < of.days {
-        parts.push(format!("cpa of {} of {} days", of.whole_days, of.days));
-    }
-    if shown(&row.roas) && of.whole_value_days < of.days {
-        parts.push(format!("roas of {} of {} days", of.whole_value_days, of.days));
-    }
-    (!parts.is_empty()).then(|| parts.join(", "))
+    let coverage = Coverage {
+        windows: of.windows,
+        released: of.released,
+        value_released: of.value_released,
+        days: of.days,
+        whole_days: of.whole_days,
+        whole_value_days: of.whole_value_days,
+        missing: Vec::new(),
+    };
+    let (value, cpa, roas) = (shown(&row.value), shown(&row.cpa), shown(&row.roas));
+    sentences_of(&coverage, ShownOf { value, cpa, roas }).join(" ")
 }
 
 /// What a column of names can give away.
@@ -97,87 +106,64 @@ fn name(row: &Row) -> String {
 }
 
 fn cells(name: String, row: &Row) -> Vec<(&'static str, String)> {
-    let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
-    let money = |minor: Option<u64>| match (minor, row.currency) {
-        (Some(minor), Some(currency)) => format!("{} {currency}", currency.decimal(minor.into())),
-        _ => "-".to_owned(),
-    };
-    let whole = |number: &serde_json::Number| number.to_string();
-    let amount = |currency: Option<Currency>| {
-        move |number: &serde_json::Number| {
-            let minor = i128::from(number.as_i64().unwrap_or(0));
-            currency.map_or_else(|| minor.to_string(), |currency| currency.decimal(minor))
-        }
-    };
-    vec![
+    let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), grouped);
+    let spend = row.spend.zip(row.currency);
+    let mut cells = vec![
         ("campaign", name),
         ("impressions", number(row.impressions)),
         ("clicks", number(row.clicks)),
-        ("spend", money(row.spend)),
-        ("conversions", measure(row.conversions.as_ref(), true, whole)),
-        ("cpa", measure(row.cpa.as_ref(), false, amount(row.currency))),
-        ("value", measure(row.value.as_ref(), false, amount(Some(row.value_currency)))),
-        ("roas", returned(row.roas.as_ref())),
+        ("spend", spend.map_or_else(|| "-".to_owned(), |(of, in_)| format!("{} {in_}", amount(in_, of)))),
+    ];
+    cells.extend(noised(row).map(|(field, of)| (field, words(&of))));
+    cells
+}
+
+/// A noised number of a row, or why there is none.
+enum Noised<'a> {
+    Shown(crate::insights::Number),
+    Few(&'a str),
+    /// Why, if that was said.
+    None(Option<&'a str>),
+}
+
+/// The noised numbers of a row, column by column.
+fn noised(row: &Row) -> [(&'static str, Noised<'_>); 4] {
+    // What has no currency has no amount either.
+    let spent = row.currency.map_or(Unit::Count, Unit::Price);
+    [
+        ("conversions", Unit::Count, &row.conversions),
+        ("cpa", spent, &row.cpa),
+        ("value", Unit::Money(row.value_currency), &row.value),
+        ("roas", Unit::Ratio, &row.roas),
     ]
+    .map(|(field, unit, measure)| {
+        let of = match measure {
+            None => Noised::None(row.why.get(field).map(String::as_str)),
+            Some(Measure::Suppressed { suppressed }) => Noised::Few(suppressed),
+            Some(shown) => shown.shown(unit).map_or(Noised::None(None), Noised::Shown),
+        };
+        (field, of)
+    })
 }
 
-/// A return, to two decimals: the best guess to the nearest, the ends of its interval outward.
-fn returned(of: Option<&Measure>) -> String {
-    let Some(Measure::Shown { estimate, low, high, .. }) = of else {
-        return measure(of, false, ToString::to_string);
-    };
-    let hundredths = |number: &serde_json::Number| number.as_f64().unwrap_or(0.0) * 100.0;
-    // It comes with three decimals: what is off by less than a thousandth of a hundredth is binary, not there.
-    let (low, high) = ((hundredths(low) + 0.001).floor() / 100.0, (hundredths(high) - 0.001).ceil() / 100.0);
-    if reaches_nothing(estimate.as_f64(), Some(low), Some(high)) {
-        return format!("unclear: {low:.2} to {high:.2}");
-    }
-    format!("{:.2} ({low:.2} to {high:.2})", hundredths(estimate) / 100.0)
-}
-
-/// Whether a number cannot be told from nothing. A count of which that is true is small; an amount or a return is only unknown.
-fn reaches_nothing(estimate: Option<f64>, low: Option<f64>, high: Option<f64>) -> bool {
-    low.unwrap_or(0.0) <= 0.0 && estimate.unwrap_or(0.0) * 3.0 <= high.unwrap_or(0.0)
-}
-
-/// `1207 (1201 to 1217)`. What cannot be told from nothing is said so, as on pages: a count below 0 is nobody's count.
-fn measure(
-    measure: Option<&Measure>,
-    count: bool,
-    written: impl Fn(&serde_json::Number) -> String,
-) -> String {
-    match measure {
-        None => "-".to_owned(),
-        Some(Measure::Suppressed { .. }) => "too few to show".to_owned(),
-        Some(Measure::Shown { estimate, low, high, standard_error }) => {
-            let of = |number: &serde_json::Number| number.as_f64().unwrap_or(0.0);
-            if reaches_nothing(estimate.as_f64(), low.as_f64(), high.as_f64()) {
-                // Below 0 the upper end comes down with the estimate; it is shown no smaller than for one of 0.
-                let least = standard_error.map_or(0.0, |error| 2.0 * error).ceil();
-                let high = if of(estimate) < 0.0 && of(high) < least {
-                    serde_json::Number::from_f64(least).map_or_else(
-                        || written(high),
-                        |_| {
-                            #[allow(
-                                clippy::cast_possible_truncation,
-                                reason = "a whole number of standard errors"
-                            )]
-                            written(&serde_json::Number::from(least as i64))
-                        },
-                    )
-                } else {
-                    written(high)
-                };
-                if !count {
-                    return format!("unclear: {} to {high}", written(low));
-                }
-                return format!("about 0, at most {high}");
-            }
-            // Noise can lift it above what can be.
-            let told = if of(estimate) > of(high) { high } else { estimate };
-            format!("{} ({} to {})", written(told), written(low), written(high))
+/// `1,207 (1,201 to 1,217)`, or what stands in its place on pages.
+fn words(of: &Noised<'_>) -> String {
+    match of {
+        Noised::Shown(number) => match number.told() {
+            Told::Number(_) => format!("{} ({})", number_words(number), interval_words(number)),
+            Told::AboutNothing { .. } => number_words(number),
+        },
+        Noised::Few(_) => TOO_FEW.to_owned(),
+        Noised::None(None) => "-".to_owned(),
+        Noised::None(Some(reason)) => {
+            known(reason).map_or_else(|| printable(reason), |reason| short(reason).to_owned())
         }
     }
+}
+
+/// A reason by its name, unless it is of a newer collector.
+fn known(name: &str) -> Option<NullReason> {
+    NullReason::ALL.into_iter().find(|reason| reason.name() == name)
 }
 
 fn widths(table: &[Vec<(&str, String)>], columns: &[&str]) -> Vec<usize> {
@@ -224,22 +210,32 @@ fn notes<'a>(out: &mut String, rows: impl Iterator<Item = &'a Row>) {
     let (mut reasons, mut invented) = (BTreeSet::new(), false);
     for row in rows {
         invented |= row.invented;
-        for measure in [&row.conversions, &row.value, &row.cpa, &row.roas].into_iter().flatten() {
-            if let Measure::Suppressed { suppressed } = measure {
-                reasons.insert(("too few to show".to_owned(), suppressed.clone()));
+        for (_, of) in noised(row) {
+            match of {
+                Noised::Few(reason) => {
+                    let known = Suppression::ALL.into_iter().find(|known| known.name() == reason);
+                    reasons.insert(match known {
+                        Some(known) => (too_few_of(known), known.sentence().to_owned()),
+                        None => (words(&of), printable(reason)),
+                    });
+                }
+                Noised::None(Some(reason)) => {
+                    let sentence = match known(reason) {
+                        None => continue,
+                        Some(reason @ NullReason::NotReleased) => {
+                            format!("{} `arras admin windows` says both.", reason.sentence())
+                        }
+                        Some(reason) => reason.sentence().to_owned(),
+                    };
+                    reasons.insert((words(&of), sentence));
+                }
+                Noised::Shown(_) | Noised::None(None) => {}
             }
         }
-        reasons.extend(row.why.iter().map(|(field, reason)| (field.clone(), reason.clone())));
     }
     let _ = writeln!(out, "\nIn brackets: where the truth is, with a probability of 95%.");
-    for (about, reason) in reasons {
-        let sentence = Suppression::ALL
-            .iter()
-            .map(|known| (known.name(), known.sentence()))
-            .chain(NullReason::ALL.iter().map(|known| (known.name(), known.sentence())))
-            .find(|(name, _)| *name == reason)
-            .map_or_else(|| printable(&reason), |(_, sentence)| sentence.to_owned());
-        let _ = writeln!(out, "{}: {sentence}", printable(&about));
+    for (about, sentence) in reasons {
+        let _ = writeln!(out, "{about}: {sentence}");
     }
     if invented {
         let _ = writeln!(out, "Impressions, clicks and spend are invented, for a demo.");
@@ -278,7 +274,7 @@ mod tests {
                 &json!({ "estimate": 375, "low": 352, "high": 402, "standard_error": null }),
             ),
             row(Some("Summer"), &json!({ "suppressed": "below_threshold" }), &Value::Null),
-            row(Some("Autumn"), &shown(-3, 0, 5), &Value::Null),
+            row(Some("Autumn"), &shown(-3, 0, 8), &Value::Null),
             row(Some("Winter"), &shown(70, 50, 60), &Value::Null),
         ];
         let text = report(&rows, Some(&row(None, &shown(120, 100, 140), &Value::Null)), 140);
@@ -292,7 +288,11 @@ mod tests {
         assert!(line("Summer").contains("too few to show"), "{text}");
         assert!(line("Autumn").contains("about 0, at most 8") && !text.contains("-3"), "{text}");
         assert!(line("Winter").contains("60 (50 to 60)"), "{text}");
-        assert!(text.contains("It does not mean 0.") && text.contains("Turn them on"), "{text}");
+        assert!(text.contains("It does not mean 0."), "{text}");
+        assert!(
+            line("Spring").contains("not summed") && text.contains("not summed: Values were not"),
+            "{text}"
+        );
         assert!(report(&[], None, 140).contains("no campaign yet"));
     }
 
@@ -328,7 +328,11 @@ mod tests {
     /// A return between 0.996 and 1.204 read "1.00 to 1.20".
     #[test]
     fn the_ends_of_a_return_are_rounded_outward() {
-        let words = |low| returned(covered_row("Spring", 28, low).roas.as_ref());
+        let words = |low| {
+            let row = covered_row("Spring", 28, low);
+            let [.., (_, of)] = noised(&row);
+            words(&of)
+        };
         assert_eq!(words(0.996), "1.10 (0.99 to 1.21)");
         assert_eq!(words(1.0), "1.10 (1.00 to 1.21)");
         for thousandths in 1_u32..2_000 {
@@ -352,14 +356,48 @@ mod tests {
         assert!(!text.contains("about 0"), "{text}");
     }
 
+    /// The report decided a second time, in doubles, what is near nothing and how it is rounded: "at most 7" where pages had "at most 6".
+    #[test]
+    fn a_report_prints_what_pages_print() {
+        let below = json!({ "estimate": -1, "low": 0, "high": 6, "standard_error": 3.1 });
+        let text = report(&[row(Some("Spring"), &below, &Value::Null)], None, 140);
+        assert!(text.contains("about 0, at most 6"), "{text}");
+        let many = json!({ "estimate": 12_345, "low": 12_300, "high": 12_390, "standard_error": 20.0 });
+        let text = report(&[row(Some("Spring"), &many, &Value::Null)], None, 140);
+        assert!(text.contains("12,345 (12,300 to 12,390)") && text.contains("120,000"), "{text}");
+    }
+
+    /// Of a range to come it said "0 of 28 windows released", and it explained a number that has no column.
+    #[test]
+    fn a_report_of_days_to_come_says_so() {
+        let mut of = row(Some("Spring"), &Value::Null, &Value::Null);
+        of.why = [("conversions", "not_released"), ("not_attributed", "units_differ"), ("roas", "a_new_one")]
+            .map(|(field, why)| (field.to_owned(), why.to_owned()))
+            .into();
+        of.coverage.released = 0;
+        let mut told = |missing: &[&str]| {
+            let missing = missing.iter().map(|why| super::super::Missing { why: (*why).to_owned() });
+            of.coverage.missing = missing.collect();
+            report(std::slice::from_ref(&of), None, 140)
+        };
+        let text = told(&["not_measured", "open"]);
+        assert!(text.starts_with("2026-11-02 to 2026-11-08; no window of it is over yet\n"), "{text}");
+        assert!(
+            text.contains("not released: Nothing of this period") && text.contains("arras admin windows")
+        );
+        assert!(text.contains("a_new_one") && !text.contains("different steps"), "{text}");
+        for missing in [&["open", "failed"][..], &["not_measured"], &[]] {
+            assert!(told(missing).contains("0 of 7 windows released"), "{missing:?}");
+        }
+    }
+
     /// A report told of the sum of all campaigns how many windows are in it, and of none which are in its own.
     #[test]
     fn campaigns_with_fewer_windows_or_days_say_so() {
         let rows = [covered_row("Spring", 10, 1.0), covered_row("Autumn", 28, 1.0)];
         let text = report(&rows, Some(&covered_row("", 28, 1.0)), 200);
-        assert!(text.contains(
-            "Spring: conversions of 10 of 28 windows, cpa of 10 of 28 days, roas of 10 of 28 days"
-        ));
+        let told = "Spring: Conversions are of 10 of 28 windows. CPA and ROAS compare spend with the same 10 of 28 days.";
+        assert!(text.contains(told), "{text}");
         assert!(!text.contains("Autumn:") && !text.contains("these numbers:"), "{text}");
     }
 }

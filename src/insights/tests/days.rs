@@ -23,7 +23,7 @@ fn cost_is_of_the_days_that_are_released_and_says_so() {
     world.deliver(campaign, MONDAY, SUNDAY, 10_000);
     let row = world.rows(&world.query(MONDAY, SUNDAY)).remove(0);
     assert_eq!((row.spend, row.cpa_spend, row.roas_spend), (Some(70_000), Some(60_000), Some(50_000)));
-    assert_eq!((shown(&row.conversions).estimate, shown(&row.cpa).estimate), (6_000, 10));
+    assert_eq!((shown(&row.conversions).estimate, minor(&row.cpa)), (6_000, 10));
     // 5 days of 500 units of 1 EUR for 500 EUR
     assert_eq!(shown(&row.roas).estimate, 5_000);
     let Coverage { windows, released, value_released, days: of, whole_days, whole_value_days, missing } =
@@ -41,6 +41,43 @@ fn cost_is_of_the_days_that_are_released_and_says_so() {
     assert_eq!((rows[2].spend, rows[2].cpa), (Some(10_000), Measure::null(NullReason::NotReleased)));
     assert_eq!(rows[4].value, Measure::null(NullReason::NotReleased));
     assert!(rows[4].cpa.shown().is_some());
+}
+
+/// Beside 6,000 conversions of a week the cost of the one day that had delivery numbers was "too few to show, the conversions that this
+/// belongs to are": of which, nobody said.
+#[test]
+fn a_cost_of_too_few_compared_days_says_that_it_is_they() {
+    let mut world = World::new(Cadence::Day, "Europe/Berlin", MONDAY);
+    let campaign = world.campaign();
+    for (index, day) in world.windows(MONDAY, SUNDAY).into_iter().enumerate() {
+        let count = if index == 0 { 1 } else { 1_000 };
+        world.release(0, day, &[0, count], Some(&[0, count]));
+    }
+    world.deliver(campaign, MONDAY, MONDAY, 10_000);
+    let row = world.rows(&world.query(MONDAY, SUNDAY)).remove(0);
+    assert_eq!((shown(&row.conversions).estimate, row.coverage.whole_days), (6_001, 1));
+    let few = Measure::suppressed(Suppression::ComparedDaysSuppressed);
+    assert_eq!((row.cpa, row.roas), (few, few));
+    // Where those of the row are too few themselves, that is the reason.
+    let row = world.rows(&world.query(MONDAY, MONDAY)).remove(0);
+    let few = Measure::suppressed(Suppression::ConversionsSuppressed);
+    assert_eq!((row.conversions, row.cpa), (Measure::suppressed(Suppression::BelowThreshold), few));
+}
+
+/// An advertiser that never had values summed was told to ask for later days.
+#[test]
+fn values_that_are_never_summed_are_not_those_of_later_days() {
+    let mut world = World::new(Cadence::Day, "Europe/Berlin", MONDAY);
+    world.campaign();
+    let before = world.query(date(2026, 10, 19), date(2026, 10, 25));
+    let row = world.rows(&before).remove(0);
+    let not_yet = Measure::null(NullReason::NotMeasured);
+    assert_eq!((row.conversions, row.value), (not_yet, not_yet), "values are summed later");
+    for generation in &mut world.generations {
+        std::sync::Arc::make_mut(generation).value = None;
+    }
+    let row = world.rows(&before).remove(0);
+    assert_eq!((row.conversions, row.value), (not_yet, Measure::null(NullReason::ValuesNotSummed)));
 }
 
 #[test]
@@ -101,7 +138,7 @@ fn a_day_of_which_an_hour_is_missing_is_no_whole_one() {
     world.deliver(campaign, MONDAY, date(2026, 11, 3), 24_000);
     let row = world.rows(&world.query(MONDAY, date(2026, 11, 3))).remove(0);
     assert_eq!((shown(&row.conversions).estimate, row.cpa_spend), (4_700, Some(24_000)));
-    assert_eq!(shown(&row.cpa).estimate, 10);
+    assert_eq!(minor(&row.cpa), 10);
     let day = world.rows(&world.query(MONDAY, MONDAY)).remove(0);
     assert_eq!(day.cpa, Measure::null(NullReason::NoWholeDay));
 }
@@ -116,11 +153,11 @@ fn spend_that_is_not_uploaded_yet_is_not_nothing() {
     world.deliver(campaign, MONDAY, date(2026, 11, 4), 10_000);
     let row = world.rows(&world.query(MONDAY, SUNDAY)).remove(0);
     assert_eq!((shown(&row.conversions).estimate, row.coverage.whole_days), (7_000, 3));
-    assert_eq!((row.cpa_spend, shown(&row.cpa).estimate), (Some(30_000), 10));
+    assert_eq!((row.cpa_spend, minor(&row.cpa)), (Some(30_000), 10));
     // Numbers of another campaign say nothing about this one.
     world.deliver(other, MONDAY, SUNDAY, 10_000);
     let rows = world.rows(&world.query(MONDAY, SUNDAY));
-    let told = |row: &Row| (row.coverage.whole_days, row.cpa_spend, shown(&row.cpa).estimate);
+    let told = |row: &Row| (row.coverage.whole_days, row.cpa_spend, minor(&row.cpa));
     assert_eq!((told(&rows[0]), told(&rows[1])), ((3, Some(30_000), 10), (7, Some(70_000), 10)));
 }
 
@@ -137,7 +174,7 @@ fn an_upload_of_one_platform_says_nothing_of_another() {
     world.deliver(early, MONDAY, SUNDAY, 10_000);
     world.deliver(late, MONDAY, date(2026, 11, 5), 10_000);
     let rows = world.rows(&world.query(MONDAY, SUNDAY));
-    let told = |row: &Row| (row.coverage.whole_days, row.cpa_spend, shown(&row.cpa).estimate);
+    let told = |row: &Row| (row.coverage.whole_days, row.cpa_spend, minor(&row.cpa));
     assert_eq!((told(&rows[0]), told(&rows[1])), ((7, Some(70_000), 10), (4, Some(40_000), 10)));
     let back = |row: &Row| (row.coverage.whole_value_days, row.roas_spend, shown(&row.roas).estimate);
     assert_eq!((back(&rows[0]), back(&rows[1])), ((7, Some(70_000), 5_000), (4, Some(40_000), 5_000)));
@@ -168,7 +205,7 @@ fn a_day_that_nobody_uploaded_is_not_one_without_spend() {
     world.deliver(other, date(2026, 11, 4), date(2026, 11, 4), 10_000);
     let row = world.rows(&world.query(MONDAY, SUNDAY)).remove(0);
     // The 4th is known of another, so this one spent nothing then; the 5th is known of none.
-    assert_eq!((row.coverage.whole_days, row.cpa_spend, shown(&row.cpa).estimate), (6, Some(50_000), 8));
+    assert_eq!((row.coverage.whole_days, row.cpa_spend, minor(&row.cpa)), (6, Some(50_000), 8));
 }
 
 /// Days of a week that is not compared as a whole gave their spend, and its conversions were left out: cost was too high.
@@ -184,13 +221,13 @@ fn spend_of_a_week_is_compared_whole_or_not_at_all() {
         world.deliver(campaign, MONDAY, last, 10_000);
         let row = world.rows(&world.query(MONDAY, end)).remove(0);
         assert_eq!((shown(&row.conversions).estimate, row.coverage.whole_days), (2_000, 7));
-        assert_eq!((row.cpa_spend, shown(&row.cpa).estimate), (Some(70_000), 70));
+        assert_eq!((row.cpa_spend, minor(&row.cpa)), (Some(70_000), 70));
     }
     // Nor does what another has of those days make them known.
     let other = world.campaign();
     world.deliver(other, MONDAY, end, 10_000);
     let row = world.rows(&world.query(MONDAY, end)).remove(0);
-    assert_eq!((row.cpa_spend, shown(&row.cpa).estimate), (Some(70_000), 70));
+    assert_eq!((row.cpa_spend, minor(&row.cpa)), (Some(70_000), 70));
 }
 
 #[test]
@@ -207,10 +244,7 @@ fn a_campaign_is_counted_from_when_it_was_created() {
     let (all, since) = (&rows[0], &rows[1]);
     // Its windows before hold nothing but noise; that of the day on which it was created counts, and its cost is of whole days.
     assert_eq!((shown(&since.conversions).estimate, since.coverage.windows), (500, 5));
-    assert_eq!(
-        (since.coverage.whole_days, since.cpa_spend, shown(&since.cpa).estimate),
-        (4, Some(40_000), 100)
-    );
+    assert_eq!((since.coverage.whole_days, since.cpa_spend, minor(&since.cpa)), (4, Some(40_000), 100));
     assert_eq!(since.coverage.missing[0].why, MissingWhy::NotMeasured);
     let error = |row: &Row| shown(&row.conversions).standard_error.unwrap();
     assert!((error(all) / error(since) - (7.0_f64 / 5.0).sqrt()).abs() < 1e-9);
@@ -277,7 +311,7 @@ fn what_still_went_to_the_task_before_is_waited_for_unless_it_is_too_little() {
     assert_eq!((coverage.windows, coverage.released, coverage.value_released), (10, 7, 7));
     // Those of the 2nd, the 3rd, and of the two days on which too little went to the old task.
     assert_eq!((coverage.whole_days, coverage.whole_value_days), (4, 4));
-    assert_eq!((row.cpa_spend, shown(&row.cpa).estimate), (Some(40_000), 10));
+    assert_eq!((row.cpa_spend, minor(&row.cpa)), (Some(40_000), 10));
     let missing: Vec<_> = coverage.missing.iter().map(|missing| missing.why).collect();
     assert_eq!(
         missing,
@@ -347,7 +381,7 @@ fn currencies_are_not_mixed() {
     assert_eq!(row.cpa, Measure::null(NullReason::CurrenciesDiffer));
     assert!(row.value.shown().is_some() && row.ctr.is_some());
     let rows = world.rows(&world.query(MONDAY, MONDAY));
-    assert_eq!(shown(&rows[1].cpa).unit, Unit::Money("USD".parse().unwrap()));
+    assert_eq!(shown(&rows[1].cpa).unit, Unit::Price("USD".parse().unwrap()));
     assert_eq!(rows[1].roas, Measure::null(NullReason::CurrenciesDiffer));
     assert!(rows[0].roas.shown().is_some());
 }

@@ -49,7 +49,7 @@ fn intervals_of_sums_costs_and_returns_hold_the_truth() {
         let between = |number: &Number, a: u128, b: u128| number.low * b <= a && a <= number.high * b;
         missed[0] += usize::from(!holds(&found, conversions));
         missed[1] += usize::from(!holds(&shown(&row.value), value));
-        missed[2] += usize::from(!between(&shown(&row.cpa), spend, conversions));
+        missed[2] += usize::from(!between(&shown(&row.cpa), spend * 100, conversions));
         missed[3] += usize::from(!between(&shown(&row.roas), value * 1_000, spend));
     }
     assert!(missed.iter().all(|missed| *missed <= MISSES_MAX), "{missed:?} of {TRIALS}");

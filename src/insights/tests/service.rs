@@ -109,11 +109,11 @@ fn what_was_released_and_delivered_is_in_the_next_answer() {
             row.invented,
         )
     };
-    assert_eq!(told(&rows[0]), (1_000, Some(5_000), 5, true));
-    assert_eq!(told(&rows[1]), (2_000, Some(6_000), 3, false));
+    assert_eq!(told(&rows[0]), (1_000, Some(5_000), 500, true));
+    assert_eq!(told(&rows[1]), (2_000, Some(6_000), 300, false));
     let account = Query { level: Level::Account, ..query };
     let row = running.insights.query(&account).unwrap().rows.remove(0);
-    assert_eq!((told(&row), row.coverage.complete()), ((3_000, Some(11_000), 4, true), true));
+    assert_eq!((told(&row), row.coverage.complete()), ((3_000, Some(11_000), 367, true), true));
 }
 
 #[test]

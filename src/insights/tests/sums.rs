@@ -144,7 +144,7 @@ proptest! {
                 Measure::Shown(cost) => {
                     prop_assert_eq!(row.cpa_spend, Some(spend));
                     let rate = Rate::new(spend.into(), conversions.unsigned_abs()).unwrap();
-                    prop_assert_eq!(cost.estimate, rate.rounded(1));
+                    prop_assert_eq!(cost.estimate.unsigned_abs(), rate.price());
                 }
                 other => prop_assert!(days.is_empty() || spend == 0, "{:?}", other),
             }
