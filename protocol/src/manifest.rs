@@ -50,11 +50,17 @@ pub struct ManifestDocument {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Campaign {
-    /// As the app names it.
+    /// As the app names it; with [`VIEWS`] or [`CLICKS`] behind that if these are counted apart, which apps need not know.
     pub name: String,
     /// The cell of a task's histogram; not 0, which is "not attributed".
     pub bucket: u32,
 }
+
+/// Behind the name of a campaign: the bucket of its views alone. Its clicks have another one, behind whose name [`CLICKS`] stands.
+pub const VIEWS: &str = "/view";
+
+/// Behind the name of a campaign: the bucket of its clicks alone, see [`VIEWS`].
+pub const CLICKS: &str = "/click";
 
 /// What a task adds up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -325,9 +331,20 @@ impl Manifest {
         self.document.expires
     }
 
-    /// The bucket of a campaign.
+    /// The bucket with a name.
     pub fn bucket(&self, campaign: &str) -> Option<u32> {
         self.document.campaigns.iter().find(|one| one.name == campaign).map(|one| one.bucket)
+    }
+
+    /// The bucket of a campaign's views or clicks, which may have one together: `touch` is [`VIEWS`] or [`CLICKS`].
+    pub fn bucket_of(&self, campaign: &str, touch: &str) -> Option<u32> {
+        let half = |campaign: &str, touch| self.bucket(&format!("{campaign}{touch}"));
+        let other = if touch == VIEWS { CLICKS } else { VIEWS };
+        // The clicks of what is called like a campaign's views are nothing that there is.
+        let is_other = campaign
+            .strip_suffix(other)
+            .is_some_and(|campaign| self.bucket(campaign).is_none() && half(campaign, touch).is_some());
+        if is_other { None } else { self.bucket(campaign).or_else(|| half(campaign, touch)) }
     }
 
     /// The name of the campaign with a bucket.

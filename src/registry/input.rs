@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use arras_protocol::manifest::{CLICKS, NAME_CHARACTERS_MAX, VIEWS};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -207,10 +208,13 @@ impl NewCampaign {
         now: u64,
     ) -> Result<Campaign, RegistryError> {
         let text = serde_json::to_string(&self.name).map_err(|error| invalid(error.to_string()))?;
-        let characters = match advertiser.touches {
-            Touches::Together => usize::MAX,
-            Touches::Apart => arras_protocol::manifest::NAME_CHARACTERS_MAX - "/click".len(),
-        };
+        let apart = advertiser.touches == Touches::Apart;
+        if apart && [VIEWS, CLICKS].iter().any(|behind| self.name.as_str().ends_with(behind)) {
+            return Err(invalid(format!(
+                "where views and clicks are told apart, the name of a campaign must not end in {VIEWS} or {CLICKS}"
+            )));
+        }
+        let characters = if apart { NAME_CHARACTERS_MAX - CLICKS.len() } else { usize::MAX };
         if text.len() > CAMPAIGN_NAME_BYTES_MAX || self.name.as_str().chars().count() > characters {
             return Err(invalid(
                 "this name of a campaign is too long for the list that devices fetch; shorten it",

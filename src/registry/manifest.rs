@@ -1,15 +1,20 @@
 //! What devices are told of an advertiser: the description that `arras manifest` makes a manifest of.
 
-use arras_protocol::manifest::{Campaign as Told, Measures};
+use arras_protocol::manifest::{CLICKS, Campaign as Told, Measures, VIEWS};
 
 use super::allocation::{TOLD_DAYS, over_for};
 use super::input::day_of;
 use super::{AdvertiserId, Registry, RegistryError, Touch};
 use crate::tasks::manifests::{EventEntry, ManifestFile, TaskEntry, VALID_DAYS};
 
-/// What devices call a campaign's slot: its name, and behind it the kind of touch if those are told apart.
+/// What manifests call a campaign's slot: its name, and behind it the kind of touch if those are told apart.
 pub fn told_name(name: &str, touch: Option<Touch>) -> String {
-    touch.map_or_else(|| name.to_owned(), |touch| format!("{name}/{}", touch.name()))
+    let behind = match touch {
+        None => "",
+        Some(Touch::View) => VIEWS,
+        Some(Touch::Click) => CLICKS,
+    };
+    format!("{name}{behind}")
 }
 
 impl Registry {
@@ -149,6 +154,14 @@ mod tests {
         let manifest = published(&place, &registry.manifest_file(id, NOW).unwrap(), NOW);
         let buckets = ["Boots", "Boots/view", "Boots/click"].map(|name| manifest.bucket(name));
         assert_eq!(buckets, [None, Some(1), Some(2)]);
+        // What apps say is the campaign's name.
+        assert_eq!([VIEWS, CLICKS].map(|touch| manifest.bucket_of("Boots", touch)), [Some(1), Some(2)]);
+        // A campaign that is called like the views of another one would be counted there.
+        for name in ["Boots/view", "Boots/click"] {
+            let refused = registry.create_campaign(id, &campaign(name), NOW).unwrap_err();
+            assert!(refused.to_string().contains("must not end in"), "{refused}");
+        }
+        registry.create_campaign(id, &campaign("Boots/viewed"), NOW).unwrap();
     }
 
     /// A place that is given to another campaign is in no manifest for a month before: none says that it moved.

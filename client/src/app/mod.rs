@@ -27,7 +27,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::io;
 
-use arras_protocol::manifest::{Manifest, ManifestError};
+use arras_protocol::manifest::{CLICKS, Manifest, ManifestError, VIEWS};
 use arras_protocol::report::ReportMakingError;
 use arras_protocol::signed::PublicKey;
 use rand::CryptoRng;
@@ -183,7 +183,8 @@ pub enum AppError {
 pub struct Ad<'a> {
     /// The advertiser's site.
     pub advertiser: &'a str,
-    /// The campaign, by its name in the manifest.
+    /// The campaign, by its name in the manifest. One whose views and clicks are counted apart there (`NAME/view` and `NAME/click`)
+    /// is NAME here all the same.
     pub campaign: &'a str,
 }
 
@@ -310,17 +311,17 @@ impl<S: Storage, F: Files> App<S, F> {
 
     /// The person saw an ad. Without consent nothing is kept, and nothing is said about that.
     pub fn impression(&mut self, ad: Ad<'_>, now: u64) -> Result<(), AppError> {
-        self.remember(ad, 0, now)
+        self.remember(ad, (VIEWS, 0), now)
     }
 
     /// The person clicked on an ad. A conversion goes to the last click before it goes to the last view.
     pub fn click(&mut self, ad: Ad<'_>, now: u64) -> Result<(), AppError> {
-        self.remember(ad, CLICK_PRIORITY, now)
+        self.remember(ad, (CLICKS, CLICK_PRIORITY), now)
     }
 
-    fn remember(&mut self, ad: Ad<'_>, priority: i32, now: u64) -> Result<(), AppError> {
+    fn remember(&mut self, ad: Ad<'_>, (touch, priority): (&str, i32), now: u64) -> Result<(), AppError> {
         let manifest = self.manifest(ad.advertiser, now)?;
-        let bucket = manifest.bucket(ad.campaign).ok_or(AppError::UnknownCampaign)?;
+        let bucket = manifest.bucket_of(ad.campaign, touch).ok_or(AppError::UnknownCampaign)?;
         // The engine may be on all the same: it was switched on for an answer that could not be recorded.
         if !self.kept.consent.given() {
             return Ok(());

@@ -8,6 +8,7 @@ mod erasing;
 mod fixture;
 mod opening;
 
+use arras_protocol::manifest::Campaign;
 use arras_protocol::messages::{ReportError, UploadRequestRef};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -212,6 +213,29 @@ fn names_that_nobody_published_are_errors_that_say_what_to_do() {
     let late = app.conversion(&mut rng(), purchase("1"), NOW + WEEK).unwrap_err();
     assert!(matches!(late, AppError::NoManifest) && late.to_string().contains("update_manifest"));
     assert!(app.kept.journal.is_empty() && app.kept.sent.is_empty());
+}
+
+/// An advertiser whose views and clicks are counted apart has `boots/view` and `boots/click` in its manifest, and every call of an
+/// app that said "boots", as all documents have it, was refused. One that said `boots/view` of a click was not.
+#[test]
+fn an_app_need_not_know_that_views_and_clicks_are_told_apart() {
+    let publisher = Publisher::new(1);
+    let mut manifest = publisher.document(2, NOW);
+    let names = ["boots/view", "boots/click", "tents"];
+    let named = |(name, bucket): (&&str, u32)| Campaign { name: (*name).to_owned(), bucket };
+    manifest.campaigns = names.iter().zip(1..).map(named).collect();
+    let manifest = manifest.sign(&publisher.signing_key).unwrap();
+    let mut app = app();
+    app.update_manifest(&mut rng(), SHOP, &manifest, NOW).unwrap();
+    app.impression(ad("boots"), NOW).unwrap();
+    app.conversion(&mut rng(), lead("1"), NOW).unwrap();
+    app.click(ad("boots"), NOW + 1).unwrap();
+    app.conversion(&mut rng(), lead("2"), NOW + 1).unwrap();
+    assert_eq!(attributed(&app), [Some("boots/view".to_owned()), Some("boots/click".to_owned())]);
+    assert!(matches!(app.click(ad("boots/view"), NOW), Err(AppError::UnknownCampaign)));
+    assert!(matches!(app.impression(ad("boots/click"), NOW), Err(AppError::UnknownCampaign)));
+    app.click(ad("tents"), NOW).unwrap();
+    assert!(matches!(app.click(ad("lamps"), NOW), Err(AppError::UnknownCampaign)));
 }
 
 /// The sequence is kept, or whoever stands between could bring a device back after its next start.
