@@ -205,6 +205,17 @@ pub struct Seen {
 }
 
 impl ManifestDocument {
+    /// Whether its events have no cell in common for the buckets of an `earlier` manifest, too. Devices remember those, whether or not
+    /// they are still named.
+    ///
+    /// # Errors
+    /// [`ManifestError::Rule`] if a conversion that goes to such a bucket would be counted as another event of another campaign.
+    pub fn keeps_cells_of(&self, earlier: &Self) -> Result<(), ManifestError> {
+        let campaigns = self.campaigns.iter().chain(&earlier.campaigns);
+        let buckets = campaigns.map(|campaign| campaign.bucket).collect();
+        self.tasks.iter().try_for_each(|task| check::check_cells(&task.events, &buckets))
+    }
+
     /// Signs it, after the checks that devices make.
     ///
     /// # Errors

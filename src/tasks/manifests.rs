@@ -188,20 +188,28 @@ pub fn next_sequence(folder: &Path, advertiser: &str, now: u64) -> Result<u64, P
     Ok(last.map_or(now, |last| last.sequence.saturating_add(1).max(now)))
 }
 
-/// Refuses a manifest in which a bucket means another campaign than in the one in the folder: devices remember buckets for a
-/// month, and their conversions would be counted for the wrong campaign.
+/// Refuses a manifest in which a bucket means another campaign than in the one in the folder, or is another one's with an event's
+/// offset: devices remember buckets for a month, and their conversions would be counted for the wrong campaign.
 pub fn keeps_buckets(folder: &Path, document: &ManifestDocument) -> Result<(), PublishError> {
     let Some(last) = last_manifest(folder, &document.advertiser)? else { return Ok(()) };
     let moved = document.campaigns.iter().find(|campaign| {
         let moved = |one: &Campaign| (one.name == campaign.name) != (one.bucket == campaign.bucket);
         last.campaigns.iter().any(moved)
     });
-    moved.map_or(Ok(()), |campaign| {
-        Err(PublishError::Description(format!(
+    if let Some(campaign) = moved {
+        return Err(PublishError::Description(format!(
             "bucket {} was not that of {:?} in the last manifest, and devices remember buckets for a month: keep the \
              order of campaigns and add new ones at the end, or say `--renumber` and lose a month's attribution",
             campaign.bucket, campaign.name
-        )))
+        )));
+    }
+    document.keeps_cells_of(&last).map_err(|_| {
+        PublishError::Description(
+            "an event's offset leads from a bucket of the last manifest to a cell of another event, and devices remember \
+             buckets for a month: set offsets beyond all buckets of the last manifest, or say `--renumber` and lose a month's \
+             attribution"
+                .to_owned(),
+        )
     })
 }
 
@@ -299,5 +307,34 @@ mod tests {
             let refused = keeps_buckets(folder.path(), &document(moved)).unwrap_err();
             assert!(refused.to_string().contains("--renumber"), "{refused}");
         }
+    }
+    /// A campaign of bucket 9 ended, and the next manifest did not name it but counted leads 8 cells behind purchases: a purchase
+    /// after an ad of it that was remembered was a lead of the campaign of bucket 1.
+    #[test]
+    fn an_event_gets_no_cell_of_a_campaign_that_was_told_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let with = |buckets: &[u32], lead: u32| {
+            let campaign = |bucket: &u32| Campaign { name: format!("campaign {bucket}"), bucket: *bucket };
+            let event = |name: &str, offset| EventDocument { name: name.to_owned(), offset };
+            let task = TaskDocument {
+                configuration: String::new(),
+                measures: Measures::Count,
+                unit: 1,
+                events: vec![event("purchase", 0), event("lead", lead)],
+                leader_hpke: String::new(),
+                helper_hpke: String::new(),
+            };
+            let campaigns = buckets.iter().map(campaign).collect();
+            ManifestDocument { campaigns, tasks: vec![task], ..document(&[]) }
+        };
+        let last = serde_json::to_vec(&with(&[1, 9], 16)).unwrap();
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let text = arras_protocol::signed::sign(&key, DocumentType::Manifest, &last).unwrap();
+        fs::write(folder.path().join("shop.example.jws"), text).unwrap();
+        for lead in [0, 7, 10, 16] {
+            keeps_buckets(folder.path(), &with(&[1], lead)).unwrap();
+        }
+        let refused = keeps_buckets(folder.path(), &with(&[1], 8)).unwrap_err().to_string();
+        assert!(refused.contains("beyond all buckets") && refused.contains("--renumber"), "{refused}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{MANIFEST_VERSION, ManifestDocument, ManifestError, ManifestTask, Measures};
+use super::{EventDocument, MANIFEST_VERSION, ManifestDocument, ManifestError, ManifestTask, Measures};
 use crate::task::is_name;
 use crate::vdaf::VdafConfig;
 
@@ -48,7 +48,7 @@ pub(super) fn check(document: &ManifestDocument) -> Result<Vec<ManifestTask>, Ma
     require((1..=TASKS_MAX).contains(&document.tasks.len()), || {
         format!("it has {} tasks, must be 1 to {TASKS_MAX}", document.tasks.len())
     })?;
-    let buckets: Vec<_> = document.campaigns.iter().map(|campaign| campaign.bucket).collect();
+    let buckets = document.campaigns.iter().map(|campaign| campaign.bucket).collect();
     let mut ids = BTreeSet::new();
     let mut tasks = Vec::new();
     for task in &document.tasks {
@@ -80,8 +80,8 @@ fn check_campaigns(document: &ManifestDocument) -> Result<(), ManifestError> {
 
 /// Events with one offset are counted together; those with different ones have no cell in common, or a lead of one campaign
 /// would be a purchase of another.
-fn check_cells(task: &ManifestTask, buckets: &[u32]) -> Result<(), ManifestError> {
-    let offsets: BTreeSet<_> = task.events.iter().map(|event| event.offset).collect();
+pub(super) fn check_cells(events: &[EventDocument], buckets: &BTreeSet<u32>) -> Result<(), ManifestError> {
+    let offsets: BTreeSet<_> = events.iter().map(|event| event.offset).collect();
     let mut cells = BTreeSet::new();
     let cell = |offset: u32| buckets.iter().map(move |bucket| u64::from(*bucket) + u64::from(offset));
     require(offsets.into_iter().flat_map(cell).all(|cell| cells.insert(cell)), || {
@@ -96,8 +96,8 @@ fn check_name(name: &str) -> Result<(), ManifestError> {
     })
 }
 
-fn check_task(task: &ManifestTask, advertiser: &str, buckets: &[u32]) -> Result<(), ManifestError> {
-    let largest_bucket = buckets.iter().max().copied().unwrap_or(0);
+fn check_task(task: &ManifestTask, advertiser: &str, buckets: &BTreeSet<u32>) -> Result<(), ManifestError> {
+    let largest_bucket = buckets.last().copied().unwrap_or(0);
     require(task.task.policy().is_some(), || "a task is not bound to a privacy policy".to_owned())?;
     // Or one advertiser's conversions would be charged to another.
     require(task.task.budget_source() == Some(advertiser), || {
@@ -122,7 +122,7 @@ fn check_task(task: &ManifestTask, advertiser: &str, buckets: &[u32]) -> Result<
     require(task.unit > 0 && (task.measures == Measures::Value || task.unit == 1), || {
         "the unit of a task is not 1, or of a value at least 1".to_owned()
     })?;
-    check_cells(task, buckets)?;
+    check_cells(&task.events, buckets)?;
     let mut names = BTreeSet::new();
     for event in &task.events {
         check_name(&event.name)?;
