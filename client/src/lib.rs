@@ -11,6 +11,8 @@ pub mod app;
 pub mod attribution;
 mod contributions;
 pub mod files;
+#[cfg(test)]
+mod fixture;
 pub mod queue;
 #[cfg(feature = "upload")]
 pub mod upload;

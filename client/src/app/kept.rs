@@ -101,9 +101,9 @@ struct Document {
 }
 
 /// Of a checksum and the line feed behind it.
-const CHECKSUM_LEN: usize = 9;
+pub(super) const CHECKSUM_LEN: usize = 9;
 
-fn checksum_of(json: &[u8]) -> String {
+pub(super) fn checksum_of(json: &[u8]) -> String {
     format!("{:08x}\n", crc32fast::hash(json))
 }
 

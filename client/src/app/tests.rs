@@ -10,12 +10,15 @@ mod opening;
 
 use arras_protocol::manifest::Campaign;
 use arras_protocol::messages::{ReportError, UploadRequestRef};
+use arras_protocol::signed::{DocumentType, sign};
+use proptest::prelude::*;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
 use super::*;
 use crate::attribution::MemoryStore;
 use crate::files::MemoryFiles;
+use crate::fixture::exchanged;
 use crate::queue::SendFailure;
 use fixture::{Publisher, SHOP};
 use opening::opened;
@@ -324,4 +327,34 @@ fn debug_shows_nothing_of_the_person() {
     }
     // What is for the person says it.
     assert!(reports[0].form.to_string().contains("tents"));
+}
+
+proptest! {
+    /// Signed by who may sign: an app follows it or says why not, and goes on with what it follows.
+    #[test]
+    fn a_manifest_with_anything_exchanged_does_no_harm(
+        document in exchanged(&serde_json::to_value(Publisher::new(1).document(2, NOW)).unwrap()),
+    ) {
+        let json = serde_json::to_vec(&document).unwrap();
+        let text = sign(&Publisher::new(1).signing_key, DocumentType::Manifest, &json).unwrap();
+        let mut app = app();
+        if let Err(error) = app.update_manifest(&mut rng(), SHOP, &text, NOW) {
+            prop_assert!(matches!(error, AppError::Manifest(_)), "{error}");
+        }
+        for campaign in ["boots", "tents"] {
+            if let Err(error) = app.click(ad(campaign), NOW) {
+                prop_assert!(matches!(error, AppError::UnknownCampaign), "{error}");
+            }
+        }
+        for event in [purchase("1"), lead("2")] {
+            if let Err(error) = app.conversion(&mut rng(), event, NOW) {
+                prop_assert!(matches!(error, AppError::UnknownEvent), "{error}");
+            }
+        }
+        for report in app.kept.journal.iter().flat_map(|entry| &entry.reports) {
+            if let Form::Attributed { bucket, .. } = report.form {
+                prop_assert!((1..16).contains(&bucket), "a cell that no campaign has: {bucket}");
+            }
+        }
+    }
 }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::fixture::any_json;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/w3c-attribution-9fab4e8")
@@ -236,26 +237,6 @@ fn what_is_no_scenario_is_said() {
     ] {
         assert!(Scenario::deserialize(&malformed).is_err(), "{malformed}");
     }
-}
-
-fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<u32>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        "[a-z.]{0,12}".prop_map(Value::from),
-        Just(json!("https://agg-service.example")),
-    ];
-    leaf.prop_recursive(3, 20, 5, |inner| {
-        let key = prop_oneof!["[a-zA-Z]{0,8}", Just("$comment".to_owned()), Just("seconds".to_owned())];
-        prop_oneof![
-            proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            proptest::collection::btree_map(key, inner, 0..5)
-                .prop_map(|map| Value::Object(map.into_iter().collect())),
-        ]
-    })
 }
 
 proptest! {

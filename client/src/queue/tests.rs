@@ -329,4 +329,39 @@ proptest! {
         let queue = open(&files);
         prop_assert!(queue.len() + queue.damaged() == 1);
     }
+
+    /// What is taken for a report is one, and is sent as it is in the file.
+    #[test]
+    fn a_file_with_some_bytes_changed_does_no_harm(
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..3),
+        cut in proptest::option::weighted(0.3, any::<proptest::sample::Index>()),
+        more in proptest::collection::vec(any::<u8>(), 0..3),
+    ) {
+        const FILE: &str = "report-0000000000000000";
+        let mut files = MemoryFiles::default();
+        push(&mut open(&files), 1, 1).unwrap();
+        let mut bytes = files.read(FILE).unwrap().unwrap();
+        // Behind the version, of which most are no entry.
+        for (at, to) in changes {
+            let length = bytes.len();
+            bytes[1 + at.index(length - 1)] = to;
+        }
+        bytes.truncate(cut.map_or(bytes.len(), |cut| 1 + cut.index(bytes.len())));
+        bytes.extend(more);
+        files.replace(FILE, &bytes).unwrap();
+        let mut queue = open(&files);
+        prop_assert_eq!(queue.len() + queue.damaged(), 1);
+        prop_assert_eq!(files.read(FILE).unwrap().is_some(), queue.len() == 1);
+        let Some(waiting) = queue.waiting.get(&0).cloned() else { return Ok(()) };
+        // It waits no longer than any: a wait beyond that is of another clock.
+        let due = waiting.not_before.max(NOW);
+        let request = queue.next_request(due).unwrap().unwrap();
+        prop_assert_eq!((request.task, &request.leader), (waiting.task, &waiting.leader));
+        prop_assert!(bytes.ends_with(&request.body));
+        let sent = Report::from_bytes(&request.body).unwrap();
+        prop_assert_eq!(sent.metadata.report_id, waiting.report_id);
+        queue.answered(&mut rng(), &request, Ok(&[]), due);
+        queue.forget(waiting.report_id).unwrap();
+        prop_assert!(open(&files).is_empty() && queue.bytes() == 0);
+    }
 }

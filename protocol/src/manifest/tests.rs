@@ -161,4 +161,54 @@ proptest! {
         let text = sign(&key(1), DocumentType::Manifest, text.as_bytes()).unwrap();
         prop_assert!(open(&text, None, NOW).is_err());
     }
+
+    /// Whatever is written: a device follows what its publisher would sign, and nothing else. Then each event of each campaign has a
+    /// cell of its own or one with events of the same offset, and the task has all of these cells.
+    #[test]
+    fn what_is_followed_has_its_cells_apart(document in any_document()) {
+        let bytes = serde_json::to_vec(&document).unwrap();
+        let signed = document.sign(&key(1));
+        let text = sign(&key(1), DocumentType::Manifest, &bytes).unwrap();
+        let opened = open(&text, None, NOW);
+        prop_assert_eq!(signed.is_ok(), opened.is_ok(), "{:?} {:?}", signed, opened);
+        let Ok(manifest) = opened else { return Ok(()) };
+        prop_assert_eq!(signed.unwrap(), text);
+        for task in manifest.tasks() {
+            let mut meanings = std::collections::BTreeMap::new();
+            for campaign in &document.campaigns {
+                prop_assert_eq!(manifest.bucket(&campaign.name), Some(campaign.bucket));
+                prop_assert_eq!(manifest.campaign(campaign.bucket), Some(campaign.name.as_str()));
+                for event in &task.events {
+                    let cell = campaign.bucket + event.offset;
+                    prop_assert!(cell > 0 && (cell as usize) < task.task.vdaf().config().output_len());
+                    let meaning = (campaign.bucket, event.offset);
+                    prop_assert_eq!(*meanings.entry(cell).or_insert(meaning), meaning);
+                }
+            }
+        }
+    }
+}
+
+/// Buckets and tasks of some offsets; about two of five keep the rules.
+fn any_document() -> impl Strategy<Value = ManifestDocument> {
+    let campaigns = proptest::collection::btree_set(prop_oneof![12 => 1..5_u32, 1 => 0..9_u32], 0..4);
+    let vdaf = proptest::sample::select(vec![
+        (VdafConfig::histogram(8).unwrap(), Measures::Count),
+        (VdafConfig::histogram(16).unwrap(), Measures::Count),
+        (VdafConfig::l1_bound_sum(16, 1).unwrap(), Measures::Count),
+        (VdafConfig::l1_bound_sum(16, 9).unwrap(), Measures::Value),
+        (VdafConfig::l1_bound_sum(16, 9).unwrap(), Measures::Count),
+    ]);
+    let offset = prop_oneof![4 => Just(0), 4 => Just(4), 4 => Just(8), 1 => 0..20_u32];
+    let unit = prop_oneof![8 => Just(1_u64), 1 => 0..3_u64];
+    let events = proptest::collection::vec(offset, 1..4);
+    let task = (vdaf, unit, events).prop_map(|((vdaf, measures), unit, offsets)| {
+        let event = |(number, offset)| EventDocument { name: format!("event {number}"), offset };
+        let events = (1..).zip(offsets).map(event).collect();
+        TaskDocument { unit, events, ..task(vdaf, measures) }
+    });
+    (campaigns, proptest::collection::vec(task, 1..3)).prop_map(|(buckets, tasks)| {
+        let campaign = |(number, bucket)| Campaign { name: format!("campaign {number}"), bucket };
+        ManifestDocument { campaigns: (1..).zip(buckets).map(campaign).collect(), tasks, ..document() }
+    })
 }

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arras_protocol::messages::{ReportId, TaskId};
 use proptest::prelude::*;
+use serde_json::Value;
 
 use super::*;
-use crate::app::kept::Kept;
+use crate::app::kept::{CHECKSUM_LEN, Kept, checksum_of};
 use crate::attribution::Change;
+use crate::fixture::exchanged;
 
 const DAY: u64 = 86_400;
 
@@ -238,6 +240,29 @@ proptest! {
         let _ = Kept::from_bytes(&bytes);
     }
 
+    /// Behind a checksum that is right: a later version wrote it, or somebody who wants to do harm. What is read is kept as it was
+    /// read, and an app goes on with it.
+    #[test]
+    fn a_state_file_with_anything_exchanged_does_no_harm(document in exchanged(&state())) {
+        let bytes = state_file(&document);
+        if let Ok(kept) = Kept::from_bytes(&bytes) {
+            let written = kept.to_bytes();
+            prop_assert_eq!(Kept::from_bytes(&written).unwrap().to_bytes(), written);
+        }
+        let (storage, mut files) = (MemoryStore::default(), MemoryFiles::default());
+        files.replace(crate::app::kept::FILE, &bytes).unwrap();
+        match open(&storage, &files) {
+            Ok(mut app) => {
+                let _ = app.update_manifest(&mut rng(), SHOP, &Publisher::new(1).manifest(9, NOW), NOW);
+                let _ = app.conversion(&mut rng(), purchase("2"), NOW);
+                app.journal(NOW);
+                app.maintain(NOW).unwrap();
+                open(&storage, &files).unwrap();
+            }
+            Err(error) => prop_assert!(matches!(error, AppError::State(StateError::Damaged(_))), "{error}"),
+        }
+    }
+
     /// A flipped digit was another time, and gave a task its reports of the week again.
     #[test]
     fn a_changed_state_file_is_refused(at in any::<proptest::sample::Index>(), flip in 1..=u8::MAX) {
@@ -249,6 +274,54 @@ proptest! {
         prop_assert!(Kept::from_bytes(&bytes).is_err());
         bytes[at] ^= flip;
         prop_assert_eq!(Kept::from_bytes(&bytes).unwrap().to_bytes(), bytes);
+    }
+}
+
+/// What an app keeps that was used.
+fn state() -> Value {
+    let mut app = app();
+    app.click(ad("tents"), NOW).unwrap();
+    for (id, at) in [("1", NOW), ("2", NOW + 7_200)] {
+        app.conversion(&mut rng(), purchase(id), at).unwrap();
+    }
+    let request = app.next_request(NOW).unwrap().unwrap();
+    app.answered(&mut rng(), &request, Ok(&[]), NOW).unwrap();
+    serde_json::from_slice(&app.kept.to_bytes()[CHECKSUM_LEN..]).unwrap()
+}
+
+fn state_file(document: &Value) -> Vec<u8> {
+    let json = serde_json::to_vec(document).unwrap();
+    [checksum_of(&json).as_bytes(), &json].concat()
+}
+
+/// What counts reports is taken as it is or not at all: each of these would count some of them no more, or another task's.
+#[test]
+fn a_state_that_no_app_writes_is_refused() {
+    let state = state();
+    Kept::from_bytes(&state_file(&state)).unwrap();
+    let task = state["contributions"].as_object().unwrap().keys().next().unwrap().clone();
+    let refused = |change: &dyn Fn(&mut Value)| {
+        let mut changed = state.clone();
+        change(&mut changed);
+        Kept::from_bytes(&state_file(&changed)).err()
+    };
+    let reversed = refused(&|state| {
+        let times = state["contributions"][&task]["times"].as_array_mut().unwrap();
+        assert!(times[0] != times[1]);
+        times.reverse();
+    });
+    assert_eq!(reversed, Some("the times of a task's reports are out of order"));
+    let renamed = refused(&|state| {
+        let tasks = state["contributions"].as_object_mut().unwrap();
+        let times = tasks.remove(&task).unwrap();
+        tasks.insert(task[1..].to_owned(), times);
+    });
+    assert_eq!(renamed, Some("the id of a task is none"));
+    let later = refused(&|state| state["version"] = Value::from(2));
+    assert_eq!(later, Some("it has another layout than this version reads"));
+    for (field, value) in [("contributions_from", Value::from(-1)), ("more", Value::Null)] {
+        let unknown = refused(&|state| state[field] = value.clone());
+        assert_eq!(unknown, Some("it is not what this version writes"), "{field}");
     }
 }
 
