@@ -12,8 +12,8 @@ const REMEMBERED_UNIT: u64 = 3600;
 /// After this, from the beginning of the hour in which it was made, a report counts no more.
 pub(crate) const COUNTS_FOR: u64 = CONTRIBUTION_SECONDS + REMEMBERED_UNIT;
 
-/// How many times k reports are remembered. With clocks that only go forward this is four weeks, so that
-/// an event that an app tells late can still be judged; a leader takes none that is older than 30 days.
+/// How many times k reports are remembered. With clocks that only go forward this is four weeks, so that a
+/// conversion by a clock that was set back can still be judged; a leader takes none that is older than 30 days.
 const REMEMBERED_WEEKS: usize = 4;
 
 /// Why another report may not be sent.

@@ -6,6 +6,7 @@ use arras_protocol::codec::{CodecError, Decode as _, Encode as _};
 use arras_protocol::manifest::entity_tag;
 use arras_protocol::messages::{HpkeConfigList, MediaType, Report, ReportUploadStatus, TaskId, Url};
 
+use crate::queue::HttpAnswer;
 pub use crate::queue::resource;
 pub use courier::{Courier, Http, LOOK_SECONDS_MAX, Outbox, REQUEST_TIMEOUT, Transport};
 
@@ -69,7 +70,7 @@ pub async fn fetch_hpke_configs(
     aggregator: &Url,
 ) -> Result<HpkeConfigList, UploadError> {
     let response = http.get(resource(aggregator, "hpke_config")).send().await?;
-    let body = read(response).await?.message(MediaType::HpkeConfigList)?;
+    let body = read(response).await?.succeeded()?.message(MediaType::HpkeConfigList)?;
     Ok(HpkeConfigList::from_bytes(&body)?)
 }
 
@@ -93,7 +94,7 @@ pub async fn fetch_manifest(
     if held.is_some() && response.status().as_u16() == NOT_MODIFIED {
         return Ok(None);
     }
-    let answer = read(response).await?;
+    let answer = read(response).await?.succeeded()?;
     match String::from_utf8(answer.body) {
         Ok(text) if answer.status == OK => Ok(Some(text)),
         _ => Err(UploadError::NotAnAggregator { status: answer.status, content_type: answer.content_type }),
@@ -126,6 +127,10 @@ impl Uploader {
         task: TaskId,
         body: Vec<u8>,
     ) -> Result<Vec<ReportUploadStatus>, UploadError> {
+        self.post(task, body).await?.succeeded()?.refused_reports()
+    }
+
+    async fn post(&self, task: TaskId, body: Vec<u8>) -> Result<Answer, UploadError> {
         let response = self
             .http
             .post(resource(&self.leader, &format!("tasks/{task}/reports")))
@@ -133,19 +138,39 @@ impl Uploader {
             .body(body)
             .send()
             .await?;
-        read(response).await?.refused_reports()
+        read(response).await
     }
 }
 
-/// A successful answer.
+/// An answer, whoever gave it.
 #[derive(Debug)]
 struct Answer {
     status: u16,
     content_type: String,
+    retry_after: Option<String>,
     body: Vec<u8>,
 }
 
 impl Answer {
+    /// As a host without this module has it.
+    fn as_http(&self) -> HttpAnswer<'_> {
+        HttpAnswer {
+            status: self.status,
+            content_type: &self.content_type,
+            retry_after: self.retry_after.as_deref(),
+            body: &self.body,
+        }
+    }
+
+    /// Unless the server refused.
+    fn succeeded(self) -> Result<Self, UploadError> {
+        if (200..300).contains(&self.status) {
+            return Ok(self);
+        }
+        let retry_after = self.retry_after.as_deref().and_then(crate::queue::seconds);
+        Err(UploadError::Refused { status: self.status, detail: detail(&self.body), retry_after })
+    }
+
     fn refused_reports(self) -> Result<Vec<ReportUploadStatus>, UploadError> {
         match crate::queue::refused_reports(self.status, &self.content_type, &self.body) {
             Some(refused) => Ok(refused?),
@@ -164,13 +189,12 @@ impl Answer {
     }
 }
 
-/// A successful response, at most [`MAX_RESPONSE_BYTES`] of it.
+/// A response, at most [`MAX_RESPONSE_BYTES`] of it.
 async fn read(mut response: reqwest::Response) -> Result<Answer, UploadError> {
-    let status = response.status();
-    let header =
-        |name| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let content_type = header("content-type").to_owned();
-    let retry_after = header("retry-after").parse().ok();
+    let status = response.status().as_u16();
+    let header = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+    let content_type = header("content-type").unwrap_or_default();
+    let retry_after = header("retry-after");
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
@@ -178,11 +202,7 @@ async fn read(mut response: reqwest::Response) -> Result<Answer, UploadError> {
         }
         body.extend_from_slice(&chunk);
     }
-    let status = status.as_u16();
-    if (200..300).contains(&status) {
-        return Ok(Answer { status, content_type, body });
-    }
-    Err(UploadError::Refused { status, detail: detail(&body), retry_after })
+    Ok(Answer { status, content_type, retry_after, body })
 }
 
 /// What a refusal says: the detail of a problem document, or its title, or whatever came in its place.
@@ -198,9 +218,22 @@ mod tests {
     use arras_protocol::messages::{ReportError, ReportId, UploadErrors};
 
     use super::*;
+    use crate::queue::SendFailure;
 
     fn answer(status: u16, content_type: &str, body: &[u8]) -> Answer {
-        Answer { status, content_type: content_type.to_owned(), body: body.to_vec() }
+        Answer { status, content_type: content_type.to_owned(), retry_after: None, body: body.to_vec() }
+    }
+
+    /// A proxy's page with a 200 asked devices to come back later, and only hosts that read answers themselves heard it; of " 60" it
+    /// was they, too.
+    #[test]
+    fn who_asks_to_come_back_later_is_heard() {
+        let page =
+            Answer { retry_after: Some(" 60".to_owned()), ..answer(200, "text/html", b"<h1>later</h1>") };
+        assert_eq!(page.as_http().read(), Err(SendFailure { retry_after: Some(60) }));
+        let busy = Answer { status: 503, ..page };
+        let refused = busy.succeeded().unwrap_err();
+        assert!(matches!(refused, UploadError::Refused { retry_after: Some(60), .. }), "{refused}");
     }
 
     /// Any 2xx without a body was taken for "stored", so a proxy that answered 204, or a queue in front that answered

@@ -32,7 +32,7 @@ pub(super) struct ValueTermsJson {
     /// What the release of a window of values spends of the privacy budget, beside that of its conversions.
     #[schema(value_type = String, example = "1")]
     epsilon: MicroEpsilon,
-    /// Minor units of the currency (cents of EUR) that are 1 in the sum: orders are rounded to whole units.
+    /// Minor units of the currency (cents of EUR) that are 1 in the sum: orders are rounded down to whole units.
     #[schema(minimum = 1, example = 100)]
     unit: u64,
     /// The most that one conversion adds, in units; what is above is clipped on the device.

@@ -74,7 +74,10 @@ struct Planned<'m> {
 const OVERHEAD_BYTES: usize = 512;
 
 impl<S: Storage, F: Files> App<S, F> {
-    /// Something happened that an advertiser counts: makes its reports, attributed or null, and puts them into the queue.
+    /// Something happened that an advertiser counts: makes its reports, attributed or null, and puts them into the queue. `now` is the
+    /// POSIX second of this call, also if it tells of something earlier: a report is sent up to an hour after it
+    /// ([`QueueRules::jitter_seconds`](crate::queue::QueueRules::jitter_seconds)), and with an earlier time would be sent at the
+    /// moment of the call.
     ///
     /// # Errors
     /// Nothing is spent if the caller is at fault or the queue is full. After [`AppError::Io`] or [`AppError::Storage`] the
@@ -195,7 +198,10 @@ impl<S: Storage, F: Files> App<S, F> {
         }
         let (amount, max) = amount(task, value);
         if amount == 0 {
-            return null("it is worth less than the task's unit");
+            return null(match value {
+                Some(_) => "it is worth less than the task's unit",
+                None => "it has no value, and the task adds up values",
+            });
         }
         let Some(options) = self.options(task, amount, max) else {
             return null("the engine cannot hold its task");

@@ -180,6 +180,27 @@ fn a_task_gets_k_reports_in_seven_days() {
     assert_eq!(app.conversion(&mut rng(), lead("3"), NOW + WEEK + 3_600).unwrap(), Converted::Reported(1));
 }
 
+/// A purchase without a value was said to be worth less than the task's unit, and there is none that it is worth.
+#[test]
+fn the_journal_says_that_there_was_no_value() {
+    let mut app = app();
+    app.click(ad("tents"), NOW).unwrap();
+    for (id, value) in [("1", None), ("2", Some(99))] {
+        let event = Event { value, ..purchase(id) };
+        assert_eq!(app.conversion(&mut rng(), event, NOW).unwrap(), Converted::Reported(2));
+    }
+    let why = |at: usize| match &app.kept.journal[at].reports[1].form {
+        Form::Null { why } => why.clone(),
+        Form::Attributed { .. } => String::new(),
+    };
+    assert!(
+        why(0).contains("no value") && why(1).contains("less than the task's unit"),
+        "{} {}",
+        why(0),
+        why(1)
+    );
+}
+
 /// When the device's budget is spent a report is made all the same.
 #[test]
 fn a_spent_budget_makes_null_reports_of_the_same_size() {

@@ -28,12 +28,17 @@ impl HttpAnswer<'_> {
     /// The request failed as a whole, or somebody in between answered in the leader's place: a proxy's 204, an empty 202 or a page
     /// stored nothing.
     pub fn read(&self) -> Result<Vec<ReportUploadStatus>, SendFailure> {
-        let retry_after = self.retry_after.and_then(|seconds| seconds.trim().parse().ok());
+        let retry_after = self.retry_after.and_then(seconds);
         match refused_reports(self.status, self.content_type, self.body) {
             Some(Ok(refused)) => Ok(refused),
             Some(Err(_)) | None => Err(SendFailure { retry_after }),
         }
     }
+}
+
+/// What a header `Retry-After` says, if it does in seconds.
+pub(crate) fn seconds(retry_after: &str) -> Option<u64> {
+    retry_after.trim().parse().ok()
 }
 
 /// The reports that a leader did not store; `None` if it was not a leader that answered. It answers 200 and nothing, or 200 and a

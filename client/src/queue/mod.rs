@@ -22,7 +22,7 @@ use rand::{CryptoRng, RngExt as _};
 
 pub use answer::HttpAnswer;
 #[cfg(feature = "upload")]
-pub(crate) use answer::refused_reports;
+pub(crate) use answer::{refused_reports, seconds};
 pub use request::{Outcome, SendFailure, UploadRequest, resource};
 
 use crate::files::Files;

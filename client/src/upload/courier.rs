@@ -9,7 +9,7 @@ use arras_protocol::messages::{ReportUploadStatus, Url};
 use rand::CryptoRng;
 use tokio::sync::Notify;
 
-use super::{UploadError, Uploader};
+use super::Uploader;
 use crate::files::Files;
 use crate::queue::{Outcome, Queue, SendFailure, UploadRequest};
 
@@ -106,10 +106,9 @@ impl Transport for Http {
     async fn send(&self, request: &UploadRequest) -> Result<Vec<ReportUploadStatus>, SendFailure> {
         let endpoint = self.relay.as_ref().unwrap_or(&request.leader).clone();
         let uploader = Uploader::new(self.client.clone(), endpoint);
-        let sent = uploader.upload_encoded(request.task, request.body.clone());
+        let sent = uploader.post(request.task, request.body.clone());
         match tokio::time::timeout(REQUEST_TIMEOUT, sent).await {
-            Ok(Ok(refused)) => Ok(refused),
-            Ok(Err(UploadError::Refused { retry_after, .. })) => Err(SendFailure { retry_after }),
+            Ok(Ok(answer)) => answer.as_http().read(),
             Ok(Err(_)) | Err(_) => Err(SendFailure::default()),
         }
     }
