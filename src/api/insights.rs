@@ -20,7 +20,9 @@ use super::refusal::Refusal;
 use self::sheet::sheet;
 use super::when::Days;
 use crate::collector::CONFIDENCE;
-use crate::insights::{Coverage, Field, FieldSet, Measure, Number, Query, QueryError, Rate, Row, Unit};
+use crate::insights::{
+    Coverage, Field, FieldSet, Level, Measure, NullReason, Number, Query, QueryError, Rate, Row, Unit,
+};
 use crate::registry::{EventKind, Touch, decimal_of};
 use crate::text::utc;
 
@@ -290,7 +292,7 @@ fn asked<T>(query: &Query, field: Field, value: T) -> Option<T> {
 }
 
 fn insight(query: &Query, row: &Row, value_currency: &str) -> InsightJson {
-    let mut why = BTreeMap::new();
+    let mut why = no_delivery(query, row);
     let mut measure = |field: Field, measure: &Measure| {
         asked(query, field, measure).map(|measure| of(measure, field.name(), &mut why))
     };
@@ -325,6 +327,30 @@ fn insight(query: &Query, row: &Row, value_currency: &str) -> InsightJson {
         invented: row.invented,
         coverage: coverage(&row.coverage),
     }
+}
+
+/// Why there are no delivery numbers, or none of what is computed of them, field by field.
+fn no_delivery(query: &Query, row: &Row) -> BTreeMap<&'static str, &'static str> {
+    let fields: [(Field, bool, bool); 6] = [
+        (Field::Impressions, row.impressions.is_none(), false),
+        (Field::Clicks, row.clicks.is_none(), false),
+        (Field::Spend, row.spend.is_none(), true),
+        (Field::Ctr, row.ctr.is_none(), false),
+        (Field::Cpc, row.cpc.is_none(), true),
+        (Field::Cpm, row.cpm.is_none(), true),
+    ];
+    let reason = |(field, none, is_money): (Field, bool, bool)| {
+        let reason = match field {
+            _ if !none || !query.fields.has(field) => return None,
+            _ if query.level == Level::Event => NullReason::NotAtThisLevel,
+            _ if is_money && row.currency.is_none() => NullReason::CurrenciesDiffer,
+            Field::Spend => NullReason::NoSpend,
+            // Nothing was uploaded, or it would be divided by 0.
+            _ => return None,
+        };
+        Some((field.name(), reason.name()))
+    };
+    fields.into_iter().filter_map(reason).collect()
 }
 
 /// A rate as a number of JSON: the nearest double to a decimal is written as that decimal.
@@ -406,6 +432,35 @@ mod tests {
 
     fn number(estimate: i128, low: u128, high: u128, error: Option<f64>, unit: Unit) -> Measure {
         Measure::Shown(Number { estimate, low, high, standard_error: error, unit })
+    }
+
+    /// Of campaigns in euros and dollars spend was `null` without a word, as if nothing had been uploaded; so was that of an event.
+    #[test]
+    fn spend_that_is_not_there_says_why() {
+        let of = Row {
+            impressions: Some(5),
+            clicks: Some(0),
+            spend: None,
+            ctr: None,
+            cpc: None,
+            cpm: None,
+            currency: None,
+            ..row(Some(&campaign_of(1, "Spring")), 100, 1, &coverage())
+        };
+        let query = Query::campaigns(AdvertiserId::from_bytes([1; 12]), of.period.0, of.period.1);
+        let why = |query: &Query, row: &Row| {
+            let json = serde_json::to_value(insight(query, row, "EUR")).unwrap();
+            ["impressions", "clicks", "spend", "ctr", "cpc", "cpm"]
+                .map(|field| json["why"][field].as_str().unwrap_or_default().to_owned())
+        };
+        let differ = "currencies_differ";
+        assert_eq!(why(&query, &of), ["", "", differ, "", differ, differ]);
+        let event = Query { level: Level::Event, ..query };
+        let none = Row { impressions: None, clicks: None, currency: "EUR".parse().ok(), ..of };
+        assert_eq!(why(&event, &none), ["not_at_this_level"; 6]);
+        assert_eq!(why(&query, &none), ["", "", "no_spend", "", "", ""]);
+        let some = Query { fields: "spend".parse().unwrap(), ..event };
+        assert_eq!(why(&some, &none), ["", "", "not_at_this_level", "", "", ""]);
     }
 
     /// A return of 2.5 had a standard error of 2,000 in JSON, of 2 in CSV: it had been written in thousandths.
