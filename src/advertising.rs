@@ -19,6 +19,7 @@ use crate::registry::{Registry, RegistryError, Setup};
 use crate::schedule::{Schedule, ScheduleParts};
 use crate::store::StoreError;
 use crate::tasks::TaskFolder;
+use crate::turns::Turns;
 
 /// A collector with all that advertisers have there. Cloning gives another handle to the same one.
 #[derive(Clone)]
@@ -36,6 +37,8 @@ pub struct Advertising {
     /// What each budget source may spend in a week, as far as the collector's configuration repeats what the aggregators' say:
     /// for display.
     pub caps: Arc<BTreeMap<String, MicroEpsilon>>,
+    /// Turns of what is heavy to answer.
+    pub(crate) turns: Turns,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -91,7 +94,8 @@ impl Advertising {
             .map_err(AdvertisingError::Insights)?;
         let caps = config.budget_source.iter().filter_map(|source| Some((source.name.clone(), source.cap?)));
         let caps = Arc::new(caps.collect());
-        Ok(Self { collector: collector.clone(), registry, access, insights, schedule, caps, clock })
+        let (collector, turns) = (collector.clone(), Turns::new());
+        Ok(Self { collector, registry, access, insights, schedule, caps, turns, clock })
     }
 }
 

@@ -12,8 +12,8 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::AccessError;
 use crate::config::secret::NoRandomness;
+use crate::places::Places;
 use crate::registry::AdvertiserId;
-use crate::shares::Shares;
 use crate::store::StoreError;
 
 /// Memory of one hash, in KiB. 19 MiB, 2 passes and 1 lane is the least that OWASP's Password Storage Cheat Sheet names for
@@ -66,7 +66,7 @@ pub(super) struct Hasher {
     turns: Mutex<Turns>,
     freed: Condvar,
     /// Taken before a turn is waited for.
-    pub(super) shares: Shares,
+    pub(super) places: Places<AdvertiserId>,
 }
 
 #[derive(Default)]
@@ -87,8 +87,8 @@ impl Drop for Turn<'_> {
 
 impl Hasher {
     pub(super) fn new() -> Self {
-        let shares = Shares::new(HASHES_PER_ADVERTISER, usize::MAX);
-        Self { turns: Mutex::default(), freed: Condvar::new(), shares }
+        let places = Places::new(HASHES_PER_ADVERTISER, usize::MAX);
+        Self { turns: Mutex::default(), freed: Condvar::new(), places }
     }
 
     // Each change under the lock is whole.
@@ -125,7 +125,7 @@ impl Hasher {
         secret: &[u8],
         random: &dyn SecureRandom,
     ) -> Result<Hashed, AccessError> {
-        let _share = self.shares.take(advertiser).ok_or(AccessError::Busy)?;
+        let _place = self.places.take(advertiser).ok_or(AccessError::Busy)?;
         let _turn = self.turn()?;
         let mut salt = [0; SALT_BYTES];
         random.fill(&mut salt).map_err(|_| NoRandomness)?;
@@ -135,14 +135,14 @@ impl Hasher {
         Ok(hashed)
     }
 
-    /// As [`Hasher::matches`], within the advertiser's share.
+    /// As [`Hasher::matches`], within the advertiser's part.
     pub(super) fn matches_of(
         &self,
         advertiser: AdvertiserId,
         secret: &[u8],
         hashed: &Hashed,
     ) -> Result<bool, AccessError> {
-        let _share = self.shares.take(advertiser).ok_or(AccessError::Busy)?;
+        let _place = self.places.take(advertiser).ok_or(AccessError::Busy)?;
         self.matches(secret, hashed)
     }
 

@@ -46,15 +46,15 @@ pub use self::hashing::{
 };
 pub use self::keys::{ApiKey, KEYS_MAX, KEYS_PER_ADVERTISER_MAX, KeyInfo};
 pub use self::lockout::{
-    ATTEMPTS_AT_ONCE, ATTEMPTS_PER_SECOND, FORGOTTEN_AFTER, FREE_FAILURES, PAUSE_FIRST, PAUSE_MAX,
-    STRANGERS_MAX,
+    ATTEMPTS_AT_ONCE, ATTEMPTS_OF_NETWORK_AT_ONCE, ATTEMPTS_OF_NETWORK_PER_SECOND, ATTEMPTS_PER_SECOND,
+    FORGOTTEN_AFTER, FREE_FAILURES, PAUSE_FIRST, PAUSE_MAX, STRANGERS_MAX,
 };
 pub use self::password::{
     EMAIL_BYTES_MAX, Email, EmailError, PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN, Password, PasswordError,
 };
 pub use self::principal::{Principal, Scope, Who};
 pub use self::sessions::{
-    IDLE_MAX, SEEN_STEP, SESSION_MAX, SESSIONS_MAX, SESSIONS_PER_USER_MAX, Session, SessionToken,
+    AHEAD_MAX, IDLE_MAX, SEEN_STEP, SESSION_MAX, SESSIONS_MAX, SESSIONS_PER_USER_MAX, Session, SessionToken,
     SessionView, csrf_of,
 };
 pub use self::users::{USERS_MAX, USERS_PER_ADVERTISER_MAX, UserInfo};

@@ -11,12 +11,17 @@ use super::lockout::Account;
 use super::rows::{Change, Live, Picture, SessionRow};
 use super::{Access, AccessError, Email, PASSWORD_BYTES_MAX, Principal, SignInError, UserInfo, Who, sha256};
 use crate::config::secret::{Secret, SecretString};
+use crate::net::network::Network;
 
 /// After so many seconds without a request a session is over: a break, and not a night.
 pub const IDLE_MAX: u64 = 2 * 3_600;
 
 /// After so many seconds a session is over, whatever it does: a working day.
 pub const SESSION_MAX: u64 = 12 * 3_600;
+
+/// A session that begins, or was last seen, more than so many seconds from now is over: the clock was ahead, and how old the session is
+/// nobody knows. A clock that is put right by less ends none.
+pub const AHEAD_MAX: u64 = 300;
 
 /// A session that is used writes when it was last seen so many seconds after it did before: after a crash it may be over so much
 /// earlier.
@@ -81,7 +86,9 @@ pub struct SessionView {
 
 impl SessionRow {
     fn is_over(self, seen: u64, now: u64) -> bool {
-        now.saturating_sub(self.begun) >= SESSION_MAX || now.saturating_sub(seen) >= IDLE_MAX
+        let latest = now.saturating_add(AHEAD_MAX);
+        let ahead = self.begun > latest || seen > latest;
+        ahead || now.saturating_sub(self.begun) >= SESSION_MAX || now.saturating_sub(seen) >= IDLE_MAX
     }
 }
 
@@ -97,8 +104,15 @@ impl Access {
 
     /// Begins a session. Its token is a new one, whatever the browser sent before.
     ///
-    /// An email without an account costs as much as a wrong password, and is paused as one with an account is.
-    pub fn sign_in(&self, email: &str, password: &SecretString, now: u64) -> Result<Session, SignInError> {
+    /// An email without an account costs as much as a wrong password, and is paused as one with an account is. `from` is where the
+    /// attempt comes from, if not from this machine: one network has a part of all attempts.
+    pub fn sign_in(
+        &self,
+        email: &str,
+        password: &SecretString,
+        from: Option<Network>,
+        now: u64,
+    ) -> Result<Session, SignInError> {
         if password.expose().len() > PASSWORD_BYTES_MAX {
             // Nobody's, whoever it is.
             return Err(SignInError::Wrong);
@@ -111,7 +125,7 @@ impl Access {
             Some(row) => Account::Known(row.info.id),
             None => Account::Unknown(sha256(&email.trim().to_ascii_lowercase())),
         };
-        let is_right = self.attempt(account, password, row.as_deref(), now)?;
+        let is_right = self.attempt(account, password, row.as_deref(), from, now)?;
         let row = row.filter(|_| is_right).ok_or(SignInError::Wrong)?;
         let token = self.new_token()?;
         let writer = self.writer();

@@ -57,7 +57,7 @@ fn user(access: &Access, email: &str) -> UserInfo {
 }
 
 fn sign_in(access: &Access, email: &str, now: u64) -> Session {
-    access.sign_in(email, &secret(PASSWORD), now).unwrap()
+    access.sign_in(email, &secret(PASSWORD), None, now).unwrap()
 }
 
 fn is_wrong(outcome: &Result<Session, SignInError>) -> bool {
@@ -175,6 +175,22 @@ fn who_signs_in_has_a_session_until_it_ends() {
     assert!(!format!("{session:?}").contains(session.token.expose()));
 }
 
+/// A clock that was ahead for an hour, and was put right: sessions of that hour lasted until it had come again, whether anybody used
+/// them or not.
+#[test]
+fn a_session_of_a_clock_that_was_ahead_is_over() {
+    let access = access();
+    user(&access, "anna@shop.example");
+    let seen = sign_in(&access, "anna@shop.example", NOW);
+    let begun = sign_in(&access, "anna@shop.example", NOW + AHEAD_MAX + 1);
+    assert!(access.session(seen.token.expose(), NOW + AHEAD_MAX + 1).is_some());
+    for over in [&begun, &seen] {
+        assert!(access.session(over.token.expose(), NOW).is_none());
+        // A step that clocks make every day ends nothing.
+        assert!(access.session(over.token.expose(), NOW + 1).is_some());
+    }
+}
+
 #[test]
 fn a_new_password_ends_all_sessions_and_so_does_leaving() {
     let access = access();
@@ -188,14 +204,14 @@ fn a_new_password_ends_all_sessions_and_so_does_leaving() {
     change(PASSWORD).unwrap();
     assert!(sessions.iter().all(|session| access.session(session.token.expose(), NOW).is_none()));
     assert!(access.session(other.token.expose(), NOW).is_some());
-    assert!(is_wrong(&access.sign_in("anna@shop.example", &secret(PASSWORD), NOW)));
-    let anew = access.sign_in("anna@shop.example", &secret(new), NOW).unwrap();
+    assert!(is_wrong(&access.sign_in("anna@shop.example", &secret(PASSWORD), None, NOW)));
+    let anew = access.sign_in("anna@shop.example", &secret(new), None, NOW).unwrap();
     access.set_password(OWN, anna.id, &password(PASSWORD), NOW).unwrap();
     assert!(access.session(anew.token.expose(), NOW).is_none());
 
     access.remove_user(OWN, bert.id, NOW).unwrap();
     assert!(access.session(other.token.expose(), NOW).is_none());
-    assert!(is_wrong(&access.sign_in("bert@shop.example", &secret(PASSWORD), NOW)));
+    assert!(is_wrong(&access.sign_in("bert@shop.example", &secret(PASSWORD), None, NOW)));
     assert!(matches!(
         access.change_password(bert.id, &secret(PASSWORD), &password(new), NOW),
         Err(SignInError::Wrong)
@@ -209,10 +225,10 @@ fn wrong_passwords_pause_an_account_and_an_email_without_one_alike() {
     let before = sign_in(&access, "anna@shop.example", NOW);
     for email in ["anna@shop.example", "nobody@shop.example", "no email"] {
         for _ in 0..FREE_FAILURES {
-            assert!(is_wrong(&access.sign_in(email, &secret("wrong wrong wrong"), NOW)), "{email}");
+            assert!(is_wrong(&access.sign_in(email, &secret("wrong wrong wrong"), None, NOW)), "{email}");
         }
         // The right one is not looked at.
-        let paused = access.sign_in(email, &secret(PASSWORD), NOW).unwrap_err();
+        let paused = access.sign_in(email, &secret(PASSWORD), None, NOW).unwrap_err();
         assert!(matches!(paused, SignInError::Paused { seconds: PAUSE_FIRST }), "{email}: {paused}");
         assert_eq!(
             paused.to_string(),
@@ -231,6 +247,7 @@ fn wrong_passwords_pause_an_account_and_an_email_without_one_alike() {
         assert!(is_wrong(&access.sign_in(
             "anna@shop.example",
             &secret("wrong wrong wrong"),
+            None,
             NOW + PAUSE_FIRST
         )));
     }
@@ -245,7 +262,7 @@ fn a_password_that_is_too_long_is_nobodys() {
     user(&access, "anna@shop.example");
     let long = secret(&"a".repeat(PASSWORD_BYTES_MAX + 1));
     for _ in 0..100 {
-        assert!(is_wrong(&access.sign_in("anna@shop.example", &long, NOW)));
+        assert!(is_wrong(&access.sign_in("anna@shop.example", &long, None, NOW)));
     }
     sign_in(&access, "anna@shop.example", NOW);
 }
@@ -364,7 +381,8 @@ fn what_one_advertiser_hashes_keeps_nobody_else_out() {
         while waiting() + refused.load(std::sync::atomic::Ordering::SeqCst) < 2 * many {
             std::thread::yield_now();
         }
-        let signs_in = scope.spawn(|| access.sign_in("olga@other.example", &secret(PASSWORD), NOW).is_ok());
+        let signs_in =
+            scope.spawn(|| access.sign_in("olga@other.example", &secret(PASSWORD), None, NOW).is_ok());
         let program = scope.spawn(|| matches!(access.authenticate_key(foreign.expose(), NOW), Ok(Some(_))));
         while !signs_in.is_finished() && !program.is_finished() && waiting() < 2 * HASHES_PER_ADVERTISER + 2 {
             std::thread::yield_now();
@@ -381,7 +399,7 @@ fn what_is_refused_anyway_costs_no_hash() {
     let access = access();
     user(&access, "anna@shop.example");
     let taken = [&access.0.passwords, &access.0.secrets]
-        .map(|hasher| [(); HASHES_PER_ADVERTISER].map(|()| hasher.shares.take(OWN).unwrap()));
+        .map(|hasher| [(); HASHES_PER_ADVERTISER].map(|()| hasher.places.take(OWN).unwrap()));
     let create = |email: &str| {
         access.create_user(OWN, email.parse().unwrap(), &password(PASSWORD), Scope::Read, NOW).unwrap_err()
     };

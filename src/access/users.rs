@@ -8,6 +8,7 @@ use super::lockout::{Account, Refused};
 use super::rows::{Change, UserRow};
 use super::{Access, AccessError, Email, Password, Scope, SignInError};
 use crate::config::secret::SecretString;
+use crate::net::network::Network;
 use crate::registry::{AdvertiserId, UserId};
 
 /// Users of one advertiser: whoever looks at its numbers, its agency among them.
@@ -126,7 +127,8 @@ impl Access {
         now: u64,
     ) -> Result<(), SignInError> {
         let row = self.picture().users.get(&id).cloned().ok_or(SignInError::Wrong)?;
-        if !self.attempt(Account::Known(id), current, Some(&row), now)? {
+        // Of no network: whoever is signed in has an account's pauses before them, and takes nothing from a network's part.
+        if !self.attempt(Account::Known(id), current, Some(&row), None, now)? {
             return Err(SignInError::Wrong);
         }
         Ok(self.set_password(row.info.advertiser, id, password, now)?)
@@ -163,9 +165,10 @@ impl Access {
         account: Account,
         password: &SecretString,
         row: Option<&UserRow>,
+        from: Option<Network>,
         now: u64,
     ) -> Result<bool, SignInError> {
-        self.lockout().begin(account, now).map_err(|refused| match refused {
+        let begun = self.lockout().begin(account, from, now).map_err(|refused| match refused {
             Refused::Paused(seconds) => SignInError::Paused { seconds },
             Refused::Rate => SignInError::Busy,
         })?;
@@ -180,7 +183,7 @@ impl Access {
             Ok(false) => Ok(false),
             Err(error) => {
                 // Nobody looked at the password.
-                self.lockout().not_made(account);
+                self.lockout().not_made(begun);
                 Err(error.into())
             }
         }

@@ -70,6 +70,7 @@ impl AtLeast for Admin {
 pub(super) struct Tenant<S> {
     api: Api,
     advertiser: Arc<Advertiser>,
+    who: Who,
     scope: PhantomData<S>,
 }
 
@@ -82,6 +83,11 @@ impl<S> Tenant<S> {
     /// Its id.
     pub(super) fn id(&self) -> AdvertiserId {
         self.advertiser.id
+    }
+
+    /// Whether the administrator of the collector asks, for the advertiser.
+    pub(super) fn is_administrator(&self) -> bool {
+        matches!(self.who, Who::Administrator)
     }
 
     /// Everything that answers stand on.
@@ -175,7 +181,7 @@ pub(super) enum Guard {
 enum Caller {
     Anybody(Api),
     Operator(Operator),
-    Tenant(Api, Arc<Advertiser>),
+    Tenant(Api, Arc<Advertiser>, Who),
 }
 
 type Run = Box<dyn Fn(Caller, &mut Call) -> Handled + Send + Sync>;
@@ -195,7 +201,9 @@ impl Endpoint {
     /// advertiser need not be named.
     pub(super) fn tenant<S: AtLeast>(method: Method, handler: fn(&Tenant<S>, &mut Call) -> Handled) -> Self {
         let run = move |caller: Caller, call: &mut Call| match caller {
-            Caller::Tenant(api, advertiser) => handler(&Tenant { api, advertiser, scope: PhantomData }, call),
+            Caller::Tenant(api, advertiser, who) => {
+                handler(&Tenant { api, advertiser, who, scope: PhantomData }, call)
+            }
             Caller::Anybody(_) | Caller::Operator(_) => Err(Refusal::unauthorized()),
         };
         Self {
@@ -236,7 +244,7 @@ impl Endpoint {
         Self { body_bytes_max: bytes_max, ..self.heavy() }
     }
 
-    /// Waits its turn, see [`super::HEAVY_AT_ONCE`].
+    /// Waits its turn, see [`crate::turns::HEAVY_AT_ONCE`].
     pub(super) fn heavy(self) -> Self {
         Self { heavy: true, ..self }
     }
@@ -265,31 +273,33 @@ impl Endpoint {
         let path = path_of(&mut parts).await?;
         let mut query = Query::read(parts.uri.query());
         let now = api.clock().now();
-        let asked = Asked {
-            token: bearer(&parts.headers).map(str::to_owned),
-            advertiser: path.iter().find(|(name, _)| name == "advertiser").map(|(_, text)| text.clone()),
-            parameter: query.as_mut().ok().and_then(|query| query.take("advertiser")),
-        };
         let guard = self.guard;
+        let in_path = path.iter().find(|(name, _)| name == "advertiser").map(|(_, text)| text.clone());
+        // Where it names nobody it is a parameter that there is not, and is refused with all such.
+        let by_parameter = in_path.is_none() && matches!(guard, Guard::Tenant(_));
+        let parameter =
+            query.as_mut().ok().filter(|_| by_parameter).and_then(|query| query.take("advertiser"));
+        let asked =
+            Asked { token: bearer(&parts.headers).map(str::to_owned), advertiser: in_path.or(parameter) };
         let admitted = {
             let api = api.clone();
             blocking(move || admit(&api, guard, &asked, now)).await?
         };
         let has_body = !matches!(self.method, Method::GET | Method::DELETE);
-        let share = match &admitted {
-            Caller::Tenant(_, advertiser) if self.heavy => {
-                Some(api.share(advertiser.id, has_body).ok_or_else(busy)?)
+        let place = match &admitted {
+            Caller::Tenant(_, advertiser, _) if self.heavy => {
+                Some(api.place(advertiser.id, has_body).ok_or_else(busy)?)
             }
             _ => None,
         };
         // Before the turn: a body may take a minute to arrive, and whoever sends it so must not hold a place of all meanwhile.
         let body =
             if has_body { read(&parts.headers, body, self.body_bytes_max).await? } else { Bytes::new() };
-        let turn = api.turn(self.heavy).await;
+        let turn = if self.heavy { Some(api.turns().wait(place).await) } else { None };
         let mut call = Call { now, query: query?, headers: parts.headers, path, body };
         blocking(move || {
             // Kept when the client has left: the work goes on.
-            let _places = (share, turn);
+            let _turn = turn;
             (self.run)(admitted, &mut call)
         })
         .await
@@ -299,10 +309,8 @@ impl Endpoint {
 /// What decides who asks.
 struct Asked {
     token: Option<String>,
-    /// Of the path.
+    /// Of the path, or else of the query.
     advertiser: Option<String>,
-    /// Of the query.
-    parameter: Option<String>,
 }
 
 /// The one place in which a token becomes the right to something. Blocks: a key that was not seen lately is checked against its
@@ -321,8 +329,7 @@ fn admit(api: &Api, guard: Guard, asked: &Asked, now: u64) -> Result<Caller, Ref
         }
         return Ok(Caller::Operator(Operator { api: api.clone() }));
     }
-    let named = asked.advertiser.as_ref().or(asked.parameter.as_ref());
-    let id = match (named, principal.advertiser) {
+    let id = match (&asked.advertiser, principal.advertiser) {
         (Some(named), _) => named.parse::<AdvertiserId>().map_err(|_| Refusal::no_advertiser())?,
         (None, Some(own)) => own,
         (None, None) => {
@@ -337,7 +344,7 @@ fn admit(api: &Api, guard: Guard, asked: &Asked, now: u64) -> Result<Caller, Ref
         let detail = format!("the key has scope {}, and this needs {}", principal.scope, scope);
         return Err(Refusal::new(OwnError::Forbidden, detail));
     }
-    Ok(Caller::Tenant(api.clone(), advertiser))
+    Ok(Caller::Tenant(api.clone(), advertiser, principal.who))
 }
 
 fn identify(api: &Api, token: &str, now: u64) -> Result<Option<Principal>, Refusal> {

@@ -30,7 +30,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::middleware::map_response;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::access::Access;
 use crate::advertising::Advertising;
@@ -38,19 +37,15 @@ use crate::aggregator::Clock;
 use crate::collector::Collector;
 use crate::insights::Insights;
 use crate::net::problem::problems_only;
+use crate::places::{Place, Places};
 use crate::registry::{AdvertiserId, Registry};
 use crate::schedule::Schedule;
-use crate::shares::{Share, Shares};
+use crate::turns::Turns;
 
 pub use document::document;
 
-/// Requests with large bodies (delivery numbers) or large answers (insights) that are worked on at once; others wait. The largest
-/// answer takes some tens of megabytes and half a second of a core.
-const HEAVY_AT_ONCE: usize = 4;
-
-/// Of one advertiser, large bodies that arrive or wait for such a place, and as many requests for large answers: whoever sends
-/// slowly or asks a lot keeps nobody else waiting.
-const HEAVY_PER_ADVERTISER: usize = 4;
+/// Large bodies of one advertiser that arrive or wait for a turn: whoever sends slowly keeps nobody else waiting.
+const BODIES_PER_ADVERTISER: usize = 4;
 
 /// Large bodies of all advertisers, each of two megabytes.
 const LARGE_BODIES_MAX: usize = 32;
@@ -61,12 +56,8 @@ pub(crate) struct Api(Arc<Parts>);
 
 struct Parts {
     advertising: Advertising,
-    /// Places for heavy requests.
-    heavy: Arc<Semaphore>,
     /// Whose large bodies arrive or wait.
-    bodies: Shares,
-    /// Who waits for large answers.
-    answers: Shares,
+    bodies: Places<AdvertiserId>,
     /// Held from the check of a condition (If-Match) to the end of the change that it is for, so that of two clients that saw
     /// the same version one is refused. Changes by the console do not wait for it: they have no condition.
     changing: Mutex<()>,
@@ -74,10 +65,8 @@ struct Parts {
 
 impl Api {
     fn new(advertising: Advertising) -> Self {
-        let heavy = Arc::new(Semaphore::new(HEAVY_AT_ONCE));
-        let bodies = Shares::new(HEAVY_PER_ADVERTISER, LARGE_BODIES_MAX);
-        let answers = Shares::new(HEAVY_PER_ADVERTISER, usize::MAX);
-        Self(Arc::new(Parts { advertising, heavy, bodies, answers, changing: Mutex::default() }))
+        let bodies = Places::new(BODIES_PER_ADVERTISER, LARGE_BODIES_MAX);
+        Self(Arc::new(Parts { advertising, bodies, changing: Mutex::default() }))
     }
 
     fn registry(&self) -> &Registry {
@@ -104,17 +93,13 @@ impl Api {
         self.0.advertising.clock.as_ref()
     }
 
-    /// An advertiser's share of heavy requests, with a body or without; `None` if it has all of it.
-    fn share(&self, advertiser: AdvertiserId, has_body: bool) -> Option<Share> {
-        if has_body { self.0.bodies.take(advertiser) } else { self.0.answers.take(advertiser) }
+    fn turns(&self) -> &Turns {
+        &self.0.advertising.turns
     }
 
-    /// Waits for a place for a heavy request, if it is one. The semaphore is never closed.
-    async fn turn(&self, heavy: bool) -> Option<OwnedSemaphorePermit> {
-        if !heavy {
-            return None;
-        }
-        Arc::clone(&self.0.heavy).acquire_owned().await.ok()
+    /// A place of an advertiser for a heavy request, with a body or without; `None` if it has no more.
+    fn place(&self, advertiser: AdvertiserId, has_body: bool) -> Option<Place<AdvertiserId>> {
+        if has_body { self.0.bodies.take(advertiser) } else { self.turns().answer(advertiser) }
     }
 
     fn changing(&self) -> MutexGuard<'_, ()> {

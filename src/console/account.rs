@@ -1,13 +1,14 @@
 //! The account page: the own password, and for whoever administers the advertiser its users and API keys.
 
 use axum::Form;
+use axum::extract::State;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::asked::{Asked, Named};
 use super::format::{self, DAY};
 use super::layout::{self, Nav, Notice, Page, PageContext};
 use super::parts::{self, Column, Field, Table, Tone};
@@ -24,7 +25,7 @@ use crate::registry::{KeyId, Name, TimeZone, UserId};
 const EXPIRIES: [u64; 3] = [30, 90, 365];
 
 /// What was done before this page was asked for.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(super) struct Done {
     #[serde(default)]
     done: String,
@@ -52,7 +53,7 @@ struct Typed {
 }
 
 /// The page.
-pub(super) async fn show(State(console): State<Console>, me: SignedIn, Query(done): Query<Done>) -> Response {
+pub(super) async fn show(State(console): State<Console>, me: SignedIn, Asked(done): Asked<Done>) -> Response {
     page(&console, &me, StatusCode::OK, done.notice(), &Typed::default())
 }
 
@@ -102,6 +103,8 @@ fn password_form(ctx: &PageContext) -> Markup {
             h2 id="own-password" { "Change your password" }
             form class="form" method="post" action="/console/account/password" {
                 (ctx.csrf())
+                // For managers of passwords, which keep the new one for nobody otherwise.
+                input type="text" name="username" autocomplete="username" value=(ctx.user) aria-label="Email" hidden;
                 (Field::new("current", "Present password", "password", "").fill("current-password"))
                 (Field::new("new", "New password", "password", "").fill("new-password").hint(
                     "At least 12 characters; several words are easier to keep in mind than many signs."
@@ -325,7 +328,7 @@ pub(super) async fn create_user(
 pub(super) async fn remove_user(
     State(console): State<Console>,
     me: SignedIn,
-    Path(user): Path<String>,
+    Named(user): Named,
 ) -> Response {
     if let Err(page) = me.must(Scope::Admin, "remove users") {
         return *page;
@@ -411,11 +414,7 @@ fn key_page(me: &SignedIn, info: &KeyInfo, key: &ApiKey) -> Response {
 }
 
 /// Revokes a key of the own advertiser.
-pub(super) async fn revoke_key(
-    State(console): State<Console>,
-    me: SignedIn,
-    Path(key): Path<String>,
-) -> Response {
+pub(super) async fn revoke_key(State(console): State<Console>, me: SignedIn, Named(key): Named) -> Response {
     if let Err(page) = me.must(Scope::Admin, "revoke API keys") {
         return *page;
     }

@@ -4,10 +4,11 @@
 //! said only where the collector's configuration repeats their cap.
 
 use arras_protocol::epsilon::DisplayMicro;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 
+use super::asked::Asked;
 use super::format;
 use super::layout::{Nav, Page};
 use super::paged;
@@ -53,9 +54,9 @@ pub(super) struct Budget {
 pub(super) async fn show(
     State(console): State<Console>,
     me: SignedIn,
-    Query(asked): Query<paged::Asked>,
+    Asked(page): Asked<paged::Wanted>,
 ) -> Response {
-    paged::page(console, me, asked, "what was spent", gather, view).await
+    paged::page(console, me, page, "what was spent", gather, view).await
 }
 
 fn gather(

@@ -21,8 +21,8 @@ use super::layout::{self, Nav};
 use super::multipart;
 use super::session::{Console, Cookie, SEC_FETCH_SITE, SIGN_IN, SignedIn, come_back_in, to_sign_in};
 use crate::access::{Scope, csrf_of};
-use crate::registry::CSV_BYTES_MAX;
-use crate::shares::Share;
+use crate::places::Place;
+use crate::registry::{AdvertiserId, CSV_BYTES_MAX};
 
 /// Bytes of a form without a file.
 pub const FORM_BYTES_MAX: usize = 64 * 1024;
@@ -35,7 +35,9 @@ const UPLOAD_RETRY_SECONDS: u64 = 2;
 
 /// A place of a form with a file. The handler takes it to where the file is worked on, which goes on when the browser has left.
 #[derive(Clone)]
-pub(super) struct UploadPlace(#[expect(dead_code, reason = "is held, not looked at")] Arc<Share>);
+pub(super) struct UploadPlace(
+    #[expect(dead_code, reason = "is held, not looked at")] Arc<Place<AdvertiserId>>,
+);
 
 #[derive(Deserialize)]
 struct Token {
@@ -47,7 +49,7 @@ pub(super) async fn guard(State(console): State<Console>, request: Request, next
     if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
         return next.run(request).await;
     }
-    if !is_from_here(request.headers()) {
+    if !is_from_here(request.headers(), console.over_tls()) {
         return forged();
     }
     let signs_in = request.uri().path() == SIGN_IN;
@@ -64,8 +66,8 @@ pub(super) async fn guard(State(console): State<Console>, request: Request, next
     let (mut parts, body) = request.into_parts();
     let mut limit = FORM_BYTES_MAX;
     if let Some(me) = uploader {
-        let Some(share) = console.uploads.take(me.advertiser.id) else { return too_many() };
-        parts.extensions.insert(UploadPlace(Arc::new(share)));
+        let Some(place) = console.uploads.take(me.advertiser.id) else { return too_many() };
+        parts.extensions.insert(UploadPlace(Arc::new(place)));
         limit = FILE_FORM_BYTES_MAX;
     }
     let Ok(body) = to_bytes(body, limit).await else { return too_large() };
@@ -78,7 +80,7 @@ pub(super) async fn guard(State(console): State<Console>, request: Request, next
 
 /// Whether a browser says that the request comes from a page of this host. Without a word about it, it is no browser or a very old
 /// one, and the token in the form decides.
-fn is_from_here(headers: &HeaderMap) -> bool {
+fn is_from_here(headers: &HeaderMap, tls: bool) -> bool {
     let text = |name| {
         let mut values = headers.get_all(name).iter();
         let first = values.next().map(|value| value.to_str().unwrap_or_default());
@@ -89,8 +91,9 @@ fn is_from_here(headers: &HeaderMap) -> bool {
         return site == "same-origin";
     }
     let Some(origin) = text(header::ORIGIN) else { return true };
-    // The scheme is left out: TLS may end at a proxy. A page of another scheme is of the same host at least.
-    let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+    // Without TLS either scheme will do: it may end at a proxy that nobody told of, and then the page is of the same host at least.
+    let plain = || origin.strip_prefix("http://").filter(|_| !tls);
+    let host = origin.strip_prefix("https://").or_else(plain);
     host.is_some() && host == text(header::HOST)
 }
 
@@ -161,7 +164,9 @@ mod tests {
             &[("sec-fetch-site", "same-origin"), ("origin", "https://console.example:8443")],
             &[("origin", "https://console.example:8443")],
         ] {
-            assert!(is_from_here(&headers(right)), "{right:?}");
+            for tls in [false, true] {
+                assert!(is_from_here(&headers(right), tls), "{right:?}");
+            }
         }
         for wrong in [
             &[("sec-fetch-site", "cross-site")][..],
@@ -176,8 +181,13 @@ mod tests {
             &[("origin", "console.example:8443")],
             &[("origin", "")],
         ] {
-            assert!(!is_from_here(&headers(wrong)), "{wrong:?}");
+            for tls in [false, true] {
+                assert!(!is_from_here(&headers(wrong), tls), "{wrong:?}");
+            }
         }
+        // Whoever is in between can make a page of this host without TLS.
+        let plain = headers(&[("origin", "http://console.example:8443")]);
+        assert!(is_from_here(&plain, false) && !is_from_here(&plain, true));
     }
 
     #[tokio::test]

@@ -15,6 +15,10 @@ use super::icons;
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
                                            frame-ancestors 'none'; base-uri 'none'";
 
+/// For how long a browser that came over TLS asks for this host by TLS alone (RFC 6797): a year, so that whoever is in between cannot
+/// have it sign in over plain HTTP. Other names below the host's are not ours to speak for.
+pub const BY_TLS_ALONE: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
 /// A part of the console, as in its navigation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nav {
@@ -151,7 +155,7 @@ pub fn csrf_field(token: &str) -> Markup {
 #[derive(Clone, Debug)]
 pub struct Page {
     title: String,
-    active: Nav,
+    active: Option<Nav>,
     lead: Option<Markup>,
     actions: Option<Markup>,
     trail: Option<(String, String)>,
@@ -160,11 +164,11 @@ pub struct Page {
 }
 
 impl Page {
-    /// A page with a title, in a part of the console.
-    pub fn new(title: impl Into<String>, active: Nav) -> Self {
+    /// A page with a title, in a part of the console or in none.
+    pub fn new(title: impl Into<String>, active: impl Into<Option<Nav>>) -> Self {
         Self {
             title: title.into(),
-            active,
+            active: active.into(),
             lead: None,
             actions: None,
             trail: None,
@@ -287,7 +291,7 @@ pub fn error_page(
     match ctx {
         Some(ctx) => {
             let body = html! { div class="panel" { (body) } };
-            Page::new(title, Nav::Overview).body(body).status(status).respond(ctx)
+            Page::new(title, None).body(body).status(status).respond(ctx)
         }
         None => lone_page(status, title, &body),
     }
@@ -376,7 +380,7 @@ fn brand(path: &str) -> Markup {
     html! { a class="brand" href=(path) { (icons::weave()) span { "Arras" } } }
 }
 
-fn band(ctx: &PageContext, active: Nav) -> Markup {
+fn band(ctx: &PageContext, active: Option<Nav>) -> Markup {
     html! {
         header class="band" {
             div class="band-inner" {
@@ -385,7 +389,7 @@ fn band(ctx: &PageContext, active: Nav) -> Markup {
                     ul {
                         @for nav in Nav::ALL {
                             li class=[nav.begins_group().then_some("apart")] {
-                                a href=(nav.path()) aria-current=[(nav == active).then_some("page")] {
+                                a href=(nav.path()) aria-current=[(Some(nav) == active).then_some("page")] {
                                     (icons::nav(nav)) span { (nav.label()) }
                                 }
                             }

@@ -10,6 +10,7 @@
 //! | [`measures`] | noised numbers with their intervals, or why they are not there |
 //! | [`range`] | the days that a page is about |
 //! | [`session`] | who looks: [`session::SignedIn`], without which no page of an advertiser can be made |
+//! | `asked`, `turn` | what a request asks for; when what takes long is made |
 //! | `csrf` | what stands before every route: forms come from these pages |
 //! | `routes` | what gathers what the main pages show |
 //! | [`overview`], [`campaigns`], [`campaign`], [`campaign_form`], [`help`] | these pages, each a function of what it shows |
@@ -19,6 +20,7 @@
 //! Paths begin with `/console`. Whoever is not signed in gets the sign-in page and the two files, nothing else.
 
 mod account;
+mod asked;
 mod assets;
 mod budget;
 pub mod campaign;
@@ -48,9 +50,11 @@ pub mod session;
 mod sign_in;
 #[cfg(test)]
 pub(crate) mod tests;
+mod turn;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::header;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{Redirect, Response};
 use axum::routing::{any, get, post};
@@ -60,12 +64,12 @@ use crate::advertising::Advertising;
 
 pub use self::csrf::{FILE_FORM_BYTES_MAX, FORM_BYTES_MAX};
 
-/// The console. `tls` says whether it is served over TLS; it is on loopback otherwise.
+/// The console. `tls` says whether browsers reach it over TLS, its own or a proxy's; it is for those of this machine otherwise.
 ///
 /// Every route is behind the guard against forged requests, and every answer carries the headers of [`layout::secure`].
 pub fn router(advertising: Advertising, tls: bool) -> Router {
     let console = Console::new(advertising, tls);
-    Router::new()
+    let router = Router::new()
         .route("/console/sign-in", get(sign_in::form).post(sign_in::sign_in))
         .route("/console/sign-out", post(sign_in::sign_out))
         .route("/console/account", get(account::show))
@@ -94,7 +98,14 @@ pub fn router(advertising: Advertising, tls: bool) -> Router {
         .layer(from_fn_with_state(console.clone(), csrf::guard))
         .with_state(console)
         .layer(map_response(secured))
-        .merge(files())
+        .merge(files());
+    if tls { router.layer(map_response(by_tls_alone)) } else { router }
+}
+
+/// Tells browsers to come over TLS alone from now on.
+async fn by_tls_alone(mut response: Response) -> Response {
+    response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, layout::BY_TLS_ALONE);
+    response
 }
 
 /// What is asked for by whoever is signed in and is not there; others are sent to the sign-in page, so that they do not learn

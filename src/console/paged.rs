@@ -5,31 +5,32 @@ use serde::Deserialize;
 
 use super::layout::{self, Page};
 use super::session::{Console, SignedIn};
-use crate::aggregator::work::blocking;
+use super::turn::in_turn;
 use crate::registry::Advertiser;
 use crate::store::StoreError;
 
 /// Which page.
-#[derive(Clone, Copy, Deserialize)]
-pub(super) struct Asked {
+#[derive(Clone, Copy, Default, Deserialize)]
+pub(super) struct Wanted {
     /// What begins before it, in POSIX seconds; the latest, if it is not given.
     pub(super) before: Option<u64>,
 }
 
-/// Gathers, off the runtime, what a page shows of an advertiser as of now (POSIX seconds), and makes the page. `what` cannot be
+/// Gathers, when it is its turn, what a page shows of an advertiser as of now (POSIX seconds), and makes the page. `what` cannot be
 /// read if the store fails: for the log.
 pub(super) async fn page<T: Send + 'static>(
     console: Console,
     me: SignedIn,
-    asked: Asked,
+    wanted: Wanted,
     what: &'static str,
     gather: fn(&Console, &Advertiser, Option<u64>, u64) -> Result<T, StoreError>,
     view: fn(&T) -> Page,
 ) -> Response {
-    let (advertiser, now) = (me.advertiser.clone(), console.now());
-    match blocking(move || gather(&console, &advertiser, asked.before, now)).await {
-        Ok(gathered) => view(&gathered).respond(&me.context()),
-        Err(error) => {
+    let (advertiser, now, of) = (me.advertiser.clone(), console.now(), console.clone());
+    match in_turn(&console, &me, move || gather(&of, &advertiser, wanted.before, now)).await {
+        Ok(Ok(gathered)) => view(&gathered).respond(&me.context()),
+        Err(busy) => *busy,
+        Ok(Err(error)) => {
             tracing::error!(%error, "{what} cannot be read");
             layout::failed(Some(&me.context()))
         }

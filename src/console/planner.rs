@@ -14,12 +14,12 @@ use maud::{Markup, PreEscaped, html};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
-use super::format;
 use super::layout::{Nav, Notice, Page};
 use super::measures::TOO_FEW;
 use super::parts::{self, Column, Field, Table};
 use super::session::{Console, SignedIn};
 use super::sign_in::sentence;
+use super::{format, turn};
 use crate::aggregator::work::blocking;
 use crate::planner::{
     self, Amount, Campaign, Fraction, HIDDEN_CHANCE, Outlook, Plan, SHOWN_CHANCE, Setting, Terms, Values,
@@ -75,9 +75,16 @@ pub(super) async fn show(
     let (advertiser, given) = (me.advertiser.clone(), asked.clone());
     let epoch_start = console.advertising.collector.epoch_start(&advertiser.site);
     let now = console.now();
+    let place = match turn::place(&console, &me) {
+        Ok(place) => place,
+        Err(busy) => return *busy,
+    };
+    let planned = in_turn(&console.plans, move || {
+        let _place = place;
+        planned(&advertiser, &given, epoch_start, now)
+    });
     // Closed never: it lives as long as the console.
-    let Some(planned) = in_turn(&console.plans, move || planned(&advertiser, &given, epoch_start, now)).await
-    else {
+    let Some(planned) = planned.await else {
         return super::layout::failed(Some(&me.context()));
     };
     page(&console, &me, &asked, planned.map(Some))

@@ -4,17 +4,18 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 
+use super::asked::Named;
 use super::layout::{self, Nav, Page};
 use super::parts::{Column, Table};
 use super::session::{Console, SignedIn};
+use super::turn::in_turn;
 use super::{format, measures, releases};
 use crate::advertising::Advertising;
-use crate::aggregator::work::blocking;
 use crate::collector::{self, Cell, Estimate, Published, Release, Signature};
 use crate::insights::{Measure, Number, Suppression, Unit};
 use crate::registry::{
@@ -57,14 +58,15 @@ async fn gather<T: Send + 'static>(
     sequence: String,
     make: impl FnOnce(&Console, &Advertiser, Found) -> T + Send + 'static,
 ) -> Result<T, Response> {
-    let advertiser = Arc::clone(&me.advertiser);
-    let found = blocking(move || {
-        let found = find(&console.advertising, &advertiser, &sequence)?;
-        Ok::<_, StoreError>(found.map(|found| make(&console, &advertiser, found)))
+    let (advertiser, of) = (Arc::clone(&me.advertiser), console.clone());
+    let found = in_turn(&console, me, move || {
+        let found = find(&of.advertising, &advertiser, &sequence)?;
+        Ok::<_, StoreError>(found.map(|found| make(&of, &advertiser, found)))
     });
     match found.await {
-        Ok(found) => found.ok_or_else(|| layout::not_found(&me.context())),
-        Err(error) => {
+        Ok(Ok(found)) => found.ok_or_else(|| layout::not_found(&me.context())),
+        Err(busy) => Err(*busy),
+        Ok(Err(error)) => {
             tracing::error!(%error, "a release cannot be read");
             Err(layout::failed(Some(&me.context())))
         }
@@ -72,11 +74,7 @@ async fn gather<T: Send + 'static>(
 }
 
 /// `GET /console/releases/{sequence}`
-pub(super) async fn show(
-    State(console): State<Console>,
-    me: SignedIn,
-    Path(sequence): Path<String>,
-) -> Response {
+pub(super) async fn show(State(console): State<Console>, me: SignedIn, Named(sequence): Named) -> Response {
     let page = gather(console, &me, sequence, |console, advertiser, found| {
         let campaigns = console.advertising.registry.campaigns(advertiser.id);
         view(&Shown::new(advertiser, &campaigns, &found))
@@ -88,11 +86,7 @@ pub(super) async fn show(
 }
 
 /// `GET /console/releases/{sequence}/signed`: the signed document, as a file.
-pub(super) async fn signed(
-    State(console): State<Console>,
-    me: SignedIn,
-    Path(sequence): Path<String>,
-) -> Response {
+pub(super) async fn signed(State(console): State<Console>, me: SignedIn, Named(sequence): Named) -> Response {
     let text = gather(console, &me, sequence, |_, _, found| {
         (found.published.release().sequence, found.published.signed().map(str::to_owned))
     });

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 
+use super::asked::Asked;
 use super::format::{self, DAY};
 use super::layout::{Nav, Page};
 use super::paged;
@@ -57,9 +58,9 @@ pub(super) struct Windows {
 pub(super) async fn show(
     State(console): State<Console>,
     me: SignedIn,
-    Query(asked): Query<paged::Asked>,
+    Asked(page): Asked<paged::Wanted>,
 ) -> Response {
-    paged::page(console, me, asked, "where windows stand", gather, view).await
+    paged::page(console, me, page, "where windows stand", gather, view).await
 }
 
 fn gather(

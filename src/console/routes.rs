@@ -5,14 +5,13 @@
 
 use std::sync::Arc;
 
-use axum::Form;
-use axum::extract::{Path, State};
-use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use jiff::civil::Date;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
+use super::asked::{Asked, Named, Sent};
 use super::campaign::{self, CampaignPage};
 use super::campaign_form::{self, CampaignForm, Problems};
 use super::campaigns::{self, Campaigns, CampaignsQuery, Order};
@@ -20,6 +19,7 @@ use super::layout::{self, Notice, Page};
 use super::overview::{self, Overview};
 use super::range::{Range, RangeQuery};
 use super::session::{Console, SignedIn};
+use super::turn::in_turn;
 use super::{export, format, help, series};
 use crate::access::Scope;
 use crate::aggregator::work::blocking;
@@ -72,11 +72,6 @@ impl Trouble {
     }
 }
 
-/// The parameters of an address; those that cannot be read are not there.
-fn asked<T: DeserializeOwned + Default>(uri: &Uri) -> T {
-    axum::extract::Query::try_from_uri(uri).map(|axum::extract::Query(asked)| asked).unwrap_or_default()
-}
-
 /// Whose numbers, and when: what every page asks with.
 #[derive(Clone)]
 struct Asker {
@@ -124,23 +119,29 @@ impl Asker {
     }
 }
 
-/// Gathers a page off the runtime and answers with it.
+/// Gathers a page when it is its advertiser's turn and answers with it.
 async fn gathered(
+    asker: Asker,
     signed: &SignedIn,
     notice: Option<Notice>,
-    gather: impl FnOnce(&layout::PageContext) -> Result<Page, Trouble> + Send + 'static,
+    gather: impl FnOnce(&Asker, &layout::PageContext) -> Result<Page, Trouble> + Send + 'static,
 ) -> Response {
-    let ctx = signed.context_with(notice);
-    match blocking(move || gather(&ctx).map(|page| page.respond(&ctx))).await {
-        Ok(response) => response,
-        Err(trouble) => trouble.page(signed),
+    let (ctx, console) = (signed.context_with(notice), asker.console.clone());
+    match in_turn(&console, signed, move || gather(&asker, &ctx).map(|page| page.respond(&ctx))).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(trouble)) => trouble.page(signed),
+        Err(busy) => *busy,
     }
 }
 
-pub(super) async fn show_overview(State(console): State<Console>, signed: SignedIn, uri: Uri) -> Response {
+pub(super) async fn show_overview(
+    State(console): State<Console>,
+    signed: SignedIn,
+    Asked(range): Asked<RangeQuery>,
+) -> Response {
     let asker = Asker::new(console, &signed);
-    let range = Range::new(&asked::<RangeQuery>(&uri), asker.today, asker.advertiser.cadence);
-    gathered(&signed, None, move |ctx| {
+    let range = Range::new(&range, asker.today, asker.advertiser.cadence);
+    gathered(asker, &signed, None, move |asker, ctx| {
         let (from, to) = (range.from, range.to);
         let steps = series::steps(asker.advertiser.cadence, &range);
         let before = range.before();
@@ -164,13 +165,16 @@ pub(super) async fn show_overview(State(console): State<Console>, signed: Signed
     .await
 }
 
-pub(super) async fn show_campaigns(State(console): State<Console>, signed: SignedIn, uri: Uri) -> Response {
+pub(super) async fn show_campaigns(
+    State(console): State<Console>,
+    signed: SignedIn,
+    Asked(CampaignsQuery { range, sort, order, page }): Asked<CampaignsQuery>,
+) -> Response {
     let asker = Asker::new(console, &signed);
-    let CampaignsQuery { range, sort, order, page } = asked(&uri);
     let range = Range::new(&range, asker.today, asker.advertiser.cadence);
     let order = Order::new(sort.as_deref(), order.as_deref());
     let page = page.and_then(|page| page.parse().ok()).unwrap_or(1);
-    gathered(&signed, None, move |ctx| {
+    gathered(asker, &signed, None, move |asker, ctx| {
         let (from, to) = (range.from, range.to);
         Ok(campaigns::view(
             ctx,
@@ -189,15 +193,23 @@ pub(super) async fn show_campaigns(State(console): State<Console>, signed: Signe
     .await
 }
 
-pub(super) async fn export_campaigns(State(console): State<Console>, signed: SignedIn, uri: Uri) -> Response {
-    let asker = Asker::new(console, &signed);
-    let range = Range::new(&asked::<RangeQuery>(&uri), asker.today, asker.advertiser.cadence);
+pub(super) async fn export_campaigns(
+    State(console): State<Console>,
+    signed: SignedIn,
+    Asked(range): Asked<RangeQuery>,
+) -> Response {
+    let asker = Asker::new(console.clone(), &signed);
+    let range = Range::new(&range, asker.today, asker.advertiser.cadence);
     let name = format!("attachment; filename=\"campaigns-{}-to-{}.csv\"", range.from, range.to);
-    let made = blocking(move || {
+    let made = in_turn(&console, &signed, move || {
         let answer = asker.ask(&asker.query(range.from, range.to))?;
         Ok::<_, Trouble>(export::campaigns(&asker.advertiser, &range, &answer)?)
     });
-    let (text, name) = match (made.await, HeaderValue::from_str(&name)) {
+    let made = match made.await {
+        Ok(made) => made,
+        Err(busy) => return *busy,
+    };
+    let (text, name) = match (made, HeaderValue::from_str(&name)) {
         (Ok(text), Ok(name)) => (text, name),
         (Err(trouble), _) => return trouble.page(&signed),
         (_, Err(_)) => return layout::failed(Some(&signed.context())),
@@ -208,7 +220,7 @@ pub(super) async fn export_campaigns(State(console): State<Console>, signed: Sig
 
 /// What happened before a page was asked for: one of a few words, so that no address can put words into a page.
 #[derive(Debug, Default, Deserialize)]
-struct Done {
+pub(super) struct Done {
     done: Option<String>,
 }
 
@@ -226,7 +238,7 @@ impl Done {
 
 /// The parameters of a campaign's page.
 #[derive(Debug, Default, Deserialize)]
-struct CampaignQuery {
+pub(super) struct CampaignQuery {
     #[serde(flatten)]
     range: RangeQuery,
     by: Option<String>,
@@ -235,15 +247,14 @@ struct CampaignQuery {
 pub(super) async fn show_campaign(
     State(console): State<Console>,
     signed: SignedIn,
-    Path(id): Path<String>,
-    uri: Uri,
+    Named(id): Named,
+    Asked(CampaignQuery { range, by }): Asked<CampaignQuery>,
+    Asked(done): Asked<Done>,
 ) -> Response {
     let Ok(id) = id.parse::<CampaignId>() else { return layout::not_found(&signed.context()) };
     let asker = Asker::new(console, &signed);
-    let CampaignQuery { range, by } = asked(&uri);
     let range = Range::new(&range, asker.today, asker.advertiser.cadence);
-    let notice = asked::<Done>(&uri).notice();
-    gathered(&signed, notice, move |ctx| {
+    gathered(asker, &signed, done.notice(), move |asker, ctx| {
         let campaign = asker.campaign(id)?;
         let query = Query { campaign: Some(id), ..asker.query(range.from, range.to) };
         let finest = series::steps(asker.advertiser.cadence, &range);
@@ -293,7 +304,7 @@ async fn form_for_new(
     let asker = Asker::new(console, signed);
     let status =
         if problems == Problems::default() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
-    gathered(signed, None, move |ctx| {
+    gathered(asker, signed, None, move |asker, ctx| {
         let next = asker.console.advertising.registry.next_campaign(asker.advertiser.id, asker.now)?;
         Ok(campaign_form::new_page(ctx, &asker.advertiser, &next, &form, &problems).status(status))
     })
@@ -303,7 +314,7 @@ async fn form_for_new(
 pub(super) async fn create(
     State(console): State<Console>,
     signed: SignedIn,
-    Form(form): Form<CampaignForm>,
+    Sent(form): Sent<CampaignForm>,
 ) -> Response {
     if let Err(refused) = signed.must(Scope::Manage, CHANGE_CAMPAIGNS) {
         return *refused;
@@ -328,7 +339,7 @@ pub(super) async fn create(
 pub(super) async fn show_edit(
     State(console): State<Console>,
     signed: SignedIn,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Response {
     form_for_edit(console, &signed, &id, None).await
 }
@@ -345,7 +356,7 @@ async fn form_for_edit(
     }
     let Ok(id) = id.parse::<CampaignId>() else { return layout::not_found(&signed.context()) };
     let asker = Asker::new(console, signed);
-    gathered(signed, None, move |ctx| {
+    gathered(asker, signed, None, move |asker, ctx| {
         let campaign = asker.campaign(id)?;
         let status = if sent.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
         let (form, problems) = sent.unwrap_or_else(|| (CampaignForm::filled(&campaign), Problems::default()));
@@ -357,8 +368,8 @@ async fn form_for_edit(
 pub(super) async fn change(
     State(console): State<Console>,
     signed: SignedIn,
-    Path(text): Path<String>,
-    Form(form): Form<CampaignForm>,
+    Named(text): Named,
+    Sent(form): Sent<CampaignForm>,
 ) -> Response {
     if let Err(refused) = signed.must(Scope::Manage, CHANGE_CAMPAIGNS) {
         return *refused;

@@ -12,8 +12,8 @@ use super::layout::{self, Notice, PageContext};
 use crate::access::{Principal, Scope, SessionView};
 use crate::advertising::Advertising;
 use crate::aggregator::work::blocking;
-use crate::registry::Advertiser;
-use crate::shares::Shares;
+use crate::places::Places;
+use crate::registry::{Advertiser, AdvertiserId};
 
 /// Uploads of files that are read at once, each of two megabytes: what wait before them are connections, whose number is
 /// limited.
@@ -33,7 +33,7 @@ pub(super) const SIGN_IN: &str = "/console/sign-in";
 pub struct Console {
     pub(super) advertising: Advertising,
     pub(super) cookies: Cookies,
-    pub(super) uploads: Shares,
+    pub(super) uploads: Places<AdvertiserId>,
     pub(super) plans: Arc<Semaphore>,
 }
 
@@ -42,9 +42,14 @@ impl Console {
         Self {
             advertising,
             cookies: Cookies { tls },
-            uploads: Shares::new(UPLOADS_PER_ADVERTISER, UPLOADS_AT_ONCE),
+            uploads: Places::new(UPLOADS_PER_ADVERTISER, UPLOADS_AT_ONCE),
             plans: Arc::new(Semaphore::new(PLANS_AT_ONCE)),
         }
+    }
+
+    /// Whether browsers come over TLS.
+    pub(super) fn over_tls(&self) -> bool {
+        self.cookies.tls
     }
 
     /// The time in POSIX seconds.
@@ -65,7 +70,8 @@ pub(super) enum Cookie {
 /// How cookies are called and sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cookies {
-    /// Whether the collector's interface speaks TLS; it is on loopback otherwise, where browsers take no `Secure` cookie.
+    /// Whether browsers come over TLS, the collector's own or that of a proxy; it is on loopback otherwise, where they take no `Secure`
+    /// cookie.
     tls: bool,
 }
 

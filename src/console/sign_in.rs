@@ -1,24 +1,26 @@
 //! Signing in and out.
 
-use axum::Form;
-use axum::extract::{Query, State};
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::{Extension, Form};
 use maud::html;
 use serde::Deserialize;
 
+use super::asked::Asked;
 use super::layout::{self, Nav, Notice};
 use super::parts::Field;
 use super::session::{Console, Cookie, SIGN_IN, SignedIn, come_back_in};
 use crate::access::{SessionToken, SignInError, csrf_of};
 use crate::aggregator::work::blocking;
 use crate::config::secret::SecretString;
+use crate::net::network::Client;
 
 /// In how many seconds to come back when there are too many attempts of all.
 const BUSY_RETRY_SECONDS: u64 = 5;
 
 /// Why somebody is here.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(super) struct Reason {
     /// `signed-out` or `password-changed`.
     #[serde(default)]
@@ -35,7 +37,7 @@ pub(super) struct Credentials {
 /// The form. Whoever is signed in goes on to the overview.
 pub(super) async fn form(
     State(console): State<Console>,
-    Query(reason): Query<Reason>,
+    Asked(reason): Asked<Reason>,
     headers: HeaderMap,
 ) -> Response {
     if SignedIn::find(&console, &headers).await.is_some() {
@@ -73,6 +75,7 @@ fn page(console: &Console, status: StatusCode, email: &str, notice: Option<Notic
 /// Begins a session. The one that the browser had ends, so that nothing of it, or of whoever put it there, goes on.
 pub(super) async fn sign_in(
     State(console): State<Console>,
+    client: Option<Extension<ConnectInfo<Client>>>,
     headers: HeaderMap,
     credentials: Result<Form<Credentials>, axum::extract::rejection::FormRejection>,
 ) -> Response {
@@ -80,10 +83,11 @@ pub(super) async fn sign_in(
         let notice = Notice::error("Fill in both fields.");
         return page(&console, StatusCode::UNPROCESSABLE_ENTITY, "", Some(notice));
     };
+    let from = client.and_then(|Extension(ConnectInfo(Client(network)))| network);
     let before = console.cookies.read(&headers, Cookie::Session);
     let (access, now, given) = (console.advertising.access.clone(), console.now(), email.clone());
     let outcome = blocking(move || {
-        let session = access.sign_in(&given, &password, now)?;
+        let session = access.sign_in(&given, &password, from, now)?;
         if let Some(before) = before {
             access.sign_out(&before)?;
         }

@@ -4,7 +4,6 @@
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,15 +16,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-use super::places::{Place, Places};
+use super::network::{Network, PARTS};
 use crate::metrics::Connections;
+use crate::places::{Place, Places};
 
 /// Admits connections while there are places, before TLS costs anything. A
 /// connection beyond them is closed at once: its client may try again, and those
 /// that are served keep being served.
 #[derive(Clone)]
 pub(super) struct Door {
-    places: Arc<Places>,
+    places: Places<Network>,
     write_stall: Duration,
     connections: Connections,
 }
@@ -33,7 +33,8 @@ pub(super) struct Door {
 impl Door {
     pub(super) fn new(connections_max: usize, write_stall: Duration, connections: Connections) -> Self {
         connections.set_max(connections_max);
-        Self { places: Places::new(connections_max), write_stall, connections }
+        let places = Places::new(connections_max.div_ceil(PARTS), connections_max);
+        Self { places, write_stall, connections }
     }
 }
 
@@ -44,7 +45,7 @@ impl<S> Accept<TcpStream, S> for Door {
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let admitted = stream.peer_addr().and_then(|address| {
-            let place = self.places.take(address.ip());
+            let place = self.places.take(Network::of(address.ip()));
             place.map(|place| Counted::new(place, &self.connections)).ok_or_else(|| {
                 self.connections.refused.inc();
                 io::Error::other("all places for its connections are taken")
@@ -61,11 +62,11 @@ impl<S> Accept<TcpStream, S> for Door {
 /// A place that is taken, and counted as long.
 struct Counted {
     open: Gauge,
-    _place: Place,
+    _place: Place<Network>,
 }
 
 impl Counted {
-    fn new(place: Place, connections: &Connections) -> Self {
+    fn new(place: Place<Network>, connections: &Connections) -> Self {
         connections.open.inc();
         Self { open: connections.open.clone(), _place: place }
     }

@@ -6,7 +6,7 @@ pub mod client;
 pub mod descriptors;
 pub mod endpoint;
 pub mod guard;
-mod places;
+pub mod network;
 pub mod problem;
 pub mod server;
 pub mod shutdown;

@@ -1,6 +1,7 @@
 //! One HTTP/1.1 server, plain or TLS 1.3, that no client at one address can hold up; clients at several can.
 //!
-//! It never logs an address of a client, and keeps it for as long as there is a connection from it.
+//! It never logs an address of a client, and keeps it for as long as there is a connection from it. Handlers learn the network
+//! at most ([`super::network`]).
 
 use std::future::Future;
 use std::io;
@@ -17,6 +18,7 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 
 use super::descriptors;
 use super::guard::{Door, TimedBody};
+use super::network::Client;
 use crate::metrics::Connections;
 
 /// Connections at once. A connection in use holds up to [`HEADER_BYTES_MAX`] of
@@ -132,7 +134,7 @@ pub(crate) async fn serve_counted(
     let router = router.layer(map_request(move |request: Request| async move {
         request.map(|body| Body::new(TimedBody::new(body, body_timeout)))
     }));
-    let app = router.into_make_service();
+    let app = router.into_make_service_with_connect_info::<Client>();
 
     let handle = Handle::<SocketAddr>::new();
     let door = Door::new(limits.connections_max, limits.write_stall_timeout, connections);

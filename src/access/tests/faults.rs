@@ -43,7 +43,7 @@ const CALLS: [(&str, Call); 8] = [
         access.set_password(OWN, made.user.id, &password("another horse battery"), NOW).is_ok()
     }),
     ("remove_user", |access, made| access.remove_user(OWN, made.user.id, NOW).is_ok()),
-    ("sign_in", |access, _| access.sign_in("anna@shop.example", &secret(PASSWORD), NOW + 1).is_ok()),
+    ("sign_in", |access, _| access.sign_in("anna@shop.example", &secret(PASSWORD), None, NOW + 1).is_ok()),
     ("sign_out", |access, made| access.sign_out(&made.token).is_ok()),
     // It goes on although that is not kept, so what it says is of no use here.
     ("session", |access, made| {
@@ -151,7 +151,7 @@ fn run(access: &Access, steps: &[Step]) {
             }
             Step::SignIn(n, right) => {
                 let text = secret(if *right { PASSWORD } else { "wrong wrong wrong" });
-                let session = access.sign_in(&format!("{n}@shop.example"), &text, now);
+                let session = access.sign_in(&format!("{n}@shop.example"), &text, None, now);
                 tokens.extend(session.map(|session| session.token.expose().to_owned()));
             }
             Step::SignOut(n) => {

@@ -9,13 +9,17 @@ use jiff::civil::date;
 use tower_service::Service as _;
 
 use super::check::usable;
+use super::signed_in;
 use crate::access::{Password, Scope, csrf_of};
 use crate::advertising::Advertising;
 use crate::aggregator::ManualClock;
 use crate::config::loopback::{Loopback, write_config};
 use crate::config::secret::SecretString;
+use crate::console::session::Console;
+use crate::console::turn::in_turn;
 use crate::registry::{Advertiser, CampaignId, DeliveryRow, Status, fixture};
 use crate::service::{Environment, Listeners, Service};
+use crate::turns::{HEAVY_AT_ONCE, PAGES_PER_ADVERTISER};
 
 /// A day after the fixture's campaigns begin.
 const NOW: u64 = fixture::NOW + 86_400;
@@ -65,7 +69,7 @@ impl Site {
                 NOW,
             )
             .unwrap();
-        access.sign_in(email, &password(), NOW).unwrap().token.expose().to_owned()
+        access.sign_in(email, &password(), None, NOW).unwrap().token.expose().to_owned()
     }
 
     async fn send(&self, method: Method, path: &str, session: &str, form: &[(&str, &str)]) -> Answer {
@@ -214,6 +218,99 @@ async fn a_campaign_is_created_and_changed_by_whoever_may() {
         usable(&answer.text);
     }
     assert_eq!((campaigns().len(), campaigns()[0].status), (1, Status::Paused));
+    site.stop().await;
+}
+
+/// Somebody who may only read asked for the overview over and over and hung up each time: the work went on, and took every thread
+/// that calls block on, of all advertisers and of the collector itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_one_advertiser_leave_the_others_theirs() {
+    let site = Site::start();
+    let registry = &site.advertising.registry;
+    let other = registry.create_advertiser(fixture::shop("Other"), NOW).unwrap();
+    let session = site.session(&site.shop, "ada@shop.example", Scope::Read);
+    let theirs = site.session(&other, "bob@other.example", Scope::Read);
+    let campaign = registry.create_campaign(site.shop.id, &fixture::campaign("Spring"), NOW).unwrap().id;
+    let turns = &site.advertising.turns;
+    let held: Vec<_> = (0..PAGES_PER_ADVERTISER).map(|_| turns.page(site.shop.id).unwrap()).collect();
+    for path in [
+        "/console/overview",
+        "/console/campaigns",
+        "/console/campaigns.csv",
+        &format!("/console/campaigns/{campaign}"),
+        "/console/budget",
+        "/console/releases",
+        "/console/releases/1",
+        "/console/releases/1/signed",
+        "/console/planner?campaigns=a+%3D+7",
+    ] {
+        let refused = site.get(path, &session).await;
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert_eq!(refused.headers[header::RETRY_AFTER], "2", "{path}");
+        usable(&refused.text);
+        let answer = site.get(path, &theirs).await;
+        assert_ne!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+    }
+    drop(held);
+    assert_eq!(site.get("/console/overview", &session).await.status, StatusCode::OK);
+
+    // A turn is kept until the work has ended, also when nobody waits for it any more.
+    let console = Console::new(site.advertising.clone(), false);
+    let me = signed_in("Shop", Scope::Read);
+    let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    let (begun, started) = tokio::sync::oneshot::channel();
+    let page = in_turn(&console, &me, move || {
+        begun.send(()).unwrap();
+        wait.recv().unwrap();
+    });
+    tokio::select! {
+        biased;
+        _ = page => panic!("it waits"),
+        started = started => started.unwrap(),
+    }
+    assert_eq!(turns.free(), HEAVY_AT_ONCE - 1);
+    go_on.send(()).unwrap();
+    while turns.free() < HEAVY_AT_ONCE {
+        tokio::task::yield_now().await;
+    }
+    drop(console);
+    site.stop().await;
+}
+
+/// Some of these were answered with a line of a library's: no page, and no way back.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_makes_no_sense_is_answered_with_a_page() {
+    let site = Site::start();
+    let session = site.session(&site.shop, "ada@shop.example", Scope::Admin);
+    for (path, status) in [
+        ("/console/account?done=a&done=b", StatusCode::OK),
+        ("/console/account?done=%ff", StatusCode::OK),
+        ("/console/budget?before=x", StatusCode::OK),
+        ("/console/releases?before=-1", StatusCode::OK),
+        ("/console/campaigns/%ff", StatusCode::NOT_FOUND),
+        ("/console/campaigns/%ff/edit", StatusCode::NOT_FOUND),
+        ("/console/releases/%ff", StatusCode::NOT_FOUND),
+        ("/console/releases/%ff/signed", StatusCode::NOT_FOUND),
+        ("/console/%ff", StatusCode::NOT_FOUND),
+    ] {
+        let answer = site.get(path, &session).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text);
+        usable(&answer.text);
+        // A page that is no part of the console is not marked as one.
+        let marked = answer.text.contains("aria-current");
+        assert_eq!(marked, status == StatusCode::OK, "{path}");
+    }
+    usable(&site.get("/console/sign-in?because=a&because=b", "").await.text);
+    for (path, form, status) in [
+        ("/console/account/users/%ff/remove", &[][..], StatusCode::NOT_FOUND),
+        ("/console/account/keys/%ff/revoke", &[], StatusCode::NOT_FOUND),
+        ("/console/campaigns/%ff/edit", &[], StatusCode::NOT_FOUND),
+        ("/console/campaigns/new", &[("name", "a"), ("name", "b")], StatusCode::UNPROCESSABLE_ENTITY),
+    ] {
+        let answer = site.send(Method::POST, path, &session, form).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text);
+        usable(&answer.text);
+    }
     site.stop().await;
 }
 

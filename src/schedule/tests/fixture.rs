@@ -287,6 +287,7 @@ impl Running {
             .unwrap(),
             schedule: self.schedule.clone(),
             caps: Arc::default(),
+            turns: crate::turns::Turns::new(),
             clock,
         }
     }
