@@ -11,6 +11,7 @@ use super::answer::{Answer, unchanged};
 use super::guard::{Admin, Call, Handled, Operator, Read, Tenant};
 use super::page::Page;
 use super::refusal::Refusal;
+use crate::net::problem::OwnError;
 use crate::registry::{
     Advertiser, AdvertiserChange, Cadence, Currency, EventKind, Name, NewAdvertiser, Terms, TimeZone,
     Touches, ValueTerms,
@@ -217,7 +218,7 @@ fn touches_default() -> Touches {
 #[serde(deny_unknown_fields)]
 #[schema(as = AdvertiserChange)]
 pub(super) struct AdvertiserChangeJson {
-    /// Another name.
+    /// Another name; for the administrator of the collector, since no two advertisers have the same.
     #[schema(value_type = Option<String>)]
     name: Option<Name>,
     /// Another wait for late reports, in seconds.
@@ -309,6 +310,14 @@ pub(super) fn change(tenant: &Tenant<Admin>, call: &mut Call) -> Handled {
         events: change.events,
         terms: change.terms.map(Terms::from),
     };
+    // Whoever may try names learns which advertisers there are. Its own tells an advertiser nothing.
+    let renames = change.name.as_ref().is_some_and(|name| *name != tenant.advertiser().name);
+    if renames && !tenant.is_administrator() {
+        return Err(Refusal::new(
+            OwnError::Forbidden,
+            "an advertiser's name is for the administrator of the collector to change; ask whoever runs it",
+        ));
+    }
     let registry = tenant.api().registry();
     let _turn = tenant.api().changing();
     let current = registry.advertiser(tenant.id()).ok_or_else(Refusal::no_advertiser)?;

@@ -16,7 +16,7 @@ use super::when::Days;
 use crate::net::problem::{OwnError, ProblemDocument, ProblemPart};
 use crate::registry::{
     COLUMNS, CSV_BYTES_MAX, Campaign, CampaignId, Delivered, DeliveryError, DeliveryRow, INVENTED_COLUMN,
-    ROW_ERRORS_MAX, RowError,
+    RowError,
 };
 
 /// Largest body with delivery numbers, in bytes: the largest file, and as much as JSON.
@@ -151,7 +151,7 @@ fn sheet(page: &Page<(&Campaign, Delivered)>) -> Result<Vec<u8>, Refusal> {
 /// Takes delivery numbers
 ///
 /// A row replaces what was known of its campaign and day; sending the same again changes nothing. All rows are taken, or none:
-/// if some are wrong, `errors` names each of them. As CSV (`Content-Type: text/csv`) the columns are `day`, `campaign` (name or
+/// if some are wrong, `errors` names each of them. No rows at all are taken, too, and change nothing. As CSV (`Content-Type: text/csv`) the columns are `day`, `campaign` (name or
 /// id), `impressions`, `clicks` and `spend`, which is a decimal of the major unit there, such as `12.50`.
 #[utoipa::path(put, path = "/v1/advertisers/{advertiser}/delivery", tag = "delivery", operation_id = "put_delivery",
     params(super::document::AdvertiserPath),
@@ -166,7 +166,8 @@ pub(super) fn put(tenant: &Tenant<Manage>, call: &mut Call) -> Handled {
     let taken = match call.content_type().as_str() {
         "text/csv" => registry.upload_delivery_csv(id, call.body(), false, now),
         "" | "application/json" => {
-            registry.upsert_delivery(id, &from_json(tenant, call.json()?)?, false, now)
+            let (rows, wrong) = from_json(tenant, call.json()?);
+            registry.upsert_delivery_numbered(id, &rows, wrong, false, now)
         }
         _ => return Err(Refusal::new(OwnError::UnsupportedMediaType, "send application/json or text/csv")),
     };
@@ -174,8 +175,11 @@ pub(super) fn put(tenant: &Tenant<Manage>, call: &mut Call) -> Handled {
     Answer::json(&TakenJson { inserted: taken.inserted, changed: taken.changed, same: taken.same })
 }
 
-/// Rows with the campaigns that they name.
-fn from_json(tenant: &Tenant<Manage>, rows: Vec<NewDeliveryJson>) -> Result<Vec<DeliveryRow>, Refusal> {
+/// Rows with the campaigns that they name, by their numbers, and those that name none.
+fn from_json(
+    tenant: &Tenant<Manage>,
+    rows: Vec<NewDeliveryJson>,
+) -> (Vec<(usize, DeliveryRow)>, Vec<RowError>) {
     let campaigns = tenant.api().registry().campaigns(tenant.id());
     let by_name: HashMap<&str, CampaignId> =
         campaigns.iter().map(|one| (one.name.as_str(), one.id)).collect();
@@ -185,20 +189,16 @@ fn from_json(tenant: &Tenant<Manage>, rows: Vec<NewDeliveryJson>) -> Result<Vec<
     for (number, row) in (1..).zip(rows) {
         let NewDeliveryJson { campaign, day, impressions, clicks, spend } = row;
         match by_id.get(&campaign).or_else(|| by_name.get(campaign.as_str())) {
-            Some(id) => found.push(DeliveryRow { campaign: *id, day, impressions, clicks, spend }),
+            Some(id) => found.push((number, DeliveryRow { campaign: *id, day, impressions, clicks, spend })),
             None => wrong.push(RowError { row: number, reason: super::campaigns::NO_CAMPAIGN.to_owned() }),
         }
     }
-    if wrong.is_empty() {
-        return Ok(found);
-    }
-    let more = wrong.len().saturating_sub(ROW_ERRORS_MAX);
-    wrong.truncate(ROW_ERRORS_MAX);
-    Err(refusal(DeliveryError::Rows { errors: wrong, more, lines: false }))
+    (found, wrong)
 }
 
 fn refusal(error: DeliveryError) -> Refusal {
-    let detail = error.to_string();
+    // The rows stand in `errors`.
+    let detail = error.summary();
     match error {
         DeliveryError::Rows { errors, .. } => {
             let part =

@@ -185,7 +185,7 @@ pub(super) struct Condition {
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "described, never made")]
 struct ProblemPart {
-    /// Counts the rows that were sent, from 1.
+    /// Counts the rows that were sent, from 1; of a CSV file it is the line.
     row: Option<u64>,
     /// What to change.
     detail: String,
@@ -277,7 +277,7 @@ pub(super) fn get(_: &Api, call: &mut Call) -> Handled {
                        (cents of EUR) beside a `currency`; days are in the advertiser's time zone; moments are RFC 3339 in \
                        UTC. Lists come in pages: `next` of one page is `cursor` of the next. Answers have an `ETag` for \
                        `If-None-Match`, and lists of numbers are there as CSV with `Accept: text/csv`. Unknown fields and \
-                       parameters are refused. Every error is a problem document (RFC 9457) that says what to do.",
+                       parameters are refused; a parameter that is empty counts as left out. Every error is a problem document (RFC 9457) that says what to do.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     paths(

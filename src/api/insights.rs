@@ -216,9 +216,9 @@ pub(super) fn get(tenant: &Tenant<Read>, call: &mut Call) -> Handled {
         "cursor",
     ])?;
     let table = tenant.api().insights().query(&query).map_err(refusal)?;
-    // Rows of a query have the same order each time; what names one is what it is about.
-    let after = wanted.after(|text| table.rows.iter().position(|row| name(row) == text))?;
-    let page = wanted.page(table.rows.iter().skip(after.map_or(0, |at| at + 1)), |row| name(row));
+    let after = wanted.after(|text| place(&table.rows, text))?;
+    let rest = table.rows.iter().enumerate().skip(after.map_or(0, |at| at + 1));
+    let page = wanted.page(rest, |(at, row)| format!("{at} {}", name(row))).map(|(_, row)| row);
     let advertiser = tenant.advertiser();
     if media == Media::Csv {
         let next = next_link("/v1/insights", &wanted, page.next.as_ref(), &parameters(&query));
@@ -277,6 +277,15 @@ fn parameters(query: &Query) -> Vec<(&'static str, String)> {
     all.extend(query.event.map(|event| ("event", event.name().to_owned())));
     all.extend(query.touch.map(|touch| ("touch", touch.name().to_owned())));
     all
+}
+
+/// Where the row of a cursor is. Rows of a query have the same order each time, and the same places as long as no campaign comes
+/// before them; what names one is what it is about.
+fn place(rows: &[Row], cursor: &str) -> Option<usize> {
+    let (at, wanted) = cursor.split_once(' ')?;
+    let is_it = |row: &Row| name(row) == wanted;
+    let at = at.parse().ok().filter(|at| rows.get(*at).is_some_and(is_it));
+    at.or_else(|| rows.iter().position(is_it))
 }
 
 /// What a row is about.

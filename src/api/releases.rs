@@ -112,7 +112,8 @@ pub(super) fn list(tenant: &Tenant<Read>, call: &mut Call) -> Handled {
             Cell::plain(&one.from),
             Cell::plain(&one.to),
             Cell::of(Some(measures)),
-            Cell::plain(&one.task),
+            // One in 64 begins with a minus sign.
+            Cell::Text(&one.task),
             Cell::of(Some(one.generation)),
         ])?;
     }

@@ -46,6 +46,10 @@ use crate::store::StoreError;
 /// A request's body, in bytes: two times.
 const BODY_BYTES_MAX: usize = 4 * 1024;
 
+/// What is said where nothing is served: whoever asks for advertisers learns from it that the collector has none.
+pub(crate) const NO_ROUTE: &str =
+    "nothing is served at this path; see /v1/tasks or, of a collector with advertisers, /v1/openapi.json";
+
 /// After how many seconds to ask again after a 202.
 const COLLECT_RETRY_AFTER: u32 = 1;
 
@@ -162,7 +166,7 @@ pub fn router(collector: Collector) -> Router {
         .route("/keys", get(keys))
         .route("/manifests/{advertiser}", get(manifests::manifest))
         .merge(guarded)
-        .fallback(async || not_found("nothing is served at this path; see /v1/tasks"))
+        .fallback(async || not_found(NO_ROUTE))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(map_response(problems_only))
         .with_state(collector)

@@ -36,6 +36,7 @@ pub use collect::{
 };
 pub use conversions::ConversionsError;
 pub use errors::{CollectError, Refused};
+pub(crate) use http::NO_ROUTE;
 pub use http::{KeySet, ReleaseList, TaskList, router};
 pub(crate) use release::CONFIDENCE;
 pub use release::{

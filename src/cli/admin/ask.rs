@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::cli::console::{self, Console, ConsoleError};
+use crate::collector::NO_ROUTE;
 use crate::net::client::Reply;
 use crate::net::problem::{ErrorType, OwnError};
 use crate::registry::AdvertiserId;
@@ -91,13 +92,16 @@ impl Ask {
 
     /// The body of a success, or why there is none.
     fn taken(&self, reply: Reply) -> Result<Reply, AdminError> {
+        self.taken_by(reply, "row")
+    }
+
+    /// The same of something that consists of rows, or of lines.
+    fn taken_by(&self, reply: Reply, part: &str) -> Result<Reply, AdminError> {
         if reply.status.is_success() {
             return Ok(reply);
         }
         let Some(problem) = reply.problem() else { return Err(self.console.refusal(&reply).into()) };
-        if reply.status == StatusCode::NOT_FOUND
-            && problem.detail().is_some_and(|text| text.contains("see /v1/tasks"))
-        {
+        if reply.status == StatusCode::NOT_FOUND && problem.detail() == Some(NO_ROUTE) {
             return Err(AdminError::NoAdvertising);
         }
         if problem.errors().is_empty() {
@@ -110,7 +114,7 @@ impl Ask {
             });
         }
         let line = |error: &crate::net::problem::ProblemPart| match error.row {
-            Some(row) => format!("\n  row {row}: {}", error.detail),
+            Some(row) => format!("\n  {part} {row}: {}", error.detail),
             None => format!("\n  {}", error.detail),
         };
         Err(AdminError::Rows {
@@ -159,7 +163,8 @@ impl Ask {
         content_type: &'static str,
         body: Vec<u8>,
     ) -> Result<Value, AdminError> {
-        let reply = self.taken(self.console.put(path, content_type, body).await?)?;
+        let part = if content_type == "text/csv" { "line" } else { "row" };
+        let reply = self.taken_by(self.console.put(path, content_type, body).await?, part)?;
         Ok(serde_json::from_slice(&reply.body)?)
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use super::{CSV_BYTES_MAX, DELIVERY_ROWS_MAX, ROW_ERRORS_MAX};
 use crate::registry::{ErrorKind, RegistryError};
 use crate::store::StoreError;
+use crate::text::counted;
 
 /// What is wrong with a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +48,17 @@ impl DeliveryError {
         }
     }
 
+    /// What is wrong, without the rows that [`DeliveryError::rows`] has.
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Rows { errors, more, lines } => {
+                let what = if *lines { "line" } else { "row" };
+                format!("nothing was changed, since {} cannot be taken", counted(errors.len() + more, what))
+            }
+            other => other.to_string(),
+        }
+    }
+
     /// Which kind it is, for the status of an answer.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -75,9 +87,7 @@ impl fmt::Display for DeliveryError {
         match self {
             Self::Rows { errors, more, lines } => {
                 let what = if *lines { "line" } else { "row" };
-                let count = errors.len() + more;
-                let plural = if count == 1 { "" } else { "s" };
-                write!(f, "nothing was changed, since {count} {what}{plural} cannot be taken")?;
+                f.write_str(&self.summary())?;
                 for error in errors {
                     write!(f, "; {what} {}: {}", error.row, error.reason)?;
                 }
@@ -112,6 +122,11 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// How many rows are wrong.
+    pub(super) fn count(&self) -> usize {
+        self.errors.len() + self.more
+    }
+
     pub(super) fn add(&mut self, row: usize, reason: String) {
         if self.errors.len() < ROW_ERRORS_MAX {
             self.errors.push(RowError { row, reason });

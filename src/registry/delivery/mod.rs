@@ -106,7 +106,24 @@ impl Registry {
         now: u64,
     ) -> Result<Upserted, DeliveryError> {
         let numbered: Vec<Numbered> = (1..).zip(rows.iter().copied()).collect();
-        self.upsert(advertiser, &numbered, invented, now, None)
+        self.upsert_delivery_numbered(advertiser, &numbered, Vec::new(), invented, now)
+    }
+
+    /// As [`Registry::upsert_delivery`], of rows with their numbers; what is known to be wrong with others is told together with what is
+    /// wrong with these.
+    pub fn upsert_delivery_numbered(
+        &self,
+        advertiser: AdvertiserId,
+        rows: &[(usize, DeliveryRow)],
+        wrong: Vec<RowError>,
+        invented: bool,
+        now: u64,
+    ) -> Result<Upserted, DeliveryError> {
+        let mut found = Found::default();
+        for error in wrong {
+            found.add(error.row, error.reason);
+        }
+        self.upsert(advertiser, rows, invented, now, (found, false))
     }
 
     /// As [`Registry::upsert_delivery`], from a file; see [`parse_delivery_csv`]. Errors name lines.
@@ -118,7 +135,7 @@ impl Registry {
         now: u64,
     ) -> Result<Upserted, DeliveryError> {
         let (numbered, found) = csv::numbered(self, advertiser, file)?;
-        self.upsert(advertiser, &numbered, invented, now, Some(found))
+        self.upsert(advertiser, &numbered, invented, now, (found, true))
     }
 
     /// A campaign's numbers on days of a range, both ends included, by day; none of a campaign that is not the advertiser's.
@@ -144,15 +161,14 @@ impl Registry {
         rows: &[Numbered],
         invented: bool,
         now: u64,
-        of_lines: Option<Found>,
+        (mut found, lines): (Found, bool),
     ) -> Result<Upserted, DeliveryError> {
-        if rows.len() > DELIVERY_ROWS_MAX {
-            return Err(DeliveryError::TooManyRows(rows.len()));
+        let count = rows.len() + found.count();
+        if count > DELIVERY_ROWS_MAX {
+            return Err(DeliveryError::TooManyRows(count));
         }
         let of = self.advertiser(advertiser).ok_or(RegistryError::NoAdvertiser)?;
         let last = day_of(&of.time_zone, now)?.saturating_add(1.day());
-        let lines = of_lines.is_some();
-        let mut found = of_lines.unwrap_or_default();
         self.check(advertiser, rows, last, if lines { "line" } else { "row" }, &mut found);
         found.done(lines)?;
         let _turn = self.turn();

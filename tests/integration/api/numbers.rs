@@ -1,5 +1,7 @@
 //! Delivery numbers, keys and users.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::Desk;
@@ -23,7 +25,10 @@ async fn delivery_numbers_are_taken_whole_or_not_at_all() {
     let wrong =
         json!([row(&spring, "2027-01-06", 1), row("Nobody", "2027-01-06", 1), row(&summer, "2029-01-01", 1)]);
     let said = put(wrong).expect(400).await;
-    assert_eq!(said["errors"][0]["row"], 2, "{said}");
+    // What names no campaign was told alone, and the rest with the next try; and the detail said all of it a second time.
+    let rows: Vec<_> = said["errors"].as_array().unwrap().iter().map(|error| &error["row"]).collect();
+    assert_eq!(rows, [2, 3], "{said}");
+    assert_eq!(said["detail"], "nothing was changed, since 2 rows cannot be taken");
 
     let list = format!("{path}?from=2027-01-01&to=2027-01-31");
     let listed = desk.get(&list, &desk.token).expect(200).await;
@@ -47,6 +52,30 @@ async fn delivery_numbers_are_taken_whole_or_not_at_all() {
     let next = format!("{list}&limit=1&cursor={}", first["next"].as_str().unwrap());
     let second = desk.get(&next, &desk.token).expect(200).await;
     assert_eq!((&second["data"][0]["spend"], &second["next"]), (&json!(7), &Value::Null));
+    desk.deployment.stop().await;
+}
+
+/// An address with a cursor stands in the logs of whatever is in between, and the cursor was an email.
+#[tokio::test(flavor = "multi_thread")]
+async fn users_come_in_pages_whose_cursors_name_nobody() {
+    let desk = Desk::start().await;
+    let users = format!("{}/users", desk.advertiser("shop").await);
+    for name in ["carl", "anna", "bert"] {
+        let email = format!("{name}@shop.example");
+        let body = json!({ "email": email, "password": "correct horse battery", "scope": "read" });
+        desk.ask("POST", &users, Some(&desk.token)).json(&body).expect(201).await;
+    }
+    let (mut emails, mut query) = (Vec::new(), "limit=1".to_owned());
+    loop {
+        let page = desk.get(&format!("{users}?{query}"), &desk.token).expect(200).await;
+        let user = &page["data"][0];
+        emails.push(user["email"].as_str().unwrap().to_owned());
+        let Some(next) = page["next"].as_str() else { break };
+        let id = user["id"].as_str().unwrap();
+        assert_eq!(URL_SAFE_NO_PAD.decode(next).unwrap(), id.as_bytes());
+        query = format!("limit=1&cursor={next}");
+    }
+    assert_eq!(emails, ["anna@shop.example", "bert@shop.example", "carl@shop.example"]);
     desk.deployment.stop().await;
 }
 

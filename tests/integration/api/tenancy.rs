@@ -217,6 +217,39 @@ async fn no_advertiser_sees_anything_of_another() {
     two.desk.deployment.stop().await;
 }
 
+/// Whoever administered an advertiser could try names, and learnt from a conflict which other advertisers there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_others_cannot_be_probed() {
+    let two = two().await;
+    let key = two.desk.key(&two.own, "admin").await;
+    let rename =
+        |name: &str, token| two.desk.ask("PATCH", &two.own, Some(token)).json(&json!({ "name": name }));
+    let taken = rename("other", &key).send().await;
+    let free = rename("nobody", &key).send().await;
+    assert_eq!((taken.status.as_u16(), taken.body), (403, free.body));
+    // What it has already it may send back with something else, and the administrator renames it.
+    let both = json!({ "name": "own", "grace_seconds": 3_600 });
+    let changed = two.desk.ask("PATCH", &two.own, Some(&key)).json(&both).expect(200).await;
+    assert_eq!(changed["grace_seconds"], 3_600);
+    assert_eq!(rename("another", &two.desk.token).expect(200).await["name"], "another");
+    rename("other", &two.desk.token).expect(409).await;
+    two.desk.deployment.stop().await;
+}
+
+/// An id in the query of a path that names its advertiser was taken and ignored: a client that mixed both up read another's numbers.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_advertiser_is_named_in_one_place() {
+    let two = two().await;
+    let ids = [&two.own, &two.other].map(|path| path.rsplit('/').next().unwrap());
+    for path in [two.own.as_str(), &format!("{}/campaigns", two.own), "/v1/advertisers", "/v1/openapi.json"] {
+        for id in ids {
+            let said = two.desk.get(&format!("{path}?advertiser={id}"), &two.desk.token).expect(400).await;
+            assert!(said["detail"].as_str().unwrap().contains("no parameter advertiser"), "{path}: {said}");
+        }
+    }
+    two.desk.deployment.stop().await;
+}
+
 /// All but the time.
 fn headers(said: &Said) -> Vec<(String, String)> {
     let all = said.headers.iter().filter(|(name, _)| *name != "date");
