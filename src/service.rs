@@ -314,7 +314,7 @@ impl Service {
         let mut router = collector::router(collector.clone());
         if let Some(advertising) = &self.advertising {
             router = router.merge(api::router(advertising.clone()));
-            router = router.merge(console::router(advertising.clone(), config.tls.is_some()));
+            router = router.merge(console::router(advertising.clone(), config.is_behind_tls()));
         }
         self.serve("collector", router, listener, tls(config.tls.as_ref())?);
         let driver = collector.clone();

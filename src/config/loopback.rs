@@ -125,7 +125,7 @@ impl Loopback {
         let shown_cap = cap.split('"').next().unwrap_or(cap);
         let collector_toml = format!(
             "[collector]\nlisten = \"127.0.0.1:{collector_port}\"\n{}manifests = \"collector/manifests\"\n\
-             advertising = {{ helper = \"{helper}\", name = \"{COLLECTOR}\" }}\nhpke = [{{ id = 3, private_key = \"{}\" }}]\n\
+             advertising = {{ helper = \"{helper}\", name = \"{COLLECTOR}\", behind_tls = false }}\nhpke = [{{ id = 3, private_key = \"{}\" }}]\n\
              budget_source = [{{ name = \"{BUDGET_SOURCE}\", epoch_start = \"{epoch_start}\", cap = \"{shown_cap}\" }}]\n\
              signing_key = \"{}\"\nadmin_token_sha256 = \"{}\"\nleader = {{ endpoint = \"{leader}\", token = \"{}\" }}\n",
             folders("collector"),

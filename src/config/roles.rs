@@ -290,6 +290,9 @@ pub struct Advertising {
     pub helper: Endpoint,
     /// This collector's name in the aggregators' configurations.
     pub name: String,
+    /// Whether browsers reach a collector without `[collector.tls]` by a proxy on this machine that speaks TLS with them. `None` if it
+    /// is not said, which is as good as no.
+    pub behind_tls: Option<bool>,
 }
 
 /// The collector.
@@ -374,6 +377,11 @@ impl Collector {
     /// What signs releases, if the configuration has it.
     pub fn signer(&self) -> Option<SigningKey> {
         self.signing_key.as_ref().map(|key| SigningKey::from_bytes(key.expose()))
+    }
+
+    /// Whether browsers reach its console over TLS, of its own or a proxy's.
+    pub fn is_behind_tls(&self) -> bool {
+        self.tls.is_some() || self.advertising.as_ref().is_some_and(|own| own.behind_tls == Some(true))
     }
 
     pub(super) fn resolve(&mut self, folder: &Path) {

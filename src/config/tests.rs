@@ -493,6 +493,7 @@ fn roles_in_one_process() {
 /// aggregator takes part in, and hear of it window by window.
 #[test]
 fn tasks_for_advertisers_are_such_as_aggregators_take() {
+    const BEHIND_TLS: &str = "warning: collector.advertising.behind_tls";
     let fixture = Fixture::new();
     let advertising = |table: &mut toml::Table, key: &str, value: &str| {
         set(table["advertising"].as_table_mut().unwrap(), key, value);
@@ -505,6 +506,20 @@ fn tasks_for_advertisers_are_such_as_aggregators_take() {
         advertising(collector, "name", "two words");
     });
     assert!(fixture.problems("collector", |collector| drop(collector.remove("advertising"))).is_empty());
+    let behind_tls = |collector: &mut toml::Table, value: bool| {
+        set(collector["advertising"].as_table_mut().unwrap(), "behind_tls", value);
+    };
+    fixture.one("collector", BEHIND_TLS, "true if a proxy on this machine", |collector| {
+        collector.remove("tls");
+    });
+    fixture.one("collector", BEHIND_TLS, "remove it", |collector| behind_tls(collector, true));
+    for said in [true, false] {
+        let found = fixture.problems("collector", |collector| {
+            collector.remove("tls");
+            behind_tls(collector, said);
+        });
+        assert!(found.is_empty(), "{found:?}");
+    }
     let all = together(&fixture);
     for (key, value, about) in [
         ("helper", "https://127.0.0.1:9/", "byte for byte"),

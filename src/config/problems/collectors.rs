@@ -71,10 +71,24 @@ pub(super) fn check_signing_key(collector: &Collector, findings: &mut Findings) 
 
 /// What tasks for advertisers are made with.
 pub(super) fn check_advertising(collector: &Collector, findings: &mut Findings) {
+    const BEHIND_TLS: &str = "collector.advertising.behind_tls";
     let Some(advertising) = &collector.advertising else { return };
     check_name("collector.advertising.name", &advertising.name, findings);
     if advertising.helper == collector.leader.endpoint {
         findings.error("collector.advertising.helper", "is the leader's endpoint; name the helper's");
+    }
+    match (advertising.behind_tls, &collector.tls) {
+        // One that other machines can reach without TLS is an error anyway.
+        (None, None) if collector.listen.ip().is_loopback() => findings.warning(
+            BEHIND_TLS,
+            "is missing, and the collector has no TLS of its own; say true if a proxy on this machine speaks TLS with the console's \
+             browsers, so that their cookies go over TLS alone, or false if the console is for browsers on this machine",
+        ),
+        (Some(true), Some(_)) => findings.warning(
+            BEHIND_TLS,
+            "says nothing beside [collector.tls]: the collector speaks TLS itself; remove it",
+        ),
+        _ => (),
     }
 }
 
