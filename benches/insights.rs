@@ -338,7 +338,7 @@ fn start(options: &Options) {
     let (disk, signer) = (Arc::new(disk), Arc::new(SigningKey::generate(&mut rand::rng())));
     for number in 0..options.releases {
         let window = Interval::new(Time(number * 24 + 1_000), Steps(24)).expect("a window");
-        disk.begin(TaskId::new([1; 32]), window, b"request").expect("a window");
+        disk.begin(TaskId::new([1; 32]), window, b"request", 0).expect("a window");
         let draft = Draft::of_parts(release(number), (0..1_024).collect(), Arc::clone(&signer));
         disk.finish(TaskId::new([1; 32]), window, draft).expect("a release");
     }

@@ -302,7 +302,8 @@ impl Service {
     ) -> Result<(), StartError> {
         let metrics = self.operations.metrics();
         let times = metrics.store("collector");
-        let disk = CollectorDisk::open_timed(&config.store, &config.watermark, &times)
+        let max_bytes = config.limits.max_store_bytes;
+        let disk = CollectorDisk::open_timed(&config.store, &config.watermark, max_bytes, &times)
             .map_err(collector::StartError::from)?;
         let disk = Arc::new(disk);
         let clock = Arc::clone(&environment.clock);

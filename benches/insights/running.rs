@@ -172,7 +172,7 @@ impl Running {
         let released =
             Release { task: generation.conversions.to_string(), window, reports: window, ..release(0) };
         let interval = interval.expect("a window");
-        self.disk.begin(generation.conversions, interval, b"request").expect("a window");
+        self.disk.begin(generation.conversions, interval, b"request", 0).expect("a window");
         let draft = Draft::of_parts(released, (0..1_024).collect(), Arc::clone(&self.signer));
         self.disk.finish(generation.conversions, interval, draft).expect("a release");
     }

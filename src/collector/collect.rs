@@ -169,7 +169,7 @@ impl Collector {
             CollectError::BadAnswer(_) | CollectError::Shares(_) | CollectError::Release(_) => {
                 WindowOutcome::BadAnswer
             }
-            CollectError::Store(_) => WindowOutcome::Failed,
+            CollectError::NoRoom(_) | CollectError::Store(_) => WindowOutcome::Failed,
             CollectError::UnknownTask(_)
             | CollectError::Task(_)
             | CollectError::OtherLeader { .. }
@@ -246,13 +246,16 @@ impl Collector {
             Err(error) => return self.released(id, interval)?.map(Started::Released).ok_or(error),
         };
         let request = CollectionJobReq::time_interval(interval).to_bytes();
-        match self.store().begin(id, interval, &request) {
+        let follows = conversions.as_ref().map(|published| published.release());
+        let bytes = Draft::bytes_max(&task, (window, interval), charge.clone(), follows, self.signer())?;
+        match self.store().begin(id, interval, &request, bytes) {
             Ok(Begun::Released(release)) => Ok(Started::Released(release)),
             Ok(Begun::UnderWay { request, location }) => {
                 let task = Arc::new(task);
                 Ok(Started::UnderWay(Job { task, window, interval, charge, conversions, request, location }))
             }
             Err(BeginError::Overlap(other)) => Err(overlap(&other, &task, window)),
+            Err(BeginError::Store(error)) if error.is_full() => Err(CollectError::NoRoom(error)),
             Err(BeginError::Store(error)) => Err(error.into()),
         }
     }

@@ -109,9 +109,15 @@ pub enum CollectError {
     /// The aggregate shares do not open, or do not make a result.
     #[error("{0}. Nothing was released; {advice}", advice = share_advice(.0))]
     Shares(#[from] ShareError),
-    /// The opened batch makes no release.
-    #[error("the batch was opened but makes no release: {0}")]
+    /// A batch makes no release.
+    #[error("the batch makes no release: {0}")]
     Release(#[from] ReleaseError),
+    /// There is no room for the window's release.
+    #[error(
+        "this collector has no room for another release, so the window was not asked for, and no budget was charged. It is \
+         collected once there is room: raise `max_store_bytes` in [collector.limits], or free space on the disk"
+    )]
+    NoRoom(#[source] StoreError),
     /// The store failed.
     #[error("the collector's store failed: {0}")]
     Store(#[from] StoreError),

@@ -384,6 +384,7 @@ pub(super) fn store_problem(error: &StoreError) -> ProblemDocument {
 fn problem(error: &CollectError, task: TaskId) -> Failure {
     let document = match error {
         CollectError::Store(error) => return store_problem(error).with_task(task).into(),
+        CollectError::NoRoom(_) => ProblemDocument::own(OwnError::Overloaded),
         CollectError::UnknownTask(_) => ProblemDocument::dap(DapError::UnrecognizedTask),
         CollectError::Task(_) | CollectError::Release(_) | CollectError::Sum(SumError::Noise(_)) => {
             ProblemDocument::own(OwnError::Internal)

@@ -11,6 +11,7 @@ use crate::store::StoreError;
 mod disk;
 
 pub use disk::CollectorDisk;
+pub(in crate::collector) use disk::record::bytes_max as record_bytes_max;
 
 /// Longest location of a collection job, in bytes. A location is the leader's endpoint (at most 1,024
 /// bytes) with two ids.
@@ -109,7 +110,16 @@ pub trait CollectorStore: Send + Sync {
     /// this one, and keeps the request. The request is durable when this returns, so that whatever was sent
     /// can be sent again byte for byte. For a window that is under way the request of the first time is
     /// returned, whatever is given now. A window that failed begins anew, and its failure is forgotten.
-    fn begin(&self, task: TaskId, interval: Interval, request: &[u8]) -> Result<Begun, BeginError>;
+    ///
+    /// A window that is not under way begins only if there is room for `release_bytes`, the most that its release can have (see
+    /// [`Draft::bytes_max`]), beside the releases of all that are: `Full` otherwise.
+    fn begin(
+        &self,
+        task: TaskId,
+        interval: Interval,
+        request: &[u8],
+        release_bytes: u64,
+    ) -> Result<Begun, BeginError>;
 
     /// Keeps where the leader's collection job is; `None` forgets it. Does nothing unless the window is under
     /// way.

@@ -85,6 +85,28 @@ impl Default for Limits {
     }
 }
 
+/// What releases may occupy at the collector before no window is collected, unless configured otherwise: a year of one hourly
+/// advertiser with 1,024 cells and values, less than the smallest disks. Those of a few cells are not counted: they are
+/// small, and stand in the state.
+pub const RELEASE_BYTES_DEFAULT: u64 = 4 * 1024 * 1024 * 1024;
+
+/// The least that can be configured: what the largest release takes, 4 MiB before it is signed, with its cells.
+pub const RELEASE_BYTES_MIN: u64 = 8 * 1024 * 1024;
+
+/// Limits of a collector; each key may be left out.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CollectorLimits {
+    /// See [`RELEASE_BYTES_DEFAULT`]; at least [`RELEASE_BYTES_MIN`].
+    pub max_store_bytes: u64,
+}
+
+impl Default for CollectorLimits {
+    fn default() -> Self {
+        Self { max_store_bytes: RELEASE_BYTES_DEFAULT }
+    }
+}
+
 /// A secret that the two aggregators of a pair share, from which the verify keys
 /// of tasks are derived (taskprov).
 #[derive(Clone, Debug, Deserialize)]
@@ -328,6 +350,9 @@ pub struct Collector {
     pub budget_source: Vec<SourceEpochs>,
     /// Without it the server speaks plain HTTP.
     pub tls: Option<Tls>,
+    /// Each may be left out.
+    #[serde(default)]
+    pub limits: CollectorLimits,
 }
 
 fn public_keys<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<PublicKey>, D::Error> {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::cli::init;
-use crate::config::roles::{BODY_BYTES_MAX, BODY_BYTES_MIN, CLOCK_SKEW_SECONDS_MAX};
+use crate::config::roles::{BODY_BYTES_MAX, BODY_BYTES_MIN, CLOCK_SKEW_SECONDS_MAX, RELEASE_BYTES_MIN};
 use crate::net::auth::TokenHash;
 
 /// A fresh set of configurations; each test spoils something in one of them.
@@ -422,6 +422,19 @@ fn limits() {
         });
         assert_eq!(found, [""; 0], "{key} = {value}");
     }
+    let of_releases = |bytes: u64| {
+        move |collector: &mut toml::Table| {
+            let bytes = i64::try_from(bytes).unwrap();
+            set(collector, "limits", toml::Table::from_iter([("max_store_bytes".to_owned(), bytes.into())]));
+        }
+    };
+    fixture.one(
+        "collector",
+        "error: collector.limits.max_store_bytes",
+        "at least",
+        of_releases(RELEASE_BYTES_MIN - 1),
+    );
+    assert_eq!(fixture.problems("collector", of_releases(RELEASE_BYTES_MIN)), [""; 0]);
 }
 
 /// One file with all roles in folders of their own.

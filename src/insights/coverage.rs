@@ -3,8 +3,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arras_protocol::manifest::VALIDITY_SECONDS_MAX;
-
 use super::lane::Lane;
 use super::period::Period;
 use super::{Coverage, Missing, MissingWhy};
@@ -37,7 +35,7 @@ pub(super) fn by_calendar(
     let calendar = Calendar::of(advertiser);
     let of = |generation: &Arc<Generation>| {
         let from = generation.opened.max(time.start);
-        let to = life_end(generation).min(time.end);
+        let to = generation.life_end().min(time.end);
         let number = generation.number;
         let windows: Vec<Span> = if from < to { calendar.windows(from, to).collect() } else { Vec::new() };
         windows.into_iter().map(move |window| {
@@ -49,11 +47,6 @@ pub(super) fn by_calendar(
     let mut listed: Vec<Listed> = generations.iter().flat_map(of).collect();
     listed.sort_by_key(|window| (window.from, window.generation));
     listed
-}
-
-/// Until when devices may report to a generation, in POSIX seconds.
-pub(super) fn life_end(generation: &Generation) -> u64 {
-    generation.closed.map_or(u64::MAX, |closed| closed.saturating_add(VALIDITY_SECONDS_MAX))
 }
 
 /// What the coverage of a row follows from.
@@ -117,7 +110,7 @@ impl Covering<'_> {
         }
         let measured = first.unwrap_or(since.clamp(period.from, period.to));
         missing.push((period.from..measured, MissingWhy::NotMeasured));
-        let over = counted.iter().map(|generation| life_end(generation)).max().unwrap_or(u64::MAX);
+        let over = counted.iter().map(|generation| generation.life_end()).max().unwrap_or(u64::MAX);
         let rest = end.max(measured)..period.to.min(over);
         let why = if rest.end > self.now { MissingWhy::Open } else { MissingWhy::NotReleased };
         missing.push((over.max(end).max(measured)..period.to, MissingWhy::NotMeasured));

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::answer::{Lanes, Part, Sheet, Subject};
-use super::coverage::{Covering, life_end};
+use super::coverage::Covering;
 use super::lane::{Lane, Total};
 use super::noises::Recent;
 use super::numbers;
@@ -271,7 +271,7 @@ impl<'a> Rows<'a> {
         }
         let generations = subject.generations().unwrap_or(0..self.sheet.lanes.len());
         let counted = self.sheet.books.generations.get(generations).unwrap_or_default();
-        if !counted.is_empty() && counted.iter().all(|generation| life_end(generation) <= period.from) {
+        if !counted.is_empty() && counted.iter().all(|generation| generation.life_end() <= period.from) {
             return NullReason::NoLongerCounted;
         }
         let is_monday =

@@ -111,7 +111,7 @@ label_values! {
         Unfinished "unfinished",
         /// An answer, or the shares in it, cannot be used.
         BadAnswer "bad_answer",
-        /// The store failed.
+        /// The store failed, or is full.
         Failed "failed",
     }
 }
@@ -125,7 +125,7 @@ label_values! {
         TooFewReports "too_few_reports",
         /// A budget does not allow it.
         RefusedByBudget "refused_by_budget",
-        /// The leader is not reached, or not done.
+        /// The leader is not reached, or not done, or the collector has no room for another release.
         Unfinished "unfinished",
         /// Anything else.
         Failed "failed",

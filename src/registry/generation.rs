@@ -1,5 +1,6 @@
 //! Which bucket means what: the map of one task of conversions and of its task of values.
 
+use arras_protocol::manifest::VALIDITY_SECONDS_MAX;
 use arras_protocol::messages::TaskId;
 use serde::{Deserialize, Serialize};
 
@@ -53,12 +54,22 @@ pub struct Generation {
     pub value: Option<ValueTask>,
     /// From when devices are told of it, in POSIX seconds; windows that end before hold nothing of it.
     pub opened: u64,
-    /// When the next one was opened; devices that have not heard of that still send to this one for at most as long as a manifest
-    /// holds.
+    /// When the next one was opened; see [`Generation::life_end`].
     pub closed: Option<u64>,
 }
 
+/// For how long after the next generation was opened a manifest that names this one may still be signed, in seconds: 31 days. Whoever
+/// signs from a file needs time to fetch the next one.
+const SIGNED_SECONDS: u64 = 31 * 86_400;
+
 impl Generation {
+    /// Until when devices may report to it, in POSIX seconds: those that have not heard of the next one, for as long as the last
+    /// manifest that names it holds. Without an end while there is no next one.
+    pub fn life_end(&self) -> u64 {
+        let end = |closed: u64| closed.saturating_add(SIGNED_SECONDS).saturating_add(VALIDITY_SECONDS_MAX);
+        self.closed.map_or(u64::MAX, end)
+    }
+
     /// The offset of an event's cells, if it is counted here.
     pub fn offset(&self, event: EventKind) -> Option<u32> {
         let block = self.events.iter().position(|counted| *counted == event)?;

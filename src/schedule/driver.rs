@@ -78,6 +78,7 @@ impl Agenda {
         for (_, look) in self.looks.values() {
             health.due += look.open;
             health.overdue += look.overdue;
+            health.ahead = health.ahead.max(look.ahead);
             oldest = oldest.into_iter().chain(look.oldest.as_ref()).min_by_key(|(since, _)| *since);
         }
         health.reason = oldest.map(|(_, reason)| reason.clone());

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | the leader is away or not done | after a minute, twice as long each time, at most an hour; for ever |
 //! | an aggregator does not know the task, a token, a folder: what an operator mends | after 5 minutes, twice as long each time, at most 6 hours; for ever |
+//! | this collector has no room for the release | after 5 minutes; for ever |
 //! | too few reports | after an hour, twice as long each time, at most a day; the last one when late reports are refused |
 //! | a budget, aggregators that disagree, shares that do not open: what hardly changes | once a day; for 62 days after the window |
 //! | what never changes | none |
@@ -35,6 +36,9 @@ pub const AWAY_PAUSES_SECONDS: (u64, u64) = (MINUTE, HOUR);
 /// The same after what an operator has to mend.
 pub const OPERATOR_PAUSES_SECONDS: (u64, u64) = (5 * MINUTE, 6 * HOUR);
 
+/// The pause while this collector has no room for another release, in seconds. Nobody is asked then, so it need not grow.
+pub const ROOM_PAUSE_SECONDS: u64 = 5 * MINUTE;
+
 /// The same after too few reports.
 pub const LATE_PAUSES_SECONDS: (u64, u64) = (HOUR, DAY);
 
@@ -46,6 +50,7 @@ pub const RARE_PAUSE_SECONDS: u64 = DAY;
 pub(super) enum Pace {
     Away,
     Operator,
+    Room,
     Late,
     Rare,
     Never,
@@ -82,6 +87,9 @@ impl Verdict {
             CollectError::Unreachable { .. }
             | CollectError::StillPending { .. }
             | CollectError::OverlapsUnderWay(_) => (Kind::Unfinished, Pace::Away),
+            // Nothing is lost: it was not asked for, or the leader keeps its answer.
+            CollectError::NoRoom(_) => (Kind::Unfinished, Pace::Room),
+            CollectError::Store(error) if error.is_full() => (Kind::Unfinished, Pace::Room),
             CollectError::NotOver { to, .. } => (Kind::Unfinished, Pace::At(to.seconds())),
             // A sum is never asked for here.
             CollectError::Window(_) | CollectError::OverlapsReleased { .. } | CollectError::Sum(_) => {
@@ -110,6 +118,7 @@ impl Verdict {
         let next = match self.pace {
             Pace::Away => after(doubled(AWAY_PAUSES_SECONDS)),
             Pace::Operator => after(doubled(OPERATOR_PAUSES_SECONDS)),
+            Pace::Room => after(ROOM_PAUSE_SECONDS),
             Pace::Late => {
                 let last = end.saturating_add(LATE_REPORTS_SECONDS);
                 after(doubled(LATE_PAUSES_SECONDS)).map(|next| next.min(last)).filter(|_| now < last)
@@ -179,6 +188,7 @@ mod tests {
         assert!(near(next(Pace::Away, u32::MAX, 900 * DAY), HOUR), "for ever");
         assert!(near(next(Pace::Operator, 1, 0), 10 * MINUTE) && near(next(Pace::Operator, 40, 0), 6 * HOUR));
         assert!(near(next(Pace::Late, 0, 0), HOUR) && near(next(Pace::Late, 9, DAY), DAY));
+        assert!(near(next(Pace::Room, 40, 900 * DAY), 5 * MINUTE), "for ever");
         // The last attempt is when late reports are refused, and then there is none.
         assert_eq!(next(Pace::Late, 9, LATE_REPORTS_SECONDS - 7), Some(7));
         assert_eq!(next(Pace::Late, 9, LATE_REPORTS_SECONDS), None);

@@ -4,7 +4,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arras_protocol::manifest::VALIDITY_SECONDS_MAX;
 use arras_protocol::messages::{TaskId, TimePrecision};
 
 use super::calendar::{Calendar, STEP_SECONDS};
@@ -19,6 +18,14 @@ use crate::store::StoreError;
 /// For how long a window may be due, in seconds, before that is trouble for `/readyz`: 6 hours. Windows with too few reports and
 /// those that a budget refuses are not meant.
 pub const OVERDUE_SECONDS: u64 = 6 * 3_600;
+
+/// For how long what is settled is passed over, in seconds: a day. Then it is looked at anew, since whoever runs the collector may
+/// have collected conversions by hand that were given up, and their values follow.
+pub const PASSED_OVER_SECONDS: u64 = 86_400;
+
+/// From how far ahead of now a generation's beginning is trouble for `/readyz`, in seconds: an hour, more than clocks that are kept
+/// differ by.
+pub const AHEAD_SECONDS: u64 = 3_600;
 
 /// Due windows of one task that a look lists; it is looked again whenever one of them has ended.
 const DUE_MAX: usize = 8;
@@ -49,6 +56,8 @@ pub(super) struct Look {
     pub(super) overdue: usize,
     /// Since when the oldest of them is due, and what is in its way.
     pub(super) oldest: Option<(u64, String)>,
+    /// When tasks begin that were opened by a clock that was ahead, if any were.
+    pub(super) ahead: Option<u64>,
 }
 
 /// A task of a generation.
@@ -66,8 +75,7 @@ fn lines(generation: &Generation) -> impl Iterator<Item = Line> {
 
 /// When windows of a generation may hold reports: from when devices hear of it until the last manifest that names it has run out.
 fn lifetime(generation: &Generation) -> Range<u64> {
-    let end = generation.closed.map_or(u64::MAX, |closed| closed.saturating_add(VALIDITY_SECONDS_MAX));
-    generation.opened..end
+    generation.opened..generation.life_end()
 }
 
 /// What is known of a window.
@@ -258,8 +266,12 @@ impl Schedule {
             let key = (advertiser.id, generation.number);
             let life = lifetime(generation);
             // What a clock that was ahead passed over counts as little as what it wrote.
-            let cursor = lock(&self.0.cursors).get(&key).copied().filter(|cursor| cursor.at <= now);
-            let from = cursor.map_or(life.start, |cursor| cursor.from);
+            let counts = |cursor: &Cursor| cursor.at <= now && now - cursor.since < PASSED_OVER_SECONDS;
+            let cursor = lock(&self.0.cursors).get(&key).copied().filter(counts);
+            let (from, since) = cursor.map_or((life.start, now), |cursor| (cursor.from, cursor.since));
+            if life.start > now.saturating_add(AHEAD_SECONDS) {
+                look.ahead = look.ahead.max(Some(life.start));
+            }
             let known = self.known_of(advertiser, generation, &(from..now.saturating_add(1)), now)?;
             let mut unsettled = None;
             for (line, windows) in &known {
@@ -290,7 +302,7 @@ impl Schedule {
             }
             // The window that runs is never settled: nothing unsettled means that the last one is over.
             let from = unsettled.unwrap_or(from.max(now.min(life.end)));
-            lock(&self.0.cursors).insert(key, Cursor { from, at: now });
+            lock(&self.0.cursors).insert(key, Cursor { from, at: now, since });
         }
         Ok(look)
     }

@@ -30,9 +30,9 @@ pub use calendar::{Calendar, DayRange, STEP_SECONDS, day_at, day_start};
 pub use driver::{AT_ONCE, ATTEMPT_MAX, LOOK_PAUSE_MAX, LOOKS_MAX, RETRIED_AT_ONCE, TASK_AT_ONCE};
 pub use judge::{
     AWAY_PAUSES_SECONDS, LATE_PAUSES_SECONDS, LATE_REPORTS_SECONDS, OPERATOR_PAUSES_SECONDS,
-    RARE_ATTEMPTS_SECONDS, RARE_PAUSE_SECONDS,
+    RARE_ATTEMPTS_SECONDS, RARE_PAUSE_SECONDS, ROOM_PAUSE_SECONDS,
 };
-pub use look::OVERDUE_SECONDS;
+pub use look::{AHEAD_SECONDS, OVERDUE_SECONDS, PASSED_OVER_SECONDS};
 pub use planned::planned_windows;
 pub use state::{Measures, WindowState, WindowStatus};
 
@@ -42,6 +42,7 @@ use crate::metrics::ScheduleMetrics;
 use crate::registry::{AdvertiserId, Registry};
 use crate::schedule::rows::Rows;
 use crate::store::StoreError;
+use crate::text::utc;
 
 /// What a schedule is made of.
 pub struct ScheduleParts {
@@ -88,6 +89,8 @@ struct Cursor {
     from: u64,
     /// When that was seen.
     at: u64,
+    /// When all before was looked at last; not after `at`.
+    since: u64,
 }
 
 struct Inner {
@@ -111,6 +114,8 @@ struct Health {
     overdue: usize,
     /// Of the window that is overdue for longest.
     reason: Option<String>,
+    /// The latest beginning of tasks that were opened by a clock that was ahead.
+    ahead: Option<u64>,
 }
 
 // What these locks protect is changed by single insertions and assignments.
@@ -172,14 +177,20 @@ impl Schedule {
         Ok(windows)
     }
 
-    /// Why the schedule is not well: windows are due for long.
+    /// Why the schedule is not well: windows are due for long, or tasks begin in the future.
     ///
     /// # Errors
     /// In words for whoever runs the collector.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let Health { overdue, reason, .. } = lock(&self.0.health).clone();
+        let Health { overdue, reason, ahead, .. } = lock(&self.0.health).clone();
         if overdue == 0 {
-            return Ok(());
+            return ahead.map_or(Ok(()), |ahead| {
+                Err(format!(
+                    "tasks of an advertiser were opened at {}, which is still to come: the clock was ahead then, or is behind now. \
+                     Their windows are collected from then on alone",
+                    utc(ahead)
+                ))
+            });
         }
         let reason = reason.unwrap_or_else(|| "their turn has not come".to_owned());
         let windows = if overdue == 1 { "window is" } else { "windows are" };

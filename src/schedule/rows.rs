@@ -29,7 +29,7 @@ pub(super) enum Kind {
     TooFew,
     /// A budget.
     Budget,
-    /// The leader is away, or not done.
+    /// The leader is away, or not done, or this collector has no room.
     Unfinished,
     /// Anything else.
     Failed,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arras_protocol::epsilon::DisplayMicro;
 use arras_protocol::messages::Interval;
 use arras_protocol::signed::{self, DocumentType, SignError, SigningKey};
+use arras_protocol::task::MAX_BATCH_REPORTS;
 use zeroize::Zeroizing;
 
 use super::{
@@ -13,6 +14,7 @@ use super::{
     ReadError, Release, campaign, name,
 };
 use crate::collector::span::Span;
+use crate::collector::store::record_bytes_max;
 use crate::privacy::accuracy::{self, Confidence, Noise};
 use crate::privacy::gate::noise_scale;
 use crate::privacy::noise::NoiseError;
@@ -21,6 +23,12 @@ use crate::tasks::provisioned::KnownTask;
 
 /// What the intervals of a release promise, here and in [`Release::confidence`].
 pub(crate) const CONFIDENCE: (Confidence, &str) = (Confidence::P95, "0.95");
+
+/// What a signed document has beside the base64 of its JSON, at most: its header and its signature.
+const SIGNED_BYTES: usize = 512;
+
+/// The sign of a noised number below 0, which is not as long as the largest one otherwise.
+const SIGN_BYTES: usize = 1;
 
 /// Why there is no release although shares were opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -143,6 +151,36 @@ impl Draft {
             buckets: (0..).zip(opened.cells.iter().enumerate()).map(bucket).collect(),
         };
         Ok(Self { release, cells: opened.cells, signer: Arc::clone(signer) })
+    }
+
+    /// The most bytes that a store takes for the release of a window that was not asked for yet, whatever its numbers will be.
+    pub(in crate::collector) fn bytes_max(
+        task: &KnownTask,
+        window: (Span, Interval),
+        charge: Charged,
+        conversions: Option<&Release>,
+        signer: &Arc<SigningKey>,
+    ) -> Result<u64, ReleaseError> {
+        let config = task.task.vdaf().config();
+        // Opening refuses what is further than this from any sum.
+        let slack = i128::try_from(task.policy.noise_slack().saturating_mul(2)).unwrap_or(i128::MAX);
+        let most = i128::from(MAX_BATCH_REPORTS).saturating_mul(config.max_per_cell().into());
+        let cells = vec![most.saturating_add(slack); config.output_len()];
+        let opened = Opened {
+            window: window.0,
+            reports: window.1,
+            report_count: MAX_BATCH_REPORTS,
+            cells: cells.into(),
+            charge,
+            collector_hpke: u8::MAX,
+        };
+        let mut largest = Self::new(task, opened, conversions, signer)?;
+        largest.release.sequence = u64::MAX;
+        for epoch in largest.release.charge.epochs.iter_mut().flatten() {
+            epoch.spent = Some(DisplayMicro(u64::MAX).to_string());
+        }
+        let document = largest.release.to_json().len() + largest.cells.len() * SIGN_BYTES;
+        Ok(record_bytes_max(document.div_ceil(3) * 4 + SIGNED_BYTES, largest.cells.len()) as u64)
     }
 
     /// Of a release that was made elsewhere, and its cells: for benches, which fill stores with them.

@@ -4,7 +4,7 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `w`, task, end of the window | a [`WindowRecord`] under way or released |
+//! | `w`, task, end of the window | a [`WindowRecord`] under way, with what its release may take, or released |
 //! | `f`, task, start, end | a [`WindowRecord`] that failed |
 //! | `r`, sequence number | [`INLINE`] or [`SIGNED_INLINE`] and the release, or [`SPOOLED`] or [`SIGNED_SPOOLED`] and its position |
 //! | `n` | the last sequence number |
@@ -19,25 +19,30 @@
 //! Windows under `w` of one task never overlap, so the first that ends after a moment is the only
 //! one that can hold it. A release is in the spool before the state names it; a crash in between
 //! leaves a record that nothing names, which costs its space and nothing else.
+//!
+//! A window is begun only if the spool has room for its release beside those of all windows that are under way: once it is begun
+//! it may be charged at any time, and a release that cannot be kept would be paid for in vain.
 
-mod record;
+pub(in crate::collector) mod record;
+mod room;
 mod spent;
+mod window;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use arras_protocol::messages::{Duration, Interval, TaskId, Time};
+use arras_protocol::messages::{Interval, TaskId};
 use arras_protocol::signed::{self, DocumentType};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use self::room::Promised;
+use self::window::WindowRecord;
 use super::{
     BeginError, Begun, Collection, CollectorStore, LOCATION_BYTES_MAX, REASON_CHARACTERS_MAX, Stage, Summed,
     WithCells,
 };
 use crate::collector::release::{Draft, Head, Issued, Published};
+use crate::config::roles::RELEASE_BYTES_DEFAULT;
 use crate::metrics::StoreTimes;
 use crate::store::{
     Damage, Disk, Entry, MAX_VALUE_BYTES, Position, Spool, SpoolOptions, State, StateBatch, StoreError, Usage,
@@ -48,10 +53,6 @@ const ROLE: &str = "collector";
 
 /// sled's cache. The collector reads a handful of small values a release.
 const CACHE_BYTES: u64 = 8 << 20;
-
-/// What the releases may occupy: one of 4,096 buckets has about a megabyte with its signature and cells, most have less
-/// than 10 kB, and those of a few buckets are not in the spool at all.
-const SPOOL_BYTES_MAX: u64 = 4 << 30;
 
 /// The folder of the documents, below the store's.
 const RELEASES: &str = "releases";
@@ -68,81 +69,38 @@ const SIGNED_INLINE: u8 = 2;
 /// Marks a release in the spool.
 const SIGNED_SPOOLED: u8 = 3;
 
-/// A window as the state keeps it, in JSON.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WindowRecord {
-    start: u64,
-    duration: u64,
-    /// In base64url.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    request: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    location: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    sequence: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    failed: Option<String>,
-}
-
-impl WindowRecord {
-    fn encode(collection: &Collection) -> Result<Vec<u8>, StoreError> {
-        let mut record = Self {
-            start: collection.interval.start().0,
-            duration: collection.interval.duration().0,
-            request: None,
-            location: None,
-            sequence: None,
-            failed: None,
-        };
-        match &collection.stage {
-            Stage::UnderWay { request, location } => {
-                record.request = Some(URL_SAFE_NO_PAD.encode(request));
-                record.location.clone_from(location);
-            }
-            Stage::Released { sequence } => record.sequence = Some(*sequence),
-            Stage::Failed { reason } => record.failed = Some(reason.clone()),
-        }
-        serde_json::to_vec(&record).map_err(StoreError::prepare)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Collection, StoreError> {
-        let record: Self = serde_json::from_slice(bytes).map_err(StoreError::prepare)?;
-        let interval =
-            Interval::new(Time(record.start), Duration(record.duration)).map_err(StoreError::prepare)?;
-        let stage = match (record.request, record.sequence, record.failed) {
-            (Some(request), None, None) => {
-                let request = URL_SAFE_NO_PAD.decode(request).map_err(StoreError::prepare)?;
-                Stage::UnderWay { request, location: record.location }
-            }
-            (None, Some(sequence), None) => Stage::Released { sequence },
-            (None, None, Some(reason)) => Stage::Failed { reason },
-            _ => return Err(StoreError::prepare("a window of the collector's store has no clear stage")),
-        };
-        Ok(Collection { interval, stage })
-    }
-}
-
 /// The collector's store in a folder.
 #[derive(Debug)]
 pub struct CollectorDisk {
     dir: PathBuf,
     state: State,
     spool: Spool,
+    promised: Promised,
     /// Held by whoever finishes a release: the number in a document must still be the next one when the
     /// document is committed.
     finishing: Mutex<()>,
 }
 
 impl CollectorDisk {
-    /// Opens the store in `dir`, or makes it; see [`State::open`] for what is refused.
+    /// Opens the store in `dir`, or makes it, with the usual bound; see [`State::open`] for what is refused.
     pub fn open(dir: &Path, watermark: &Path) -> Result<Self, StoreError> {
-        Self::open_on(dir, watermark, Disk::default())
+        Self::open_on(dir, watermark, RELEASE_BYTES_DEFAULT, Disk::default())
     }
 
-    /// As [`CollectorDisk::open`], timing what is written.
-    pub fn open_timed(dir: &Path, watermark: &Path, times: &StoreTimes) -> Result<Self, StoreError> {
-        Self::open_on(dir, watermark, Disk::default().timed(times.clone()))
+    /// As [`CollectorDisk::open`], with at most so many bytes of releases in the spool, and timing what is written.
+    pub fn open_timed(
+        dir: &Path,
+        watermark: &Path,
+        max_bytes: u64,
+        times: &StoreTimes,
+    ) -> Result<Self, StoreError> {
+        Self::open_on(dir, watermark, max_bytes, Disk::default().timed(times.clone()))
+    }
+
+    /// As [`CollectorDisk::open`], with at most so many bytes of releases in the spool.
+    #[cfg(test)]
+    pub(crate) fn open_bounded(dir: &Path, watermark: &Path, max_bytes: u64) -> Result<Self, StoreError> {
+        Self::open_on(dir, watermark, max_bytes, Disk::default())
     }
 
     /// The state, for what else a collector keeps: rows whose keys begin with a capital letter, each kind with an owner of
@@ -154,10 +112,11 @@ impl CollectorDisk {
     /// Why a window cannot be collected now, whichever it is.
     ///
     /// # Errors
-    /// `InDoubt` if memory and disk may disagree, `Full` if there is no room.
+    /// `InDoubt` if memory and disk may disagree, `Full` if there is no room for another release of the largest kind that was
+    /// asked for since the store was opened.
     pub fn check(&self) -> Result<(), StoreError> {
         self.state.check()?;
-        self.spool.check()
+        self.promised.check(&self.spool, self.promised.largest())
     }
 
     /// What the releases occupy that are too large for the state.
@@ -173,7 +132,7 @@ impl CollectorDisk {
         watermark: &Path,
         faults: &std::sync::Arc<dyn crate::store::Faults>,
     ) -> Result<Self, StoreError> {
-        Self::open_on(dir, watermark, Disk::with_faults(faults.clone()))
+        Self::open_on(dir, watermark, RELEASE_BYTES_DEFAULT, Disk::with_faults(faults.clone()))
     }
 
     /// As [`CollectorDisk::open`], on a disk in memory.
@@ -184,18 +143,19 @@ impl CollectorDisk {
         disk: &crate::store::MemoryDisk,
         faults: std::sync::Arc<dyn crate::store::Faults>,
     ) -> Result<Self, StoreError> {
-        Self::open_on(dir, watermark, Disk::in_memory(disk, faults))
+        Self::open_on(dir, watermark, RELEASE_BYTES_DEFAULT, Disk::in_memory(disk, faults))
     }
 
-    fn open_on(dir: &Path, watermark: &Path, disk: Disk) -> Result<Self, StoreError> {
+    fn open_on(dir: &Path, watermark: &Path, max_bytes: u64, disk: Disk) -> Result<Self, StoreError> {
         let state = State::open_on(&dir.join("state"), watermark, ROLE, CACHE_BYTES, disk.clone())?;
         // It must hold what the state points to, or its positions would be given out a second time.
-        let options = SpoolOptions::new(SPOOL_BYTES_MAX)
+        let options = SpoolOptions::new(max_bytes)
             .on(disk)
             .owner(state.store_id().of_part(RELEASES))
             .holds(last_document(dir, &state)?);
         let spool = Spool::open(&dir.join(RELEASES), options)?;
-        let store = Self { dir: dir.to_owned(), state, spool, finishing: Mutex::new(()) };
+        let promised = Promised::read(&state)?;
+        let store = Self { dir: dir.to_owned(), state, spool, promised, finishing: Mutex::new(()) };
         store.make_rows_of_spent()?;
         Ok(store)
     }
@@ -309,8 +269,10 @@ const RELEASE_PREFIX: &[u8] = b"r";
 
 const SEQUENCE_KEY: &[u8] = b"n";
 
+const WINDOW_PREFIX: &[u8] = b"w";
+
 fn window_prefix(task: TaskId) -> Vec<u8> {
-    [b"w", task.as_bytes().as_slice()].concat()
+    [WINDOW_PREFIX, task.as_bytes().as_slice()].concat()
 }
 
 fn window_key(task: TaskId, end: u64) -> Vec<u8> {
@@ -335,7 +297,13 @@ fn decode_all(entries: Vec<Entry>) -> Result<Vec<Collection>, StoreError> {
 }
 
 impl CollectorStore for CollectorDisk {
-    fn begin(&self, task: TaskId, interval: Interval, request: &[u8]) -> Result<Begun, BeginError> {
+    fn begin(
+        &self,
+        task: TaskId,
+        interval: Interval,
+        request: &[u8],
+        release_bytes: u64,
+    ) -> Result<Begun, BeginError> {
         let mut guard = self.state.lock();
         if let Some(found) = self.overlapping(task, interval)? {
             if found.interval != interval {
@@ -350,13 +318,19 @@ impl CollectorStore for CollectorDisk {
                 }
             };
         }
+        let room = room::of_release(release_bytes);
+        if room > 0 {
+            self.promised.asked_for(room);
+            self.promised.check(&self.spool, room)?;
+        }
         let stage = Stage::UnderWay { request: request.to_vec(), location: None };
         let mut batch = StateBatch::default();
-        let value = WindowRecord::encode(&Collection { interval, stage })?;
+        let value = WindowRecord::encode(&Collection { interval, stage }, room)?;
         batch.insert(&window_key(task, interval.end().0), &value)?;
         batch.remove(&failure_key(task, interval))?;
         // Durable from here; the request may leave. A restart finds it and sends it again.
         let _receipt = guard.commit(batch)?;
+        self.promised.keep(task, interval, room);
         Ok(Begun::UnderWay { request: request.to_vec(), location: None })
     }
 
@@ -376,7 +350,8 @@ impl CollectorStore for CollectorDisk {
         };
         let stage = Stage::UnderWay { request, location: location.map(str::to_owned) };
         let mut batch = StateBatch::default();
-        let value = WindowRecord::encode(&Collection { interval, stage })?;
+        let room = self.promised.of(task, interval);
+        let value = WindowRecord::encode(&Collection { interval, stage }, room)?;
         batch.insert(&window_key(task, interval.end().0), &value)?;
         let _receipt = guard.commit(batch)?;
         Ok(())
@@ -402,12 +377,13 @@ impl CollectorStore for CollectorDisk {
         };
         let mut batch = StateBatch::default();
         let ended = Collection { interval, stage: Stage::Released { sequence } };
-        batch.insert(&window_key(task, interval.end().0), &WindowRecord::encode(&ended)?)?;
+        batch.insert(&window_key(task, interval.end().0), &WindowRecord::encode(&ended, 0)?)?;
         batch.insert(&release_key(sequence), &value)?;
         batch.insert(SEQUENCE_KEY, &sequence.to_be_bytes())?;
         Self::keep_spent(&mut batch, (&source, week), &charges, &spent)?;
         // Durable from here: these bytes and their signature are the release of the window for ever.
         let _receipt = guard.commit(batch)?;
+        self.promised.end(task, interval);
         Ok(issued.published)
     }
 
@@ -420,8 +396,9 @@ impl CollectorStore for CollectorDisk {
         let failed = Collection { interval, stage: Stage::Failed { reason } };
         let mut batch = StateBatch::default();
         batch.remove(&window_key(task, interval.end().0))?;
-        batch.insert(&failure_key(task, interval), &WindowRecord::encode(&failed)?)?;
+        batch.insert(&failure_key(task, interval), &WindowRecord::encode(&failed, 0)?)?;
         let _receipt = guard.commit(batch)?;
+        self.promised.end(task, interval);
         Ok(())
     }
 

@@ -35,7 +35,7 @@ fn release(
     follows: Option<&Release>,
 ) -> Release {
     let (id, interval) = (task.task.id(), interval(task, window));
-    collector.store().begin(id, interval, b"request").unwrap();
+    collector.store().begin(id, interval, b"request", 0).unwrap();
     let draft = draft_following(task, window, cells, follows);
     collector.store().finish(id, interval, draft).unwrap().into_release()
 }
@@ -152,8 +152,8 @@ async fn what_a_sum_does_not_cover_is_named() {
     release(&collector, task, days(1, 2), &CELLS, None);
     release(&collector, task, days(2, 3), &CELLS, None);
     let id = task.task.id();
-    collector.store().begin(id, interval(task, days(3, 4)), b"x").unwrap();
-    collector.store().begin(id, interval(task, days(5, 6)), b"x").unwrap();
+    collector.store().begin(id, interval(task, days(3, 4)), b"x", 0).unwrap();
+    collector.store().begin(id, interval(task, days(5, 6)), b"x", 0).unwrap();
     collector.store().fail(id, interval(task, days(5, 6)), "too few reports").unwrap();
     let found = sum(&collector, task, days(0, 7), &["alpha"]).unwrap();
     assert_eq!(found.windows, [Covered { sequence: 1, window: days(1, 2) }]);
@@ -204,7 +204,7 @@ async fn a_failure_is_told_of_what_was_asked_for_alone() {
     release(&collector, task, days(2, 3), &CELLS, None);
     let failed = |from: u64, to: u64| {
         let window = interval(task, span(MONDAY + from * HOUR, MONDAY + to * HOUR));
-        collector.store().begin(task.task.id(), window, b"x").unwrap();
+        collector.store().begin(task.task.id(), window, b"x", 0).unwrap();
         collector.store().fail(task.task.id(), window, "the leader refuses").unwrap();
     };
     // Two that overlap, one that touches the next, one that reaches into what was released.
@@ -246,7 +246,7 @@ async fn an_empty_range_is_told_in_whole_sentences() {
     let (collector, task) = (world.collector(), &world.task);
     let (id, window) = (task.task.id(), interval(task, days(1, 2)));
     let refusal = format!("the budget does not allow it. Ask for other weeks. {}", "x".repeat(1_000));
-    collector.store().begin(id, window, b"x").unwrap();
+    collector.store().begin(id, window, b"x", 0).unwrap();
     collector.store().fail(id, window, &refusal).unwrap();
     let told = |range, campaigns: &[&str]| sum(&collector, task, range, campaigns).unwrap_err().to_string();
     let [first, second] = [days(0, 1), days(1, 2)];
@@ -339,7 +339,7 @@ async fn windows_of_many_buckets_are_bounded_by_their_cells() {
     let start = MONDAY - 600 * HOUR;
     let hour = |n: usize| span(start + n as u64 * HOUR, start + (n as u64 + 1) * HOUR);
     for n in 0..=most {
-        collector.store().begin(task.task.id(), interval(&task, hour(n)), b"x").unwrap();
+        collector.store().begin(task.task.id(), interval(&task, hour(n)), b"x", 0).unwrap();
     }
     let range = |n: usize| Span::new(hour(0).from(), hour(n - 1).to()).unwrap();
     let error = sum(&collector, &task, range(most + 1), &[]).unwrap_err();
@@ -452,8 +452,14 @@ struct Forgetful {
 }
 
 impl CollectorStore for Forgetful {
-    fn begin(&self, task: TaskId, interval: Interval, request: &[u8]) -> Result<Begun, BeginError> {
-        self.store.begin(task, interval, request)
+    fn begin(
+        &self,
+        task: TaskId,
+        interval: Interval,
+        request: &[u8],
+        release_bytes: u64,
+    ) -> Result<Begun, BeginError> {
+        self.store.begin(task, interval, request, release_bytes)
     }
 
     fn set_location(&self, task: TaskId, interval: Interval, to: Option<&str>) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use arras_protocol::task::{NAME_BYTES_MAX, is_name};
 
 use super::Findings;
 use crate::config::keys::HpkeConfig;
-use crate::config::roles::{BudgetSource, Collector, HelperCollector, LeaderCollector};
+use crate::config::roles::{BudgetSource, Collector, HelperCollector, LeaderCollector, RELEASE_BYTES_MIN};
 use crate::net::auth::TokenHash;
 
 /// Reports a name that is none: of a budget source it would be refused when the role starts; that of a
@@ -66,6 +66,16 @@ pub(super) fn check_signing_key(collector: &Collector, findings: &mut Findings) 
             findings.error(KEY, "is an HPKE key too; use the line that `arras release new-key` prints");
         }
         Some(_) => (),
+    }
+}
+
+/// What the collector's store may hold.
+pub(super) fn check_limits(collector: &Collector, findings: &mut Findings) {
+    if collector.limits.max_store_bytes < RELEASE_BYTES_MIN {
+        findings.error(
+            "collector.limits.max_store_bytes",
+            format_args!("a large release would not fit; choose at least {RELEASE_BYTES_MIN}"),
+        );
     }
 }
 

@@ -86,6 +86,7 @@ pub(super) fn find(config: &Config, now: SystemTime) -> Vec<Problem> {
     }
     if let Some(collector) = &config.collector {
         collectors::check_signing_key(collector, &mut findings);
+        collectors::check_limits(collector, &mut findings);
         collectors::check_advertising(collector, &mut findings);
     }
     for source in config.collector.iter().flat_map(|collector| &collector.budget_source) {

@@ -75,7 +75,7 @@ impl Running {
         let mut all = cells.to_vec();
         all.resize(usize::try_from(generation.length).unwrap(), 0);
         let interval = window.interval(task.task.configuration().time_precision).unwrap();
-        self.disk.begin(task.task.id(), interval, b"request").unwrap();
+        self.disk.begin(task.task.id(), interval, b"request", 0).unwrap();
         self.disk.finish(task.task.id(), interval, draft(&task, window, &all)).unwrap();
     }
 

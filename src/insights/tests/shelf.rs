@@ -26,7 +26,7 @@ fn day(number: u64) -> Span {
 
 fn release(store: &CollectorDisk, task: &KnownTask, day: Span, draft: Draft) -> Release {
     let interval = day.interval(task.task.configuration().time_precision).unwrap();
-    store.begin(task.task.id(), interval, b"request").unwrap();
+    store.begin(task.task.id(), interval, b"request", 0).unwrap();
     store.finish(task.task.id(), interval, draft).unwrap().into_release()
 }
 
@@ -118,8 +118,14 @@ struct Faulty {
 }
 
 impl CollectorStore for Faulty {
-    fn begin(&self, task: TaskId, interval: Interval, request: &[u8]) -> Result<Begun, BeginError> {
-        self.store.begin(task, interval, request)
+    fn begin(
+        &self,
+        task: TaskId,
+        interval: Interval,
+        request: &[u8],
+        release_bytes: u64,
+    ) -> Result<Begun, BeginError> {
+        self.store.begin(task, interval, request, release_bytes)
     }
     fn set_location(&self, task: TaskId, interval: Interval, to: Option<&str>) -> Result<(), StoreError> {
         self.store.set_location(task, interval, to)

@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 
 use self::fixture::{Act, DAY, NO_BUDGET, Running, TOO_FEW, World};
 use super::{AT_ONCE, LATE_REPORTS_SECONDS, Measures, OVERDUE_SECONDS, RARE_ATTEMPTS_SECONDS, TASK_AT_ONCE};
+use super::{PASSED_OVER_SECONDS, ROOM_PAUSE_SECONDS};
 use super::{WindowState, WindowStatus};
+use crate::collector::CollectorDisk;
 use crate::net::problem::DapError;
 use crate::registry::fixture::{NOW, shop};
 use crate::registry::{AdvertiserChange, AdvertiserId, Cadence, NewAdvertiser, Terms};
@@ -104,6 +106,48 @@ async fn a_window_is_collected_when_it_is_over_and_late_reports_have_had_their_t
     assert_eq!(running.schedule.windows(shop, FIRST_END, u64::MAX).unwrap(), windows[2..]);
     let nobody = AdvertiserId::from_bytes([9; 12]);
     assert_eq!(running.schedule.windows(nobody, 0, u64::MAX).unwrap(), []);
+}
+
+/// A full store was noticed after the aggregators had charged the window: every further window was paid for and not released.
+#[tokio::test]
+async fn without_room_nothing_is_asked_or_charged_until_there_is_some() {
+    let world = World::new().await;
+    let bounded = |bytes| {
+        let (store, mark) = (world.dir.path().join("store"), world.dir.path().join("mark"));
+        world.start_on(CollectorDisk::open_bounded(&store, &mark, bytes).unwrap()).unwrap()
+    };
+    let mut running = bounded(1 << 10);
+    // Enough for tasks whose releases do not fit the state.
+    let names: Vec<String> = (0..30).map(|n| format!("Campaign {n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let shop = running.advertiser_with(shop("Shop"), &names);
+    world.clock.set(FIRST_END + GRACE);
+    running.catch_up().await;
+    assert_eq!(world.leader.asked(), []);
+    for state in [&conversions(&running, shop)[0], &values(&running, shop)[0]] {
+        let WindowState::Failed { reason, next_try: Some(next) } = state else { panic!("{state:?}") };
+        assert!(
+            reason.contains("no room for another release") && reason.contains("no budget was charged"),
+            "{reason}"
+        );
+        assert!((1..=ROOM_PAUSE_SECONDS * 9 / 8).contains(&(next - world.clock_now())), "{next}");
+    }
+    // It goes on asking nobody, and says so to whoever watches.
+    world.clock.set(FIRST_END + GRACE + OVERDUE_SECONDS + 1);
+    running.catch_up().await;
+    assert_eq!(world.leader.asked(), []);
+    let overdue = running.schedule.check().unwrap_err();
+    assert!(overdue.contains("no room for another release"), "{overdue}");
+    drop(running);
+    world.closed().await;
+    let mut running = bounded(1 << 20);
+    world.clock.set(world.clock_now() + ROOM_PAUSE_SECONDS * 9 / 8);
+    running.catch_up().await;
+    assert!(
+        conversions(&running, shop)[0].released().is_some() && values(&running, shop)[0].released().is_some()
+    );
+    let asked = world.leader.asked();
+    assert_eq!(asked.len(), asked.iter().collect::<BTreeSet<_>>().len(), "each once");
 }
 
 #[tokio::test]
@@ -257,7 +301,7 @@ async fn windows_of_two_generations_are_collected_until_manifests_have_run_out()
             changed,
         )
         .unwrap();
-    world.clock.set(NOW + 60 * DAY + GRACE);
+    world.clock.set(NOW + 100 * DAY + GRACE);
     running.catch_up().await;
     let windows = running.windows(id);
     let of = |generation: u32| {
@@ -266,11 +310,11 @@ async fn windows_of_two_generations_are_collected_until_manifests_have_run_out()
             .collect::<Vec<_>>()
     };
     let (first, second) = (of(1), of(2));
-    // The first ends with the last day on which a device may still have its manifest, the second begins on the day of the change.
+    // The first ends with the last day on which a device may still have a manifest of it, the second begins on the day of the change.
     let day = |second: u64| FIRST_END - DAY + (second - (FIRST_END - DAY)) / DAY * DAY;
     assert_eq!(first.first().unwrap().0, FIRST_END - DAY);
-    assert_eq!(first.last().unwrap().0, day(changed + 31 * DAY));
-    assert_eq!((second.first().unwrap().0, second.last().unwrap().0), (day(changed), day(NOW + 60 * DAY)));
+    assert_eq!(first.last().unwrap().0, day(changed + 62 * DAY));
+    assert_eq!((second.first().unwrap().0, second.last().unwrap().0), (day(changed), day(NOW + 100 * DAY)));
     assert!(first.iter().all(|(_, _, state)| *state == "released"));
     assert_eq!(first.iter().filter(|(_, measures, _)| *measures == Measures::Value).count() * 2, first.len());
     assert!(second.iter().all(|(_, measures, _)| *measures == Measures::Conversions));
@@ -349,6 +393,44 @@ async fn what_was_judged_by_a_clock_that_was_ahead_is_judged_again() {
             }
         }
     }
+}
+
+/// Nothing told that tasks began in the future but the windows that were not there.
+#[tokio::test]
+async fn tasks_that_begin_in_the_future_are_told() {
+    let world = World::new().await;
+    let mut running = world.start();
+    running.advertiser(shop("Shop"));
+    running.catch_up().await;
+    running.schedule.check().unwrap();
+    world.clock.set(NOW - 2 * DAY);
+    running.catch_up().await;
+    let ahead = running.schedule.check().unwrap_err();
+    assert!(ahead.contains("tasks of an advertiser were opened at 2026-11-02T00:00:00Z"), "{ahead}");
+    world.clock.set(NOW);
+    running.catch_up().await;
+    running.schedule.check().unwrap();
+}
+
+/// Values of conversions that were collected by hand after they had been given up read "being fetched" until a restart.
+#[tokio::test]
+async fn values_follow_conversions_that_were_given_up_and_collected_by_hand() {
+    let world = World::new().await;
+    let mut running = world.start();
+    let shop = running.advertiser(shop("Shop"));
+    world.leader.plan(|(_, from, _)| if from < FIRST_END { NO_BUDGET } else { Act::Ready });
+    let given_up = FIRST_END + RARE_ATTEMPTS_SECONDS;
+    for now in [FIRST_END + GRACE, given_up, given_up + 2 * DAY, given_up + 3 * DAY] {
+        world.clock.set(now);
+        running.catch_up().await;
+    }
+    assert_eq!(next_try(&running, shop), None);
+    let first = running.windows(shop).remove(0);
+    world.leader.plan(|_| Act::Ready);
+    running.collector.collect(first.task, first.window).await.unwrap();
+    world.clock.set(world.clock_now() + PASSED_OVER_SECONDS);
+    running.catch_up().await;
+    assert!(values(&running, shop)[0].released().is_some(), "{:?}", values(&running, shop)[0]);
 }
 
 /// Two generations overlap and the budget carries one: chance decided which, by the tasks' ids.

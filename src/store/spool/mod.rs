@@ -184,11 +184,43 @@ impl Spool {
     /// # Errors
     /// `Full` if the file system has less left than is kept in reserve, `InDoubt` after a failed sync.
     pub fn check(&self) -> Result<(), StoreError> {
+        self.not_in_doubt()?;
+        self.options.disk.require_free(&self.dir, self.options.reserve_bytes)
+    }
+
+    fn not_in_doubt(&self) -> Result<(), StoreError> {
         // Whoever appends right now is not in doubt, or will say so at the next look.
         if self.writer.try_lock().is_ok_and(|writer| writer.in_doubt) {
             return Err(StoreError::InDoubt { what: "append to the spool" });
         }
-        self.options.disk.require_free(&self.dir, self.options.reserve_bytes)
+        Ok(())
+    }
+
+    /// What a record of so many bytes may take: itself, its frame, and the header of a segment that begins with it.
+    pub fn room_of(record_bytes: u64) -> u64 {
+        record_bytes + u64::from(FRAME_HEADER_BYTES) + u64::from(FILE_HEADER_BYTES)
+    }
+
+    /// As [`Self::check`], and why so much more, see [`Self::room_of`], would be refused; waits for nobody.
+    ///
+    /// # Errors
+    /// `Full` beyond the limit, or if the file system would be left with less than the reserve; `InDoubt`.
+    pub fn check_room(&self, bytes: u64) -> Result<(), StoreError> {
+        self.not_in_doubt()?;
+        self.within_limit(bytes)?;
+        self.options.disk.require_free(&self.dir, self.options.reserve_bytes.saturating_add(bytes))
+    }
+
+    fn within_limit(&self, growth: u64) -> Result<(), StoreError> {
+        let (bytes, max) = (self.bytes(), self.options.max_bytes);
+        if bytes.saturating_add(growth) <= max {
+            return Ok(());
+        }
+        let what = format!(
+            "the spool in {} has {bytes} bytes of at most {max}, and {growth} more are needed",
+            self.dir.display()
+        );
+        Err(StoreError::Full { what })
     }
 
     /// Appends records, each given as the slices that make it up, and returns their
@@ -215,20 +247,10 @@ impl Spool {
         if writer.in_doubt {
             return Err(StoreError::InDoubt { what: "append to the spool" });
         }
-        let (total, len) = {
-            let index = self.index();
-            (index.bytes(), index.active_len)
-        };
+        let len = self.index().active_len;
         let roll = len > FILE_HEADER_BYTES && u64::from(len) + group_bytes > self.options.segment_bytes;
         let growth = group_bytes + if roll { u64::from(FILE_HEADER_BYTES) } else { 0 };
-        if total.saturating_add(growth) > self.options.max_bytes {
-            let what = format!(
-                "the spool in {} is at its limit of {} bytes",
-                self.dir.display(),
-                self.options.max_bytes
-            );
-            return Err(StoreError::Full { what });
-        }
+        self.within_limit(growth)?;
         self.options.disk.require_free(&self.dir, self.options.reserve_bytes)?;
         if roll {
             self.roll(&mut writer)?;

@@ -292,6 +292,7 @@ fn passes(error: &CollectError) -> bool {
         | CollectError::OverlapsReleased { .. }
         | CollectError::StillPending { .. }
         | CollectError::Unreachable { .. }
+        | CollectError::NoRoom(_)
         | CollectError::Store(_) => true,
         // Deleted again and again.
         CollectError::BadAnswer(reason) => reason.contains("is not found at the address"),
@@ -464,6 +465,7 @@ async fn collect_rest(simulation: &Arc<Simulation>, party: Party, window: Window
         Err(
             error @ (CollectError::StillPending { .. }
             | CollectError::Unreachable { .. }
+            | CollectError::NoRoom(_)
             | CollectError::Store(_)),
         ) => Err(format!("{window:?} is not collected: {error}").into()),
         _ => check(simulation),

@@ -12,13 +12,17 @@ const LENGTH_BYTES: usize = 4;
 /// More than seven bits in each of so many bytes is no i128.
 const CELL_BYTES_MAX: usize = 19;
 
+/// The most bytes that [`encode`] makes of a signed text of so many bytes and so many cells.
+pub(in crate::collector) fn bytes_max(signed_bytes: usize, cells: usize) -> usize {
+    LENGTH_BYTES + signed_bytes + cells * CELL_BYTES_MAX
+}
+
 /// The signed text after its length, then each cell as a variable-length number of seven bits a byte, the sign in the
 /// lowest bit, to the end. Zeroed when dropped, for its cells.
 pub(super) fn encode(signed: &str, cells: &[i128]) -> Option<Zeroizing<Vec<u8>>> {
     let length = u32::try_from(signed.len()).ok()?;
-    let capacity = LENGTH_BYTES + signed.len() + cells.len() * CELL_BYTES_MAX;
     // All of it at once: a vector that grows leaves copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(bytes_max(signed.len(), cells.len())));
     bytes.extend_from_slice(&length.to_be_bytes());
     bytes.extend_from_slice(signed.as_bytes());
     for cell in cells {

@@ -1,12 +1,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod files;
+mod room;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use arras_protocol::messages::{Duration, Time};
 use arras_protocol::signed::{self, DocumentType};
 
 use super::*;
@@ -69,16 +71,16 @@ fn each_step_is_there_after_reopening() {
     let id = place.id();
     let (window, interval) = hours(0, 24);
 
-    assert_eq!(place.open().begin(id, interval, b"first").unwrap(), under_way(b"first", None));
+    assert_eq!(place.open().begin(id, interval, b"first", 0).unwrap(), under_way(b"first", None));
     // The bytes of the first time, whatever is given now.
-    assert_eq!(place.open().begin(id, interval, b"second").unwrap(), under_way(b"first", None));
+    assert_eq!(place.open().begin(id, interval, b"second", 0).unwrap(), under_way(b"first", None));
     place.open().set_location(id, interval, Some("http://leader/job")).unwrap();
     assert_eq!(
-        place.open().begin(id, interval, b"second").unwrap(),
+        place.open().begin(id, interval, b"second", 0).unwrap(),
         under_way(b"first", Some("http://leader/job"))
     );
     place.open().set_location(id, interval, None).unwrap();
-    assert_eq!(place.open().begin(id, interval, b"second").unwrap(), under_way(b"first", None));
+    assert_eq!(place.open().begin(id, interval, b"second", 0).unwrap(), under_way(b"first", None));
 
     let release = place.open().finish(id, interval, place.draft(window)).unwrap();
     assert_eq!(release.release().sequence, 1);
@@ -86,7 +88,7 @@ fn each_step_is_there_after_reopening() {
     // The same bytes and the same signature, not only the same numbers.
     assert_eq!(store.release(1).unwrap(), Some(release.clone()));
     assert_eq!(store.with_cells(1).unwrap().unwrap().1[..], CELLS);
-    assert_eq!(store.begin(id, interval, b"third").unwrap(), Begun::Released(Box::new(release)));
+    assert_eq!(store.begin(id, interval, b"third", 0).unwrap(), Begun::Released(Box::new(release)));
     assert_eq!(store.release(0).unwrap(), None);
     assert_eq!(store.release(2).unwrap(), None);
 }
@@ -96,14 +98,14 @@ fn the_first_release_stays() {
     let place = Place::new();
     let store = place.open();
     let (window, interval) = hours(0, 24);
-    store.begin(place.id(), interval, b"request").unwrap();
+    store.begin(place.id(), interval, b"request", 0).unwrap();
     let first = store.finish(place.id(), interval, place.draft(window)).unwrap();
     let other = draft(&place.task, window, &[9999; 5]);
     assert_eq!(store.finish(place.id(), interval, other).unwrap(), first);
     // Neither a failure nor a location touches it.
     store.fail(place.id(), interval, "late").unwrap();
     store.set_location(place.id(), interval, Some("http://x/")).unwrap();
-    assert_eq!(store.begin(place.id(), interval, b"x").unwrap(), Begun::Released(Box::new(first)));
+    assert_eq!(store.begin(place.id(), interval, b"x", 0).unwrap(), Begun::Released(Box::new(first)));
     assert_eq!(store.failures(place.id(), 10).unwrap(), []);
 }
 
@@ -113,10 +115,10 @@ fn windows_never_overlap() {
     let store = place.open();
     let id = place.id();
     let (released, released_interval) = hours(0, 24);
-    store.begin(id, released_interval, b"a").unwrap();
+    store.begin(id, released_interval, b"a", 0).unwrap();
     let sequence = store.finish(id, released_interval, place.draft(released)).unwrap().release().sequence;
     let (_, open_interval) = hours(48, 72);
-    store.begin(id, open_interval, b"b").unwrap();
+    store.begin(id, open_interval, b"b", 0).unwrap();
 
     for (from, to, with) in [
         (0, 23, 0),
@@ -128,7 +130,7 @@ fn windows_never_overlap() {
         (71, 100, 48),
         (24, 49, 48),
     ] {
-        match store.begin(id, hours(from, to).1, b"c").unwrap_err() {
+        match store.begin(id, hours(from, to).1, b"c", 0).unwrap_err() {
             BeginError::Overlap(other) if with == 0 => {
                 assert_eq!(
                     *other,
@@ -140,9 +142,9 @@ fn windows_never_overlap() {
         }
     }
     // Touching is not overlapping, and another task is another story.
-    assert!(matches!(store.begin(id, hours(24, 48).1, b"d").unwrap(), Begun::UnderWay { .. }));
-    assert!(matches!(store.begin(id, hours(72, 73).1, b"e").unwrap(), Begun::UnderWay { .. }));
-    assert!(store.begin(TaskId::new([7; 32]), hours(0, 100).1, b"f").is_ok());
+    assert!(matches!(store.begin(id, hours(24, 48).1, b"d", 0).unwrap(), Begun::UnderWay { .. }));
+    assert!(matches!(store.begin(id, hours(72, 73).1, b"e", 0).unwrap(), Begun::UnderWay { .. }));
+    assert!(store.begin(TaskId::new([7; 32]), hours(0, 100).1, b"f", 0).is_ok());
     let starts = |after, limit| -> Vec<u64> {
         let page = store.collections(id, after, limit).unwrap();
         page.iter().map(|found| found.interval.start().0 - MONDAY / HOUR).collect()
@@ -157,7 +159,7 @@ fn a_failed_window_may_be_asked_for_again_or_overlapped() {
     let place = Place::new();
     let id = place.id();
     let (window, interval) = hours(0, 24);
-    place.open().begin(id, interval, b"first").unwrap();
+    place.open().begin(id, interval, b"first", 0).unwrap();
     place.open().fail(id, interval, &"\u{1}too few".repeat(200)).unwrap();
     let store = place.open();
     let [Collection { stage: Stage::Failed { reason }, .. }] = &store.failures(id, 10).unwrap()[..] else {
@@ -168,14 +170,14 @@ fn a_failed_window_may_be_asked_for_again_or_overlapped() {
     assert!(store.finish(id, interval, place.draft(window)).is_err(), "it is not under way");
     assert_eq!(store.release(1).unwrap(), None);
 
-    assert_eq!(store.begin(id, interval, b"second").unwrap(), under_way(b"second", None));
+    assert_eq!(store.begin(id, interval, b"second", 0).unwrap(), under_way(b"second", None));
     assert_eq!(store.failures(id, 10).unwrap(), []);
     assert_eq!(store.finish(id, interval, place.draft(window)).unwrap().release().sequence, 1);
     // A window that failed is no obstacle for one that overlaps it.
     let (longer, longer_interval) = hours(30, 60);
-    store.begin(id, hours(24, 48).1, b"x").unwrap();
+    store.begin(id, hours(24, 48).1, b"x", 0).unwrap();
     store.fail(id, hours(24, 48).1, "too few").unwrap();
-    store.begin(id, longer_interval, b"y").unwrap();
+    store.begin(id, longer_interval, b"y", 0).unwrap();
     assert_eq!(store.finish(id, longer_interval, place.draft(longer)).unwrap().release().sequence, 2);
 }
 
@@ -184,7 +186,7 @@ fn a_large_document_goes_to_the_spool() {
     let place = Place::with("{ type = \"histogram\", length = 4096 }");
     let (window, interval) = hours(0, 24);
     let store = place.open();
-    store.begin(place.id(), interval, b"request").unwrap();
+    store.begin(place.id(), interval, b"request", 0).unwrap();
     let cells: Vec<i128> = (0..4096).map(|i| 41 + i).collect();
     let release = store.finish(place.id(), interval, draft(&place.task, window, &cells)).unwrap();
     assert!(release.document().len() > MAX_VALUE_BYTES);
@@ -205,7 +207,7 @@ fn no_document_holds_a_suppressed_number() {
         let mut cells = vec![5_000_i128; length];
         cells[3] = -7_654_321;
         let store = place.open();
-        store.begin(place.id(), interval, b"request").unwrap();
+        store.begin(place.id(), interval, b"request", 0).unwrap();
         store.finish(place.id(), interval, draft(&place.task, window, &cells)).unwrap();
         drop(store);
         let store = place.open();
@@ -226,7 +228,9 @@ fn a_store_from_before_releases_were_signed_goes_on() {
     let store = place.open();
     let mut batch = StateBatch::default();
     let ended = Collection { interval, stage: Stage::Released { sequence: 1 } };
-    batch.insert(&window_key(place.id(), interval.end().0), &WindowRecord::encode(&ended).unwrap()).unwrap();
+    batch
+        .insert(&window_key(place.id(), interval.end().0), &WindowRecord::encode(&ended, 0).unwrap())
+        .unwrap();
     batch.insert(&release_key(1), &[&[INLINE], old.as_bytes()].concat()).unwrap();
     batch.insert(SEQUENCE_KEY, &1_u64.to_be_bytes()).unwrap();
     let _receipt = store.state.lock().commit(batch).unwrap();
@@ -235,14 +239,14 @@ fn a_store_from_before_releases_were_signed_goes_on() {
     let store = place.open();
     let published = store.release(1).unwrap().unwrap();
     assert_eq!((published.document(), published.signed()), (old.as_bytes(), None));
-    assert_eq!(store.begin(place.id(), interval, b"x").unwrap(), Begun::Released(Box::new(published)));
+    assert_eq!(store.begin(place.id(), interval, b"x", 0).unwrap(), Begun::Released(Box::new(published)));
     assert!(store.with_cells(1).unwrap().is_none(), "no sum covers it");
     drop(store);
     // The next release knows what the first one cost, and so does one after another restart.
     for (day, spent) in [(1, "4"), (2, "6")] {
         let store = place.open();
         let (window, interval) = hours(day * 24, day * 24 + 24);
-        store.begin(place.id(), interval, b"request").unwrap();
+        store.begin(place.id(), interval, b"request", 0).unwrap();
         let release = store.finish(place.id(), interval, place.draft(window)).unwrap().into_release();
         assert_eq!(release.charge.epochs.unwrap()[0].spent.as_deref(), Some(spent));
     }
@@ -256,7 +260,7 @@ fn what_was_spent_is_not_told_while_some_of_it_cannot_be_counted() {
     let release = |place: &Place, day: u64, epoch_start| {
         let store = place.open();
         let (window, interval) = hours(day * 24, day * 24 + 24);
-        store.begin(place.id(), interval, b"request").unwrap();
+        store.begin(place.id(), interval, b"request", 0).unwrap();
         let draft = draft_charged(&place.task, window, &CELLS, None, epoch_start);
         let epochs = store.finish(place.id(), interval, draft).unwrap().into_release().charge.epochs;
         epochs.map(|epochs| epochs.iter().filter_map(|epoch| epoch.spent.clone()).collect::<Vec<_>>())
@@ -349,7 +353,7 @@ fn run_with(place: &Place, faults: &Arc<dyn Faults>) -> Progress {
     let (window, interval) = hours(0, 24);
     let cells: Vec<i128> = (0..place.task.task.vdaf().config().output_len()).map(|_| 4242).collect();
     let Ok(store) = CollectorDisk::open_with_faults(&dir, &mark, faults) else { return progress };
-    progress.begun = store.begin(place.id(), interval, b"first").is_ok();
+    progress.begun = store.begin(place.id(), interval, b"first", 0).is_ok();
     if progress.begun {
         progress.located = store.set_location(place.id(), interval, Some("http://leader/job")).is_ok();
         let finished = store.finish(place.id(), interval, draft(&place.task, window, &cells));
@@ -362,7 +366,7 @@ fn check_after(place: &Place, progress: &Progress, n: usize) {
     let store = place.open();
     let (window, interval) = hours(0, 24);
     let cells: Vec<i128> = (0..place.task.task.vdaf().config().output_len()).map(|_| 5252).collect();
-    let begun = store.begin(place.id(), interval, b"second").unwrap();
+    let begun = store.begin(place.id(), interval, b"second", 0).unwrap();
     match &begun {
         Begun::UnderWay { request, location } => {
             assert_eq!(progress.released, None, "operation {n}: a release is lost");

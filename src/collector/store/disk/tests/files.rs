@@ -33,7 +33,7 @@ fn finish(task: usize, from: u64, to: u64) -> Step<CollectorDisk> {
 
 fn begin(task: usize, from: u64, to: u64) -> Step<CollectorDisk> {
     Step::new(move |store: &CollectorDisk| {
-        store.begin(tasks()[task].id(), hours(from, to).1, b"request").unwrap();
+        store.begin(tasks()[task].id(), hours(from, to).1, b"request", 0).unwrap();
     })
 }
 
