@@ -2,6 +2,8 @@
 //!
 //! It is there when the collector's configuration has a section `[collector.advertising]`.
 
+mod warnings;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;

@@ -48,6 +48,27 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || is_invisible(c) { ' ' } else { c }).collect()
 }
 
+/// Characters of what somebody sent that an error repeats: enough to find it by.
+const SHOWN_CHARACTERS: usize = 60;
+
+/// The beginning of a text that others sent, for a message, [`printable`].
+pub(crate) fn shown(text: &str) -> String {
+    printable(&text.chars().take(SHOWN_CHARACTERS).collect::<String>())
+}
+
+/// What a parser says of a text that others sent, [`printable`]. It repeats parts of that first and says at the end what it
+/// expected instead, so what is too long is cut in the middle.
+pub(crate) fn complaint(text: &str) -> String {
+    /// Characters of a complaint that stay at its end: the longest list of what could stand there.
+    const ENDING_CHARACTERS: usize = 400;
+    let characters: Vec<char> = text.chars().collect();
+    if characters.len() <= SHOWN_CHARACTERS + ENDING_CHARACTERS {
+        return printable(text);
+    }
+    let (from, to) = (&characters[..SHOWN_CHARACTERS], &characters[characters.len() - ENDING_CHARACTERS..]);
+    printable(&format!("{} ... {}", from.iter().collect::<String>(), to.iter().collect::<String>()))
+}
+
 /// Characters that are not seen but change what is: Unicode's format characters (its category Cf), line and paragraph
 /// separators, letters without ink, and selectors of variants.
 fn is_invisible(c: char) -> bool {
@@ -99,6 +120,19 @@ mod tests {
         for right in ["", "Summer sale", "a=1", "1-2", "'quoted'", "\u{2212}5", "\u{2013} dash"] {
             assert_eq!(csv_cell(right), right, "{right:?}");
         }
+    }
+
+    /// Whatever was sent came back in the refusal, up to the size of a request.
+    #[test]
+    fn what_was_sent_is_not_sent_back_whole() {
+        assert_eq!(shown(&"a\u{202e}".repeat(100)), "a ".repeat(30));
+        assert_eq!(complaint("unknown field `x`"), "unknown field `x`");
+        let long = complaint(&format!("unknown field `{}`, expected `name` at line 1", "x".repeat(10_000)));
+        assert!(
+            long.starts_with("unknown field `xxx") && long.ends_with("x`, expected `name` at line 1"),
+            "{long}"
+        );
+        assert!(long.chars().count() < 500, "{long}");
     }
 
     #[test]

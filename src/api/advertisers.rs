@@ -7,6 +7,7 @@ use arras_protocol::task::MIN_MIN_BATCH_SIZE;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::Api;
 use super::answer::{Answer, unchanged};
 use super::guard::{Admin, Call, Handled, Operator, Read, Tenant};
 use super::page::Page;
@@ -148,10 +149,13 @@ pub(super) struct AdvertiserJson {
     /// When it was created.
     #[schema(format = DateTime)]
     created: String,
+    /// What will not work as it was likely meant, in sentences: a budget that does not carry the windows, or that the collector was
+    /// not told of; conversions that cost devices more than they have.
+    warnings: Vec<String>,
 }
 
-impl From<&Advertiser> for AdvertiserJson {
-    fn from(advertiser: &Advertiser) -> Self {
+impl AdvertiserJson {
+    fn of(api: &Api, advertiser: &Advertiser) -> Self {
         Self {
             id: advertiser.id.to_string(),
             name: advertiser.name.to_string(),
@@ -164,6 +168,7 @@ impl From<&Advertiser> for AdvertiserJson {
             touches: advertiser.touches,
             terms: advertiser.terms.into(),
             created: utc(advertiser.created),
+            warnings: api.advertising().warnings(advertiser),
         }
     }
 }
@@ -241,7 +246,8 @@ pub(super) fn list(operator: &Operator, call: &mut Call) -> Handled {
     let advertisers = operator.api().registry().advertisers();
     let after = wanted.after(|text| advertisers.iter().position(|one| one.id.to_string() == text))?;
     let rest = advertisers.iter().skip(after.map_or(0, |at| at + 1));
-    Answer::json(&wanted.page(rest, |one| one.id.to_string()).map(|one| AdvertiserJson::from(one.as_ref())))
+    let api = operator.api();
+    Answer::json(&wanted.page(rest, |one| one.id.to_string()).map(|one| AdvertiserJson::of(api, one)))
 }
 
 /// Creates an advertiser
@@ -271,11 +277,14 @@ pub(super) fn create(operator: &Operator, call: &mut Call) -> Handled {
     match registry.create_advertiser(new, call.now) {
         Ok(advertiser) => {
             let location = format!("/v1/advertisers/{}", advertiser.id);
-            Answer::created(&AdvertiserJson::from(advertiser.as_ref()), location)
+            Answer::created(&AdvertiserJson::of(operator.api(), &advertiser), location)
         }
         Err(error) => {
             let refusal = Refusal::from(error);
-            let same = registry.advertisers().into_iter().find(|one| one.name == name || one.site == site);
+            // The one that the text is about: a site is looked at first.
+            let others = registry.advertisers();
+            let same = others.iter().find(|one| one.site == site);
+            let same = same.or_else(|| others.iter().find(|one| one.name == name));
             Err(refusal.naming(same.map(|one| one.id)))
         }
     }
@@ -287,7 +296,7 @@ pub(super) fn create(operator: &Operator, call: &mut Call) -> Handled {
     responses((status = 200, description = "The advertiser.", body = AdvertiserJson)))]
 pub(super) fn show(tenant: &Tenant<Read>, call: &mut Call) -> Handled {
     call.query.finish(&[])?;
-    Answer::json(&AdvertiserJson::from(tenant.advertiser()))
+    Answer::json(&AdvertiserJson::of(tenant.api(), tenant.advertiser()))
 }
 
 /// Changes the advertiser
@@ -321,7 +330,7 @@ pub(super) fn change(tenant: &Tenant<Admin>, call: &mut Call) -> Handled {
     let registry = tenant.api().registry();
     let _turn = tenant.api().changing();
     let current = registry.advertiser(tenant.id()).ok_or_else(Refusal::no_advertiser)?;
-    unchanged(call.headers(), &Answer::json(&AdvertiserJson::from(current.as_ref()))?)?;
+    unchanged(call.headers(), &Answer::json(&AdvertiserJson::of(tenant.api(), &current))?)?;
     let changed = registry.change_advertiser(tenant.id(), &change, call.now)?;
-    Answer::json(&AdvertiserJson::from(changed.as_ref()))
+    Answer::json(&AdvertiserJson::of(tenant.api(), &changed))
 }

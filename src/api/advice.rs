@@ -60,6 +60,8 @@ pub(super) struct AdviceJson {
     choices: Vec<ChoiceJson>,
     /// What another kind of event would cost.
     another_event: EventCostJson,
+    /// What a conversion with its value costs the device that reports it, and what that means, in sentences.
+    on_devices: String,
 }
 
 impl From<&ValueChoice> for ChoiceJson {
@@ -121,6 +123,7 @@ pub(super) fn get(tenant: &Tenant<Read>, call: &mut Call) -> Handled {
         recommended: advice.choice().into(),
         choices: advice.choices.iter().map(ChoiceJson::from).collect(),
         another_event: (&advice.event).into(),
+        on_devices: advice.on_devices(),
     })
 }
 

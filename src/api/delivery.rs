@@ -16,7 +16,7 @@ use super::when::Days;
 use crate::net::problem::{OwnError, ProblemDocument, ProblemPart};
 use crate::registry::{
     COLUMNS, CSV_BYTES_MAX, Campaign, CampaignId, Delivered, DeliveryError, DeliveryRow, INVENTED_COLUMN,
-    RowError,
+    RowError, Upserted,
 };
 
 /// Largest body with delivery numbers, in bytes: the largest file, and as much as JSON.
@@ -73,6 +73,8 @@ pub(super) struct TakenJson {
     changed: usize,
     /// Rows that say what was known.
     same: usize,
+    /// Rows among them, of days before their campaign's first day: a slip in the file, or in the campaign.
+    before_start: usize,
 }
 
 /// Lists delivery numbers
@@ -172,7 +174,8 @@ pub(super) fn put(tenant: &Tenant<Manage>, call: &mut Call) -> Handled {
         _ => return Err(Refusal::new(OwnError::UnsupportedMediaType, "send application/json or text/csv")),
     };
     let taken = taken.map_err(refusal)?;
-    Answer::json(&TakenJson { inserted: taken.inserted, changed: taken.changed, same: taken.same })
+    let Upserted { inserted, changed, same, before_start } = taken;
+    Answer::json(&TakenJson { inserted, changed, same, before_start })
 }
 
 /// Rows with the campaigns that they name, by their numbers, and those that name none.

@@ -134,7 +134,10 @@ impl Call {
                 "send JSON, with Content-Type: application/json",
             ));
         }
-        serde_json::from_slice(&self.body).map_err(|error| Refusal::invalid(format!("the body: {error}")))
+        let wrong = |error: serde_json::Error| {
+            Refusal::invalid(format!("the body: {}", crate::text::complaint(&error.to_string())))
+        };
+        serde_json::from_slice(&self.body).map_err(wrong)
     }
 
     /// The body as it came.

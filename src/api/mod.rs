@@ -69,6 +69,10 @@ impl Api {
         Self(Arc::new(Parts { advertising, bodies, changing: Mutex::default() }))
     }
 
+    fn advertising(&self) -> &Advertising {
+        &self.0.advertising
+    }
+
     fn registry(&self) -> &Registry {
         &self.0.advertising.registry
     }

@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arras_client::attribution;
 use arras_client::upload::fetch_hpke_configs;
-use arras_protocol::epsilon::DisplayMicro;
 use arras_protocol::messages::{HpkeConfigList, Url};
 
 use crate::config::{self, Config};
 use crate::net::client::{causes, device_client};
+use crate::planner::too_dear_for_devices;
 use crate::tasks::TaskFolder;
 use crate::tasks::manifests::{ManifestFile, keeps_buckets, lock, next_sequence, publish, week_cost};
 use crate::text::counted;
@@ -105,35 +104,10 @@ pub fn make(
         key.public_key(),
         key.public_key().id()
     )?;
-    if let Some(warning) = budget_warning(week_cost(&known)) {
-        writeln!(out, "{warning}")?;
+    if let Some(warning) = too_dear_for_devices(week_cost(&known)) {
+        writeln!(out, "note: {warning}")?;
     }
     Ok(())
-}
-
-/// What apps have to be told if what these tasks count in a week costs a device more than they let an advertiser spend by default.
-/// Nobody would notice otherwise: a report whose budget is spent is made all the same, and says nothing.
-fn budget_warning(cost: u64) -> Option<String> {
-    let attribution::Config { site_budget, global_budget, .. } = attribution::Config::default();
-    if cost <= site_budget.into() {
-        return None;
-    }
-    let (asked, default) = (DisplayMicro(cost), DisplayMicro(site_budget.into()));
-    let todo = if cost > u32::MAX.into() {
-        format!(
-            "No app can let it spend more than {}: give the tasks a smaller epsilon or fewer contributions",
-            DisplayMicro(u32::MAX.into())
-        )
-    } else {
-        // All advertisers share the other budget, and have it from the start.
-        let total = if cost > global_budget.into() { ", and AppRules::total_budget to no less" } else { "" };
-        format!("Have them set AppRules::advertiser_budget to at least {cost} (micro-epsilon){total}")
-    };
-    Some(format!(
-        "note: the conversions that these tasks count of a device in a week cost it up to {asked} epsilon, and apps let an \
-         advertiser spend {default} unless they set more. {todo}: of what comes when a week's budget is spent, a further \
-         conversion or the value of the first, the report says that no ad led to it"
-    ))
 }
 
 /// The HPKE configurations of the aggregators of each task.
@@ -161,21 +135,4 @@ fn fetch(
         }
         Ok(lists)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_apps_have_to_set_is_said_whole() {
-        assert_eq!(budget_warning(1_000_000), None);
-        let said = |cost| budget_warning(cost).unwrap_or_default();
-        assert!(said(1_000_001).contains("1.000001 epsilon"), "{}", said(1_000_001));
-        assert!(said(8_000_000).contains("AppRules::advertiser_budget to at least 8000000 (micro-epsilon):"));
-        let total = "at least 8000001 (micro-epsilon), and AppRules::total_budget to no less:";
-        assert!(said(8_000_001).contains(total), "{}", said(8_000_001));
-        let beyond = said(u64::from(u32::MAX) + 1);
-        assert!(beyond.contains("fewer contributions") && !beyond.contains("at least"), "{beyond}");
-    }
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::admin::ask::{AdminError, Ask};
-use super::admin::{csv, days};
+use super::admin::{csv, day, days};
 use super::console;
 use crate::console::format::nearest;
 use crate::insights::{Number, Unit};
@@ -25,10 +25,10 @@ pub struct Args {
     /// The advertiser's id or name.
     advertiser: String,
     /// The first day, in the advertiser's time zone; 27 days before the last one unless said otherwise.
-    #[arg(long, value_name = "DAY")]
+    #[arg(long, value_name = "DAY", value_parser = day)]
     from: Option<Date>,
     /// The last day, included; yesterday unless said otherwise, or last Sunday where windows are weeks.
-    #[arg(long, value_name = "DAY")]
+    #[arg(long, value_name = "DAY", value_parser = day)]
     to: Option<Date>,
     /// How it is printed.
     #[arg(long, value_enum, default_value = "table")]

@@ -8,7 +8,8 @@ use super::layout::{Nav, Notice, Page, PageContext};
 use super::parts::{self, Field};
 use super::sign_in::sentence;
 use crate::registry::{
-    Advertiser, Campaign, CampaignChange, Currency, EventKind, Name, NewCampaign, NextCampaign, Status,
+    Advertiser, Campaign, CampaignChange, Currency, EventKind, Name, NewCampaign, NextCampaign,
+    RegistryError, Status,
 };
 use crate::text::counted;
 
@@ -51,9 +52,13 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// What the registry said.
-    pub fn of(reason: impl Into<String>) -> Self {
-        Self { all: Some(reason.into()), ..Self::default() }
+    /// What the registry said. A name that is taken is told at its field.
+    pub fn of(error: &RegistryError) -> Self {
+        let told = Some(sentence(&error.to_string()));
+        match error {
+            RegistryError::NameTaken(_) => Self { name: told, ..Self::default() },
+            _ => Self { all: told, ..Self::default() },
+        }
     }
 }
 

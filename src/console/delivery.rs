@@ -236,8 +236,15 @@ pub(super) async fn upload(
 }
 
 fn told(done: Upserted) -> Notice {
+    let early = match done.before_start {
+        0 => String::new(),
+        early => format!(
+            " {} before the first day of the campaign: check the file, or the campaign\u{2019}s days.",
+            if early == 1 { "1 line is of a day".to_owned() } else { format!("{early} lines are of days") }
+        ),
+    };
     Notice::done(format!(
-        "{} new, {} changed, {} there already.",
+        "{} new, {} changed, {} there already.{early}",
         counted(done.inserted, "day"),
         done.changed,
         done.same

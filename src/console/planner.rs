@@ -26,7 +26,7 @@ use crate::planner::{
     recommendation, released,
 };
 use crate::privacy::ledger::{BudgetSource, SourceRules};
-use crate::registry::{Advertiser, LENGTHS, Registry, Status, TIME_PRECISION_SECONDS, Touches};
+use crate::registry::{self, Advertiser, LENGTHS, Registry, Status, TIME_PRECISION_SECONDS, Touches};
 use crate::schedule::planned_windows;
 
 /// Campaigns in one plan on this page; a list that is longer is planned by `arras plan`.
@@ -72,22 +72,41 @@ pub(super) async fn show(
     if asked.campaigns.is_none() {
         return page(&console, &me, &asked, Ok(None));
     }
-    let (advertiser, given) = (me.advertiser.clone(), asked.clone());
-    let epoch_start = console.advertising.collector.epoch_start(&advertiser.site);
-    let now = console.now();
+    let (advertiser, given, told) =
+        (me.advertiser.clone(), asked.clone(), Told::of(&console, &me.advertiser));
     let place = match turn::place(&console, &me) {
         Ok(place) => place,
         Err(busy) => return *busy,
     };
     let planned = in_turn(&console.plans, move || {
         let _place = place;
-        planned(&advertiser, &given, epoch_start, now)
+        planned(&advertiser, &given, told)
     });
     // Closed never: it lives as long as the console.
     let Some(planned) = planned.await else {
         return super::layout::failed(Some(&me.context()));
     };
     page(&console, &me, &asked, planned.map(Some))
+}
+
+/// What the collector was told of the advertiser's budget, and the time.
+#[derive(Clone, Copy)]
+struct Told {
+    /// What a week may cost.
+    cap: Option<MicroEpsilon>,
+    /// When epochs start, in POSIX seconds.
+    epoch_start: Option<u64>,
+    now: u64,
+}
+
+impl Told {
+    fn of(console: &Console, advertiser: &Advertiser) -> Self {
+        Self {
+            cap: console.advertising.caps.get(&advertiser.site).copied(),
+            epoch_start: console.advertising.collector.epoch_start(&advertiser.site),
+            now: console.now(),
+        }
+    }
 }
 
 /// Computes something where that may take long, once there is a place, and keeps the place until it is done: it goes on when the
@@ -114,7 +133,7 @@ fn page(console: &Console, me: &SignedIn, asked: &Asked, planned: Result<Option<
     let proposed = proposed(&console.advertising.registry, &me.advertiser);
     let body = html! {
         @if let Some(plan) = plan { (plan) }
-        (form(&me.advertiser, asked, &proposed, wrong.as_ref()))
+        (form((&me.advertiser, Told::of(console, &me.advertiser).cap), asked, &proposed, wrong.as_ref()))
     };
     Page::new("Planner", Nav::Planner)
         .lead("How far off numbers will be, and which campaigns will be shown at all, before anything is measured. Expected \
@@ -133,11 +152,20 @@ fn proposed(registry: &Registry, advertiser: &Advertiser) -> String {
     if lines.is_empty() { "spring = 700\nsummer = 90".to_owned() } else { lines.join("\n") }
 }
 
-fn form(advertiser: &Advertiser, asked: &Asked, proposed: &str, wrong: Option<&Wrong>) -> Markup {
+fn form(
+    (advertiser, cap): (&Advertiser, Option<MicroEpsilon>),
+    asked: &Asked,
+    proposed: &str,
+    wrong: Option<&Wrong>,
+) -> Markup {
     let problem = |name: &str| wrong.filter(|Wrong(field, _)| *field == name).map(|Wrong(_, text)| &**text);
     let or = |text: &str, default: String| if text.is_empty() { default } else { text.to_owned() };
     let epsilon = or(&asked.epsilon, advertiser.terms.epsilon.to_string());
-    let (cap, rest) = (or(&asked.cap, "10".to_owned()), or(&asked.rest, "0".to_owned()));
+    let cap_hint = match cap {
+        Some(_) => "What both aggregators let you spend, as this collector was told.",
+        None => "An example: this collector was not told what both aggregators let you spend.",
+    };
+    let (cap, rest) = (or(&asked.cap, cap_or_example(cap)), or(&asked.rest, "0".to_owned()));
     let average_label = format!("What a conversion is worth on average, in {}", advertiser.currency);
     let campaigns = asked.campaigns.as_deref().unwrap_or(proposed);
     let is_wrong = problem("campaigns").is_some();
@@ -163,7 +191,7 @@ fn form(advertiser: &Advertiser, asked: &Asked, proposed: &str, wrong: Option<&W
                         (Field::new("average", &average_label, "text", &asked.average).optional().hint("To plan values, too.").problem(problem("average")))
                     }
                     (Field::new("epsilon", "Epsilon of a release", "text", &epsilon).hint("More is more exact and less private.").problem(problem("epsilon")))
-                    (Field::new("cap", "Budget of a week", "text", &cap).hint("What both aggregators let you spend.").problem(problem("cap")))
+                    (Field::new("cap", "Budget of a week", "text", &cap).hint(cap_hint).problem(problem("cap")))
                     (Field::new("target", "Largest useful error", "text", &asked.target).optional().hint("Such as 10%; 25% otherwise.").problem(problem("target")))
                 }
                 (parts::select("find", "Plan", &choices, &asked.find, None))
@@ -173,14 +201,14 @@ fn form(advertiser: &Advertiser, asked: &Asked, proposed: &str, wrong: Option<&W
     }
 }
 
+/// What a plan begins with: the cap, or what many have where it is not known.
+fn cap_or_example(cap: Option<MicroEpsilon>) -> String {
+    cap.map_or_else(|| "10".to_owned(), |cap| cap.to_string())
+}
+
 /// The plan of what is asked, as a part of a page.
-fn planned(
-    advertiser: &Advertiser,
-    asked: &Asked,
-    epoch_start: Option<u64>,
-    now: u64,
-) -> Result<Markup, Wrong> {
-    let setting = setting(advertiser, asked, epoch_start, now)?;
+fn planned(advertiser: &Advertiser, asked: &Asked, told: Told) -> Result<Markup, Wrong> {
+    let setting = setting(advertiser, asked, told)?;
     let plan = Plan::new(&setting).map_err(|error| {
         let field = match error.about {
             planner::About::Campaigns | planner::About::Buckets => "campaigns",
@@ -190,18 +218,22 @@ fn planned(
         };
         Wrong(field, error.reason)
     })?;
+    let counts = registry::Terms { epsilon: plan.recommended().counts.terms.epsilon, ..advertiser.terms };
+    let on_devices = sentence(planner::carried_by_devices(counts.device_week_cost()).trim_end_matches('.'));
+    let dear = plan.advice.iter().any(|advice| matches!(advice, planner::Advice::Devices { .. }));
     let chart = planner::chart(&plan).map_err(|error| Wrong("", error.to_string()))?;
     Ok(html! {
         section class="panel" aria-labelledby="result" {
             h2 id="result" { "What to expect" }
             p class="strong" { (recommendation(&plan)) }
-            @if epoch_start.is_none() {
+            @if told.epoch_start.is_none() {
                 p { "On which day the weeks of this budget begin is not known here; it is taken to be none on which a week of yours \
                      does." }
             }
             @if !plan.advice.is_empty() {
                 ul class="prose" { @for advice in &plan.advice { li { (advice) } } }
             }
+            @if !dear { p class="small soft" { (on_devices) } }
             figure class="paper" { (PreEscaped(chart)) }
         }
         (campaigns_table(&plan))
@@ -271,12 +303,8 @@ fn windows_table(plan: &Plan<'_>) -> Table {
 const EPOCH_START_UNKNOWN: u64 = 0;
 
 /// What is asked, under the advertiser's own terms and by its own calendar.
-fn setting(
-    advertiser: &Advertiser,
-    asked: &Asked,
-    epoch_start: Option<u64>,
-    now: u64,
-) -> Result<Setting, Wrong> {
+fn setting(advertiser: &Advertiser, asked: &Asked, told: Told) -> Result<Setting, Wrong> {
+    let Told { cap, epoch_start, now } = told;
     let campaigns = campaigns(advertiser, asked)?;
     let terms = &advertiser.terms;
     let or =
@@ -285,7 +313,7 @@ fn setting(
         .parse()
         .map_err(|error| Wrong("epsilon", format!("{error}")))?;
     let cap: MicroEpsilon =
-        or(&asked.cap, "10".to_owned()).parse().map_err(|error| Wrong("cap", format!("{error}")))?;
+        or(&asked.cap, cap_or_example(cap)).parse().map_err(|error| Wrong("cap", format!("{error}")))?;
     let rest = or(&asked.rest, "0".to_owned())
         .parse()
         .map_err(|_| Wrong("rest", "write a whole number, such as 100".to_owned()))?;
@@ -398,8 +426,10 @@ mod tests {
         Asked { campaigns: Some(campaigns.to_owned()), ..Asked::default() }
     }
 
+    const TOLD: Told = Told { cap: None, epoch_start: Some(MONDAY), now: MONDAY };
+
     fn field_of(advertiser: &Advertiser, asked: &Asked) -> &'static str {
-        match planned(advertiser, asked, Some(MONDAY), MONDAY) {
+        match planned(advertiser, asked, TOLD) {
             Ok(_) => "planned",
             Err(Wrong(field, reason)) => {
                 assert!(!reason.is_empty());
@@ -438,8 +468,8 @@ mod tests {
             rest: "100".to_owned(),
             ..asked(&format!("{HOSTILE} = 7000\r\n\r\nsmall=3\r\na=b = 90\r\n"))
         };
-        let Ok(plan) = planned(&me.advertiser, &asked, Some(MONDAY), MONDAY) else { panic!("no plan") };
-        let body = html! { (plan) (form(&me.advertiser, &asked, "a = 1", None)) };
+        let Ok(plan) = planned(&me.advertiser, &asked, TOLD) else { panic!("no plan") };
+        let body = html! { (plan) (form((&me.advertiser, None), &asked, "a = 1", None)) };
         let html = Page::new("Planner", Nav::Planner).body(body).render(&me.context()).into_string();
         usable(&html);
         look("planner", &html);
@@ -457,9 +487,7 @@ mod tests {
     #[test]
     fn a_plan_is_made_for_the_tasks_that_the_registry_would_make() {
         let me = signed_in("Shop", Scope::Read);
-        let Ok(setting) = setting(&me.advertiser, &asked("a = 1\nb = 2"), Some(MONDAY), MONDAY) else {
-            panic!("no setting")
-        };
+        let Ok(setting) = setting(&me.advertiser, &asked("a = 1\nb = 2"), TOLD) else { panic!("no setting") };
         assert_eq!(setting.counts.epsilon, me.advertiser.terms.epsilon);
         assert_eq!(setting.min_batch_size, me.advertiser.terms.min_batch_size);
         // Two kinds of events, and a bucket for what no campaign gets.
@@ -478,7 +506,7 @@ mod tests {
         assert_eq!(me.advertiser.time_zone.name(), "Europe/Berlin");
         let carried = |cap: &str, epoch_start| {
             let asked = Asked { cap: cap.to_owned(), ..asked("a = 7000") };
-            let Ok(setting) = setting(&me.advertiser, &asked, epoch_start, MONDAY) else {
+            let Ok(setting) = setting(&me.advertiser, &asked, Told { epoch_start, ..TOLD }) else {
                 panic!("no setting")
             };
             let plan = Plan::new(&setting).unwrap();
@@ -488,6 +516,41 @@ mod tests {
         assert_eq!(carried("8", Some(MONDAY)), ["8 of 168", "8 of 8", "2 of 2"]);
         // Who does not know when epochs begin does not promise that weeks begin with them.
         assert_eq!(carried("1", None), ["1 of 168", "1 of 8", "1 of 2"]);
+    }
+
+    /// The planner planned with a budget of 10 where the budget page said 20, and released what the aggregators would refuse.
+    #[test]
+    fn a_plan_has_the_budget_that_the_collector_was_told() {
+        let me = signed_in("Shop", Scope::Read);
+        let cap = |cap: Option<&str>, typed: &str| {
+            let asked = Asked { cap: typed.to_owned(), ..asked("a = 1") };
+            let cap = cap.map(|cap| cap.parse().unwrap());
+            let html = form((&me.advertiser, cap), &asked, "a = 1", None).into_string();
+            let Ok(setting) = setting(&me.advertiser, &asked, Told { cap, ..TOLD }) else {
+                panic!("no setting")
+            };
+            (
+                setting.rules.cap,
+                html.contains("value=\"20\""),
+                html.contains("An example: this collector was not told"),
+            )
+        };
+        assert_eq!(cap(Some("20"), ""), (20_000_000, true, false));
+        assert_eq!(cap(Some("20"), "7"), (7_000_000, false, false));
+        assert_eq!(cap(None, ""), (10_000_000, false, true));
+    }
+
+    /// Values at epsilon 1 beside conversions at 1 are attributed by no app that keeps to its default, and no plan said so.
+    #[test]
+    fn a_plan_says_what_devices_carry() {
+        let mut me = signed_in("Shop", Scope::Read).advertiser;
+        let html = |advertiser: &Advertiser| {
+            let Ok(plan) = planned(advertiser, &asked("a = 700"), TOLD) else { panic!("no plan") };
+            plan.into_string()
+        };
+        assert!(me.terms.value.is_some() && html(&me).contains("AppRules::advertiser_budget to at least"));
+        Arc::make_mut(&mut me).terms.value = None;
+        assert!(html(&me).contains("up to 1 epsilon, which is within"), "{}", html(&me));
     }
 
     #[test]

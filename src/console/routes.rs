@@ -332,7 +332,7 @@ pub(super) async fn create(
             Redirect::to(&format!("/console/campaigns/{}?done=created", campaign.id)).into_response()
         }
         Err(error) if error.kind() == ErrorKind::Store => Trouble::from(error).page(&signed),
-        Err(error) => form_for_new(console, &signed, form, Problems::of(error.to_string())).await,
+        Err(error) => form_for_new(console, &signed, form, Problems::of(&error)).await,
     }
 }
 
@@ -389,7 +389,7 @@ pub(super) async fn change(
             Trouble::from(error).page(&signed)
         }
         Err(error) => {
-            let problems = Problems::of(error.to_string());
+            let problems = Problems::of(&error);
             form_for_edit(console, &signed, &text, Some((form, problems))).await
         }
     }

@@ -167,7 +167,7 @@ impl FromStr for FieldSet {
                 let names: Vec<_> = Field::ALL.iter().map(|field| field.name()).collect();
                 format!(
                     "there is no field {:?}; there are {}",
-                    crate::text::printable(name.trim()),
+                    crate::text::shown(name.trim()),
                     names.join(", ")
                 )
             })

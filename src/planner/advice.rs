@@ -6,6 +6,7 @@ use arras_protocol::epsilon::MicroEpsilon;
 use arras_protocol::task::{MAX_EPSILON, MIN_MIN_BATCH_SIZE};
 
 use super::choice::{Choice, Judge, enough_reports, expected, precisions, threshold, whole};
+use super::devices::{device_week_cost, too_dear_for_devices};
 use super::setting::{Campaign, PlanError, Setting, Terms};
 use super::solve;
 use super::window::{Carried, Window, Windows, cost};
@@ -49,6 +50,11 @@ pub enum Advice {
         expected: f64,
         /// Reports that are needed.
         needed: u64,
+    },
+    /// The conversions of a week cost a device more than apps let an advertiser spend unless they are told to.
+    Devices {
+        /// What they cost, in micro-epsilon.
+        cost: u64,
     },
     /// Campaigns whose conversions are worth more than the value task's maximum on average.
     Cut {
@@ -119,6 +125,13 @@ pub(super) fn advice(
     let mut all = Vec::new();
     for choice in choices {
         about_windows(setting, choice, &mut all)?;
+    }
+    if let Some(choice) = choices.get(recommended) {
+        let precisions = std::iter::once(&choice.counts).chain(&choice.values);
+        let cost = device_week_cost(precisions.map(|precision| precision.terms));
+        if too_dear_for_devices(cost).is_some() {
+            all.push(Advice::Devices { cost });
+        }
     }
     if let Some(values) = &setting.values {
         let is_cut = |campaign: &&Campaign| {

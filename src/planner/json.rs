@@ -104,6 +104,7 @@ fn advice(advice: &Advice) -> Value {
         Advice::TooFewReports { window, .. } => {
             json!({"about": "reports", "window": window.name(), "text": text})
         }
+        Advice::Devices { .. } => json!({"about": "devices", "text": text}),
         Advice::Cut { campaigns } => json!({"about": "values", "campaigns": campaigns, "text": text}),
         Advice::TooSmall { campaign, steps, .. } => json!({
             "about": "campaign",

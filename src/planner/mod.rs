@@ -12,6 +12,7 @@
 mod advice;
 mod chart;
 mod choice;
+mod devices;
 mod json;
 mod precision;
 mod setting;
@@ -26,6 +27,7 @@ mod tests;
 pub use advice::{Advice, Step};
 pub use chart::{ChartError, chart};
 pub use choice::{Choice, Outlook, ValueOutlook, WeekSum};
+pub use devices::{carried_by_devices, device_week_cost, too_dear_for_devices};
 pub use json::json;
 pub use precision::Precision;
 pub use setting::{

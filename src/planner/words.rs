@@ -6,6 +6,7 @@ use arras_protocol::epsilon::{DisplayMicro, MicroEpsilon};
 use arras_protocol::task::MAX_EPSILON;
 
 use super::advice::{Advice, Step, WEEKS_MAX};
+use super::devices::too_dear_for_devices;
 use super::table::short;
 use super::window::{Carried, Window, epochs_begin};
 use crate::text::{counted, printable};
@@ -83,6 +84,9 @@ impl Display for Advice {
                      {needed}. Take longer windows.",
                     window.one()
                 )
+            }
+            Self::Devices { cost } => {
+                write!(f, "Devices: {}.", too_dear_for_devices(*cost).unwrap_or_default())
             }
             Self::Cut { campaigns } => {
                 let names: Vec<String> = campaigns.iter().map(|name| short(name)).collect();

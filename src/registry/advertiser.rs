@@ -5,10 +5,12 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use arras_protocol::epsilon::MicroEpsilon;
+use arras_protocol::vdaf::VdafConfig;
 use serde::{Deserialize, Serialize};
 
-use super::{AdvertiserId, Currency, EventKind, Name};
-use crate::planner::Window;
+use super::{AdvertiserId, Currency, EventKind, LENGTHS, Name};
+use crate::planner::{self, Window, device_week_cost};
+use crate::privacy::ledger;
 
 /// How often numbers are released. It stays what it was when the advertiser was created: windows of two lengths would overlap,
 /// and a window is released once.
@@ -21,6 +23,17 @@ pub enum Cadence {
     Day,
     /// Every week, from Monday to Monday there.
     Week,
+}
+
+impl Cadence {
+    /// Windows in a week whose clocks do not change.
+    pub fn windows_a_week(self) -> u64 {
+        match self {
+            Self::Hour => 7 * 24,
+            Self::Day => 7,
+            Self::Week => 1,
+        }
+    }
 }
 
 impl From<Cadence> for Window {
@@ -118,6 +131,33 @@ pub struct Terms {
     pub min_batch_size: u64,
     /// If values are summed, too.
     pub value: Option<ValueTerms>,
+}
+
+impl Terms {
+    /// What the release of a window spends of a week's budget, with that of its values, in micro-epsilon.
+    pub fn window_cost(&self) -> u64 {
+        let of = |epsilon| ledger::cost(epsilon, self.contributions);
+        of(self.epsilon).saturating_add(self.value.map_or(0, |value| of(value.epsilon)))
+    }
+
+    /// The most that the conversions of a week, with their values, cost the device that reports them, in micro-epsilon of its own
+    /// budget.
+    pub fn device_week_cost(&self) -> u64 {
+        // What a cell of another length costs is the same.
+        let length = LENGTHS[0];
+        let counts = VdafConfig::histogram(length).map(|vdaf| (vdaf, self.epsilon));
+        let values = self
+            .value
+            .map(|value| VdafConfig::l1_bound_sum(length, value.max_value).map(|vdaf| (vdaf, value.epsilon)));
+        // Terms of which no task can be made are refused before anything asks for this.
+        let tasks = std::iter::once(counts).chain(values).filter_map(Result::ok);
+        device_week_cost(tasks.map(|(vdaf, epsilon)| planner::Terms {
+            vdaf,
+            epsilon,
+            contributions: self.contributions,
+            cap: None,
+        }))
+    }
 }
 
 /// An advertiser.

@@ -19,6 +19,9 @@ pub enum RegistryError {
     /// It contradicts what is there.
     #[error("{0}")]
     Conflict(String),
+    /// Another campaign of the advertiser has, or had, this name.
+    #[error("there is a campaign called {0} already, and a name stays a campaign's for good; choose another")]
+    NameTaken(String),
     /// A limit is reached.
     #[error("{0}")]
     Full(String),
@@ -61,7 +64,7 @@ impl RegistryError {
         match self {
             Self::NoAdvertiser | Self::NoCampaign => ErrorKind::NotFound,
             Self::Invalid(_) | Self::Terms(_) => ErrorKind::Invalid,
-            Self::Conflict(_) => ErrorKind::Conflict,
+            Self::Conflict(_) | Self::NameTaken(_) => ErrorKind::Conflict,
             Self::Full(_) => ErrorKind::Full,
             Self::Store(_) | Self::Row(_) | Self::Randomness => ErrorKind::Store,
         }

@@ -22,7 +22,20 @@ const NO_DECIMALS: [&str; 17] = [
 ];
 const THREE_DECIMALS: [&str; 7] = ["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"];
 
+/// Codes of currencies, funds and metals (ISO 4217, list one, as of 2026).
+const ASSIGNED: &str = "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD \
+    CDF CHE CHF CHW CLF CLP CNY COP COU CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD \
+    HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA \
+    MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF \
+    SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD USN UYI UYU UYW \
+    UZS VED VES VND VUV WST XAD XAF XAG XAU XCD XCG XDR XOF XPD XPF XPT XSU XUA YER ZAR ZMW ZWG";
+
 impl Currency {
+    /// Whether ISO 4217 assigns its code, as far as this version knows.
+    pub fn is_assigned(&self) -> bool {
+        ASSIGNED.split(' ').any(|code| code == self.code())
+    }
+
     /// Its code.
     pub fn code(&self) -> &str {
         // Three ASCII letters, see `try_from`.
@@ -142,6 +155,8 @@ mod tests {
         for wrong in ["", ".", "1.", ".5", "-1", "1e3", "1,5", "0.001", "184467440737095516.16"] {
             assert_eq!(read("EUR", wrong), None, "{wrong}");
         }
+        assert!(NO_DECIMALS.iter().chain(&THREE_DECIMALS).chain(&["EUR"]).all(|code| of(code).is_assigned()));
+        assert!(!of("XXQ").is_assigned() && !of("EUD").is_assigned());
         assert!(["eur", "EURO", "E1R", ""].iter().all(|wrong| wrong.parse::<Currency>().is_err()));
     }
 }

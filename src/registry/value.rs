@@ -11,9 +11,10 @@ use arras_protocol::vdaf::VdafConfig;
 use super::allocation;
 use super::input::invalid;
 use super::{
-    Advertiser, AdvertiserId, CampaignId, Currency, EventKind, Money, Registry, RegistryError, Touches,
+    Advertiser, AdvertiserId, Cadence, CampaignId, Currency, EventKind, Money, Registry, RegistryError,
+    Touches,
 };
-use crate::planner::{About, Precision, Terms};
+use crate::planner::{About, Precision, Terms, carried_by_devices, device_week_cost};
 use crate::privacy::ledger;
 
 /// Most units that an order may count as: rounding is at most a thousandth of the largest order then, far below the noise, and
@@ -65,6 +66,8 @@ pub struct ValueQuestion {
     pub events: usize,
     /// Slots that campaigns take: one each, or two if views and clicks are told apart.
     pub slots: usize,
+    /// How often windows are released.
+    pub cadence: Cadence,
 }
 
 /// What is cut off by a maximum.
@@ -107,6 +110,8 @@ pub struct EventCost {
     pub window_cost: u64,
     /// The same if each device may send one report more.
     pub window_cost_with: u64,
+    /// Windows in a week.
+    pub windows_a_week: u64,
 }
 
 /// What is proposed.
@@ -118,9 +123,16 @@ pub struct ValueAdvice {
     pub recommended: usize,
     /// What another kind of event would cost.
     pub event: EventCost,
+    /// The most that the conversions of a week and their values cost the device that reports them, in micro-epsilon of its own budget.
+    pub device_week_cost: u64,
 }
 
 impl ValueAdvice {
+    /// What that means, in a sentence.
+    pub fn on_devices(&self) -> String {
+        carried_by_devices(self.device_week_cost)
+    }
+
     /// The choice to take.
     pub fn choice(&self) -> &ValueChoice {
         // `value_advice` makes an index of one of them.
@@ -157,7 +169,8 @@ pub fn value_advice(question: &ValueQuestion) -> Result<ValueAdvice, RegistryErr
             places.min_by(|left, right| off(&choices[*left]).cmp(&off(&choices[*right]))).unwrap_or(default)
         }
     };
-    Ok(ValueAdvice { choices, recommended, event })
+    let device_week_cost = on_devices(question, &choices[recommended], event.length)?;
+    Ok(ValueAdvice { choices, recommended, event, device_week_cost })
 }
 
 /// The orders of a list, sorted; empty for two numbers.
@@ -261,6 +274,15 @@ fn rounded_off(orders: &[u64], choice: &ValueChoice) -> u128 {
     orders.iter().map(|value| u128::from((*value).min(choice.maximum.minor) % choice.unit)).sum()
 }
 
+/// What a choice costs a device in a week.
+fn on_devices(question: &ValueQuestion, choice: &ValueChoice, length: u32) -> Result<u64, RegistryError> {
+    let refused = |error: &dyn std::fmt::Display| invalid(format!("these values make no task: {error}"));
+    let counts = VdafConfig::histogram(length).map_err(|error| refused(&error))?;
+    let values = VdafConfig::l1_bound_sum(length, choice.max_value).map_err(|error| refused(&error))?;
+    let of = |vdaf, epsilon| Terms { vdaf, epsilon, contributions: question.contributions, cap: None };
+    Ok(device_week_cost([of(counts, question.conversions_epsilon), of(values, question.epsilon)]))
+}
+
 fn event_cost(question: &ValueQuestion) -> Result<EventCost, RegistryError> {
     let length = |events| allocation::length_for(question.slots, events);
     let now = length(question.events).ok_or_else(|| {
@@ -286,6 +308,7 @@ fn event_cost(question: &ValueQuestion) -> Result<EventCost, RegistryError> {
         threshold_with: with.map(threshold).transpose()?,
         window_cost: cost(question.contributions),
         window_cost_with: cost(question.contributions.saturating_add(1)),
+        windows_a_week: question.cadence.windows_a_week(),
     })
 }
 
@@ -339,9 +362,15 @@ impl EventCost {
             ),
             (None, _) => "There is no task that another kind of event would fit.".to_owned(),
         }];
+        let week = |cost: u64| DisplayMicro(cost.saturating_mul(self.windows_a_week));
+        let in_a_week = match self.windows_a_week {
+            1 => String::new(),
+            windows => format!(", and the {windows} windows of a week {}", week(self.window_cost)),
+        };
         all.push(format!(
-            "A release of one window spends epsilon {cost} of the week's budget, however many kinds of events there are. If \
-             devices shall report one event more in any 7 days, it spends {with}."
+            "A release of one window spends epsilon {cost} of the week's budget{in_a_week}, however many kinds of events there \
+             are. A window that begins in one week of the budget and ends in the next is charged to both. If devices shall \
+             report one event more in any 7 days, it spends {with}."
         ));
         all
     }
@@ -368,6 +397,7 @@ impl ValueQuestion {
             contributions: terms.contributions,
             events: advertiser.events.len(),
             slots: campaigns.max(1) * each,
+            cadence: advertiser.cadence,
         }
     }
 }
@@ -407,6 +437,7 @@ mod tests {
             contributions: NonZeroU32::MIN,
             events: 2,
             slots: 5,
+            cadence: Cadence::Day,
         }
     }
 

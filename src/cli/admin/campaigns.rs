@@ -12,6 +12,7 @@ use super::advertisers::word;
 use super::ask::{AdminError, Ask};
 use super::{OfAdvertiser, With, print};
 use crate::registry::{Currency, EventKind, Name, Status};
+use crate::text::counted;
 
 /// Where campaigns are looked for.
 const CAMPAIGNS: (&str, &str, &str, &str) = ("campaigns", "name", "campaign", "arras admin campaign list");
@@ -36,10 +37,10 @@ pub(super) struct CreateArgs {
     /// The campaign's name.
     name: Name,
     /// Its first day, such as 2026-11-02.
-    #[arg(long, value_name = "DAY")]
+    #[arg(long, value_name = "DAY", value_parser = day)]
     start: Date,
     /// Its last day, if it is known.
-    #[arg(long, value_name = "DAY")]
+    #[arg(long, value_name = "DAY", value_parser = day)]
     end: Option<Date>,
     /// Of its spend; the advertiser's unless said otherwise.
     #[arg(long, value_name = "CODE")]
@@ -65,10 +66,10 @@ pub(super) struct ChangeArgs {
     #[arg(long, value_parser = word::<Status>)]
     status: Option<Status>,
     /// Another first day.
-    #[arg(long, value_name = "DAY")]
+    #[arg(long, value_name = "DAY", value_parser = day)]
     start: Option<Date>,
     /// Another last day.
-    #[arg(long, value_name = "DAY", conflicts_with = "no_end")]
+    #[arg(long, value_name = "DAY", value_parser = day, conflicts_with = "no_end")]
     end: Option<Date>,
     /// It has no last day.
     #[arg(long)]
@@ -120,16 +121,19 @@ fn create(args: &With<CreateArgs>, out: &mut dyn Write) -> Result<(), AdminError
     if let Some(goal) = own.goal {
         body["goal"] = json!(goal);
     }
-    let (created, opened) = Ask::run(async {
+    let (created, opened, advertiser) = Ask::run(async {
         let path = ask.advertiser(&own.advertiser).await?;
         let tasks = format!("{path}/tasks");
         let before = ask.list(&tasks, "").await?.len();
         let created: Value = ask.post(&format!("{path}/campaigns"), &body).await?;
-        // It is created, whatever comes of this question.
-        Ok((created, ask.list(&tasks, "").await.is_ok_and(|after| after.len() > before)))
+        // It is created, whatever comes of these questions.
+        let opened = ask.list(&tasks, "").await.is_ok_and(|after| after.len() > before);
+        let advertiser = if opened { ask.get(&path).await.unwrap_or(Value::Null) } else { Value::Null };
+        Ok((created, opened, advertiser))
     })?;
     print::entry(out, &created, own.json)?;
     if opened && !own.json {
+        print::warnings(out, &advertiser)?;
         writeln!(
             out,
             "\nThis opened new tasks. Next: arras admin tasks export, and arras task add with its files at both aggregators, before \
@@ -182,11 +186,16 @@ pub(super) struct DeliveryArgs {
     /// The advertiser's id or name.
     advertiser: String,
     /// The first day.
-    #[arg(long, value_name = "DAY")]
+    #[arg(long, value_name = "DAY", value_parser = day)]
     from: Option<Date>,
     /// The last day.
-    #[arg(long, value_name = "DAY")]
+    #[arg(long, value_name = "DAY", value_parser = day)]
     to: Option<Date>,
+}
+
+/// A day of a command line.
+pub(crate) fn day(text: &str) -> Result<Date, String> {
+    text.parse().map_err(|_| "a day is written like 2026-11-24".to_owned())
 }
 
 /// `&from=DAY&to=DAY`, as far as they are given.
@@ -206,7 +215,15 @@ impl DeliveryCommand {
                     ask.put(&format!("{path}/delivery"), "text/csv", bytes).await
                 })?;
                 let (new, changed, same) = (&taken["inserted"], &taken["changed"], &taken["same"]);
-                Ok(writeln!(out, "taken: {new} new, {changed} changed, {same} as before")?)
+                writeln!(out, "taken: {new} new, {changed} changed, {same} as before")?;
+                match taken["before_start"].as_u64() {
+                    None | Some(0) => Ok(()),
+                    Some(early) => Ok(writeln!(
+                        out,
+                        "note: {} of days before the campaign's first day; check the file, or the campaign's days",
+                        counted(early, "row")
+                    )?),
+                }
             }
             Self::List(args) => {
                 let ask = args.ask()?;

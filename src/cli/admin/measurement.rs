@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use serde_json::Value;
 
 use super::ask::{AdminError, Ask, encoded};
-use super::campaigns::days;
+use super::campaigns::{day, days};
 use super::{With, print};
 use crate::text::counted;
 
@@ -59,10 +59,10 @@ pub(super) struct WindowsArgs {
     /// The advertiser's id or name.
     advertiser: String,
     /// The first day.
-    #[arg(long, value_name = "DAY")]
+    #[arg(long, value_name = "DAY", value_parser = day)]
     from: Option<Date>,
     /// The last day.
-    #[arg(long, value_name = "DAY")]
+    #[arg(long, value_name = "DAY", value_parser = day)]
     to: Option<Date>,
     /// Print JSON.
     #[arg(long)]
@@ -151,6 +151,7 @@ pub(super) fn advice(args: &With<AdviceArgs>, out: &mut dyn Write) -> Result<(),
             writeln!(out, "{}", print::cell(sentence))?;
         }
     }
+    writeln!(out, "{}", print::cell(&advice["on_devices"]))?;
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use clap::Subcommand;
 
 pub use self::ask::AdminError;
 use self::ask::Ask;
-pub(super) use self::campaigns::{csv, days};
+pub(super) use self::campaigns::{csv, day, days};
 use super::console;
 
 /// The command line of `arras admin`.

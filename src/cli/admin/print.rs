@@ -49,12 +49,22 @@ pub(super) fn entry(out: &mut dyn Write, entry: &Value, json: bool) -> io::Resul
     }
     let mut rows = Vec::new();
     members("", entry, &mut rows);
-    table(out, &rows)
+    table(out, &rows)?;
+    warnings(out, entry)
+}
+
+/// What the interface warns of, apart from the other members, where it is seen.
+pub(super) fn warnings(out: &mut dyn Write, entry: &Value) -> io::Result<()> {
+    for warning in entry["warnings"].as_array().into_iter().flatten() {
+        writeln!(out, "\nwarning: {}", cell(warning))?;
+    }
+    Ok(())
 }
 
 fn members(prefix: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
     let Value::Object(map) = value else { return };
-    for (name, value) in map {
+    // Told below all others, each on a line of its own.
+    for (name, value) in map.iter().filter(|(name, _)| *name != "warnings") {
         let name = format!("{prefix}{}", name.replace('_', " "));
         match value {
             Value::Object(_) => members(&format!("{name}: "), value, rows),

@@ -418,7 +418,11 @@ fn the_form_says_what_a_campaign_costs_and_what_is_wrong() {
     assert!(text_of(&html).contains("3 campaigns fit"));
     let html = page(NextCampaign::OpensTasks { length: 64, tasks: 2 }, &blank, &Problems::default());
     assert!(text_of(&html).contains("It opens 2 new tasks of 64 cells"));
-    let html = page(NextCampaign::Refused(HOSTILE.to_owned()), &blank, &Problems::of(HOSTILE));
+    let html = page(
+        NextCampaign::Refused(HOSTILE.to_owned()),
+        &blank,
+        &Problems::of(&crate::registry::RegistryError::Full(HOSTILE.to_owned())),
+    );
     usable(&html);
     let typed = CampaignForm {
         name: HOSTILE.to_owned(),

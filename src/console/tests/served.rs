@@ -186,7 +186,7 @@ async fn a_campaign_is_created_and_changed_by_whoever_may() {
     let campaigns = || site.advertising.registry.campaigns(site.shop.id);
     let id = campaigns()[0].id;
     for (field, value, says) in [
-        ("name", "Summer & sun", "has this name already"),
+        ("name", "Summer & sun", "id=\"name-problem\">There is a campaign called Summer &amp; sun already"),
         ("name", " ", "A name has 1 to 100 characters"),
         ("start", "today", "A day is written as 2026-11-24."),
         ("end", "2026-10-01", "The last day is before the first."),

@@ -7,6 +7,7 @@ use csv::{ReaderBuilder, StringRecord};
 use super::errors::Found;
 use super::{CSV_BYTES_MAX, DELIVERY_ROWS_MAX, DeliveryError, DeliveryRow};
 use crate::registry::{AdvertiserId, Campaign, CampaignId, Registry, RegistryError};
+use crate::text::shown;
 
 /// The columns, each needed, in any order.
 pub const COLUMNS: [&str; 5] = ["day", "campaign", "impressions", "clicks", "spend"];
@@ -62,6 +63,11 @@ pub(super) fn numbered(
     let (mut rows, mut found, mut count) = (Vec::new(), Found::default(), 0);
     let mut columns: Option<[usize; 5]> = None;
     for record in reader.records() {
+        // The first one names the columns.
+        if count > DELIVERY_ROWS_MAX {
+            return Err(DeliveryError::TooManyRows);
+        }
+        count += 1;
         let record = match record {
             Ok(record) => record,
             Err(error) => {
@@ -77,17 +83,10 @@ pub(super) fn numbered(
             columns = Some(header(&record)?);
             continue;
         };
-        count += 1;
-        if count > DELIVERY_ROWS_MAX {
-            continue;
-        }
         match row(&record, places, find) {
             Ok(row) => rows.push((line, row)),
             Err(reason) => found.add(line, reason),
         }
-    }
-    if count > DELIVERY_ROWS_MAX {
-        return Err(DeliveryError::TooManyRows(count));
     }
     if columns.is_none() {
         found.done(true)?;
@@ -128,7 +127,7 @@ fn header(record: &StringRecord) -> Result<[usize; 5], DeliveryError> {
         ));
     }
     if let Some(other) = names.iter().find(|name| !COLUMNS.contains(&name.as_str())) {
-        return Err(wrong(format!("there is no column {:?}", crate::text::printable(other))));
+        return Err(wrong(format!("there is no column {:?}", shown(other))));
     }
     let place = |column: &str| {
         let mut places = names.iter().enumerate().filter(|(_, name)| *name == column).map(|(place, _)| place);
@@ -185,11 +184,4 @@ fn row<'a>(
         clicks: number("clicks", clicks)?,
         spend: minor,
     })
-}
-
-/// The beginning of a field, for a message.
-fn shown(text: &str) -> String {
-    /// Characters of a field that an error repeats: enough to find it by.
-    const SHOWN_CHARACTERS: usize = 60;
-    crate::text::printable(&text.chars().take(SHOWN_CHARACTERS).collect::<String>())
 }

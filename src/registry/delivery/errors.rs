@@ -30,7 +30,7 @@ pub enum DeliveryError {
         lines: bool,
     },
     /// There are more rows than are taken at once.
-    TooManyRows(usize),
+    TooManyRows,
     /// The file has more bytes than are taken.
     TooLarge(usize),
     /// The file is not a table of delivery numbers.
@@ -62,9 +62,7 @@ impl DeliveryError {
     /// Which kind it is, for the status of an answer.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Rows { .. } | Self::TooManyRows(_) | Self::TooLarge(_) | Self::File(_) => {
-                ErrorKind::Invalid
-            }
+            Self::Rows { .. } | Self::TooManyRows | Self::TooLarge(_) | Self::File(_) => ErrorKind::Invalid,
             Self::Registry(error) => error.kind(),
         }
     }
@@ -96,9 +94,9 @@ impl fmt::Display for DeliveryError {
                 }
                 Ok(())
             }
-            Self::TooManyRows(rows) => write!(
+            Self::TooManyRows => write!(
                 f,
-                "{rows} rows are more than the {DELIVERY_ROWS_MAX} that are taken at once, so that all or none are; nothing \
+                "these are more than the {DELIVERY_ROWS_MAX} rows that are taken at once, so that all or none are; nothing \
                  was changed. Send them in parts: what is sent twice does no harm"
             ),
             Self::TooLarge(bytes) => write!(

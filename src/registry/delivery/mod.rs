@@ -90,6 +90,8 @@ pub struct Upserted {
     pub changed: usize,
     /// Rows that were there already.
     pub same: usize,
+    /// Rows of days before their campaign's first: taken, and likely a slip.
+    pub before_start: usize,
 }
 
 impl Registry {
@@ -163,9 +165,8 @@ impl Registry {
         now: u64,
         (mut found, lines): (Found, bool),
     ) -> Result<Upserted, DeliveryError> {
-        let count = rows.len() + found.count();
-        if count > DELIVERY_ROWS_MAX {
-            return Err(DeliveryError::TooManyRows(count));
+        if rows.len() + found.count() > DELIVERY_ROWS_MAX {
+            return Err(DeliveryError::TooManyRows);
         }
         let of = self.advertiser(advertiser).ok_or(RegistryError::NoAdvertiser)?;
         let last = day_of(&of.time_zone, now)?.saturating_add(1.day());
@@ -182,6 +183,8 @@ impl Registry {
             let numbers =
                 DayNumbers { impressions: row.impressions, clicks: row.clicks, spend: row.spend, invented };
             let before = columns.get(row.day);
+            let start = self.campaign(advertiser, row.campaign).map(|campaign| campaign.start);
+            upserted.before_start += usize::from(start.is_some_and(|start| row.day < start));
             if before == Some(numbers) {
                 upserted.same += 1;
                 continue;

@@ -69,11 +69,11 @@ fn the_same_rows_again_change_nothing() {
     let shop = Shop::new();
     let rows =
         [row(shop.boots, date(2026, 11, 1), 1_000, 30, 1_250), row(shop.boots, date(2026, 10, 31), 5, 0, 0)];
-    assert_eq!(shop.upsert(&rows).unwrap(), Upserted { inserted: 2, ..Upserted::default() });
-    assert_eq!(shop.upsert(&rows).unwrap(), Upserted { same: 2, ..Upserted::default() });
+    assert_eq!(shop.upsert(&rows).unwrap(), Upserted { inserted: 2, before_start: 1, ..Upserted::default() });
+    assert_eq!(shop.upsert(&rows).unwrap(), Upserted { same: 2, before_start: 1, ..Upserted::default() });
     let other =
         [rows[0], row(shop.boots, date(2026, 10, 31), 6, 0, 0), row(shop.tents, date(2026, 11, 1), 1, 1, 1)];
-    assert_eq!(shop.upsert(&other).unwrap(), Upserted { inserted: 1, changed: 1, same: 1 });
+    assert_eq!(shop.upsert(&other).unwrap(), Upserted { inserted: 1, changed: 1, same: 1, before_start: 1 });
     let total = Total { days: 1, impressions: 1_000, clicks: 30, spend: 1_250, invented: false };
     assert_eq!(shop.november(shop.boots), total);
     let all = shop.registry.delivery(shop.id, shop.boots, &(date(2000, 1, 1)..=date(2199, 12, 31)));
@@ -195,14 +195,18 @@ fn what_is_too_much_is_refused_whole() {
     let line = "2026-11-01,Boots,10,1,1.00\n";
     let head = "day,campaign,impressions,clicks,spend\n";
     let many = format!("{head}{}", line.repeat(DELIVERY_ROWS_MAX + 1));
-    assert!(matches!(shop.upload(&many).unwrap_err(), DeliveryError::TooManyRows(10_001)));
+    assert!(matches!(shop.upload(&many).unwrap_err(), DeliveryError::TooManyRows));
+    // What is no text is a line as well, and a file of nothing else was read to its end.
+    let unreadable = [head.as_bytes(), &b"\xff,\n".repeat(DELIVERY_ROWS_MAX + 1)].concat();
+    let refused = shop.registry.upload_delivery_csv(shop.id, &unreadable, false, NOW).unwrap_err();
+    assert!(matches!(refused, DeliveryError::TooManyRows), "{refused}");
     let error = shop.upload(&format!("{head}{}", line.repeat(DELIVERY_ROWS_MAX))).unwrap_err();
     let DeliveryError::Rows { errors, more, .. } = &error else { panic!("{error}") };
     assert_eq!((errors.len(), *more), (ROW_ERRORS_MAX, DELIVERY_ROWS_MAX - 1 - ROW_ERRORS_MAX));
     let large = " ".repeat(CSV_BYTES_MAX + 1);
     assert!(matches!(shop.upload(&large).unwrap_err(), DeliveryError::TooLarge(_)));
     let rows = vec![row(shop.boots, date(2026, 11, 1), 0, 0, 0); DELIVERY_ROWS_MAX + 1];
-    assert!(matches!(shop.upsert(&rows).unwrap_err(), DeliveryError::TooManyRows(_)));
+    assert!(matches!(shop.upsert(&rows).unwrap_err(), DeliveryError::TooManyRows));
 }
 
 /// The most rows that are taken fit one commit, also if each is in a month of its own.

@@ -208,6 +208,9 @@ fn names_and_sites_are_one_advertisers() {
     };
     assert_eq!(kind(renamed("Shop", "new.example")), ErrorKind::Conflict);
     assert_eq!(kind(renamed("New", "shop.example")), ErrorKind::Conflict);
+    // Of two that have one each, that with the site is meant: it was called the one and named as the other.
+    let told = registry.create_advertiser(renamed("Other", "shop.example"), NOW).unwrap_err().to_string();
+    assert!(told.contains("has this site") && !told.contains("adv_"), "{told}");
     for site in ["https://shop.example", "Shop.example", "", "a b", "../x", &"a".repeat(201)] {
         assert_eq!(kind(renamed("New", site)), ErrorKind::Invalid, "{site}");
     }

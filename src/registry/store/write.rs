@@ -19,6 +19,9 @@ use super::{
 use crate::registry::allocation::{TOLD_DAYS, over_for};
 use crate::store::StateBatch;
 
+const SITE_TAKEN: &str = "another advertiser has this site: its tasks and its budget are one advertiser's";
+const NAME_TAKEN: &str = "another advertiser has this name; choose another";
+
 /// What one commit changes of an advertiser.
 #[derive(Default)]
 struct Change {
@@ -64,10 +67,10 @@ impl Registry {
                     "this collector has {ADVERTISERS_MAX} advertisers, the most that it can have; run another collector"
                 )));
             }
-            let same = |holding: &&Arc<Holding>| {
-                holding.advertiser.site == new.site || holding.advertiser.name == new.name
-            };
-            picture.holdings().find(same).map(|holding| taken_by(&holding.advertiser, &new))
+            let others = || picture.holdings().map(|holding| &holding.advertiser);
+            let site = others().any(|other| other.site == new.site).then_some(SITE_TAKEN);
+            site.or_else(|| others().any(|other| other.name == new.name).then_some(NAME_TAKEN))
+                .map(|taken| RegistryError::Conflict(taken.to_owned()))
         });
         if let Some(taken) = taken {
             return Err(taken);
@@ -112,9 +115,7 @@ impl Registry {
         let named =
             |other: &&Arc<Holding>| other.advertiser.id != id && other.advertiser.name == changed.name;
         if self.read(|picture| picture.holdings().any(|other| named(&other))) {
-            return Err(RegistryError::Conflict(
-                "another advertiser has this name; choose another".to_owned(),
-            ));
+            return Err(RegistryError::Conflict(NAME_TAKEN.to_owned()));
         }
         let mut all = Change::default();
         if let Some((newest, made)) = holding.newest() {
@@ -151,11 +152,8 @@ impl Registry {
             self.read(|picture| picture.holdings().any(|holding| holding.place_of(id).is_some()))
         })?);
         let campaign = new.checked(id, of, today, now)?;
-        if let Some(same) = holding.campaigns.iter().find(|other| other.name == campaign.name) {
-            return Err(RegistryError::Conflict(format!(
-                "campaign {} has this name already, and a name stays a campaign's for good; choose another",
-                same.id
-            )));
+        if holding.campaigns.iter().any(|other| other.name == campaign.name) {
+            return Err(RegistryError::NameTaken(campaign.name.to_string()));
         }
         let all = self.admit(&holding, &campaign, today, now)?;
         let shown = self.commit(&holding, all)?;
@@ -341,15 +339,6 @@ impl Registry {
             }
         }
     }
-}
-
-fn taken_by(other: &Advertiser, new: &NewAdvertiser) -> RegistryError {
-    let what = if other.site == new.site {
-        "this site: its tasks and its budget are one advertiser's"
-    } else {
-        "this name; choose another"
-    };
-    RegistryError::Conflict(format!("advertiser {} has {what}", other.id))
 }
 
 fn too_many() -> RegistryError {
