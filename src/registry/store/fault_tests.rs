@@ -38,7 +38,10 @@ fn shape(registry: &Registry) -> String {
         all += &format!("{} {:?} {:?}\n", one.name, one.events, one.terms);
         for campaign in registry.campaigns(one.id).iter() {
             let every_day = date(2000, 1, 1)..=date(2199, 12, 31);
-            let total = registry.delivery(one.id, campaign.id, &every_day);
+            // Without ids, which are random.
+            let days = registry.delivery(one.id, campaign.id, &every_day);
+            let total: Vec<_> =
+                days.iter().map(|one| (one.day, one.impressions, one.clicks, one.spend)).collect();
             all += &format!("  {} {:?} {:?} {total:?}\n", campaign.name, campaign.status, campaign.end);
         }
         for generation in registry.generations(one.id).iter() {
