@@ -2,6 +2,13 @@
 //! either seeing a report, and add noise before anyone sees a count.
 #![forbid(unsafe_code)]
 
+// What can put a disk or a network in memory in the place of the real ones must not be releasable by accident.
+#[cfg(all(feature = "test-seams", not(debug_assertions)))]
+compile_error!(
+    "the feature `test-seams` lets disks and networks fail on purpose and is refused in a build without debug \
+     assertions: build the release without it"
+);
+
 pub mod access;
 pub mod advertising;
 pub mod aggregator;

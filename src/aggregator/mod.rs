@@ -18,7 +18,7 @@ pub use api::hpke_config_response;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use ids::IdKey;
 pub use registry::{Collectors, ProvisionedTask, RegisteredCollector, RegisteredSource, Registry};
-#[cfg(any(test, feature = "test-noise"))]
+#[cfg(any(test, feature = "test-seams"))]
 pub use work::block_inline;
 
 use arras_protocol::messages::Time;

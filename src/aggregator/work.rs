@@ -12,7 +12,7 @@ const REPORTS_PER_PIECE: usize = 32;
 /// # Panics
 /// Goes on with the panic of `work`, if it panics.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    #[cfg(any(test, feature = "test-noise"))]
+    #[cfg(any(test, feature = "test-seams"))]
     if let Some(pause) = inline::pause() {
         tokio::time::sleep(pause).await;
         let result = work();
@@ -37,7 +37,7 @@ pub(crate) fn in_pieces<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&[T]) -> Vec<R> + Send + Sync,
 ) -> Vec<R> {
-    #[cfg(any(test, feature = "test-noise"))]
+    #[cfg(any(test, feature = "test-seams"))]
     if inline::is_on() {
         return items.chunks(REPORTS_PER_PIECE).flat_map(work).collect();
     }
@@ -46,7 +46,7 @@ pub(crate) fn in_pieces<T: Sync, R: Send>(
 
 /// One thread for everything, for simulations: a call that blocks is made where it is awaited, and takes as long as the
 /// simulation says.
-#[cfg(any(test, feature = "test-noise"))]
+#[cfg(any(test, feature = "test-seams"))]
 mod inline {
     use std::cell::RefCell;
     use std::time::Duration;
@@ -72,5 +72,5 @@ mod inline {
     }
 }
 
-#[cfg(any(test, feature = "test-noise"))]
+#[cfg(any(test, feature = "test-seams"))]
 pub use inline::block_inline;

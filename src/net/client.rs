@@ -13,7 +13,7 @@ use super::endpoint::Endpoint;
 use super::problem::ProblemDocument;
 use super::tls::{self, TlsError};
 
-#[cfg(any(test, feature = "test-noise"))]
+#[cfg(any(test, feature = "test-seams"))]
 pub use self::simulated::{Exchange, Network, NetworkFailure};
 
 /// A peer that does not even accept a connection in this time is down.
@@ -134,7 +134,7 @@ pub struct PeerClient {
 #[derive(Clone, Debug)]
 enum Transport {
     Http(reqwest::Client),
-    #[cfg(any(test, feature = "test-noise"))]
+    #[cfg(any(test, feature = "test-seams"))]
     Simulated(simulated::Peer),
 }
 
@@ -251,7 +251,7 @@ impl PeerClient {
                 let response = request.send().await.map_err(|error| self.error(&error))?;
                 self.receive(response).await
             }
-            #[cfg(any(test, feature = "test-noise"))]
+            #[cfg(any(test, feature = "test-seams"))]
             Transport::Simulated(peer) => {
                 let token = self.token.as_ref().map(BearerToken::header);
                 peer.send(&self.endpoint, method, url, token, body).await
@@ -297,7 +297,7 @@ impl PeerClient {
 }
 
 /// A network of a test's own in place of sockets.
-#[cfg(any(test, feature = "test-noise"))]
+#[cfg(any(test, feature = "test-seams"))]
 mod simulated {
     use std::fmt;
     use std::future::Future;

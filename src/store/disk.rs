@@ -9,22 +9,22 @@ use std::{
     path::Path,
 };
 
-#[cfg(any(test, feature = "test-noise"))]
+#[cfg(any(test, feature = "test-seams"))]
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::StoreError;
 use crate::metrics::StoreTimes;
 
-#[cfg(any(test, feature = "test-noise"))]
+#[cfg(any(test, feature = "test-seams"))]
 mod memory;
-#[cfg(any(test, feature = "test-noise"))]
+#[cfg(any(test, feature = "test-seams"))]
 pub use memory::MemoryDisk;
-#[cfg(any(test, feature = "test-noise"))]
+#[cfg(any(test, feature = "test-seams"))]
 pub(super) use memory::MemoryTable;
 
 /// A file operation.
-#[cfg(any(test, feature = "test-noise"))]
+#[cfg(any(test, feature = "test-seams"))]
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum FileOp<'a> {
@@ -45,7 +45,7 @@ pub enum FileOp<'a> {
 }
 
 /// How an operation fails.
-#[cfg(any(test, feature = "test-noise"))]
+#[cfg(any(test, feature = "test-seams"))]
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Fault {
@@ -58,8 +58,8 @@ pub enum Fault {
 }
 
 /// Decides which file operations of a store fail. For tests: builds without the feature
-/// `test-noise` have no such hook.
-#[cfg(any(test, feature = "test-noise"))]
+/// `test-seams` have no such hook.
+#[cfg(any(test, feature = "test-seams"))]
 pub trait Faults: Send + Sync {
     /// Called before each operation; `None` lets it happen.
     fn before(&self, op: FileOp<'_>) -> Option<Fault>;
@@ -71,7 +71,7 @@ pub trait Faults: Send + Sync {
     }
 }
 
-#[cfg(any(test, feature = "test-noise"))]
+#[cfg(any(test, feature = "test-seams"))]
 impl<F: Fn(FileOp<'_>) -> Option<Fault> + Send + Sync> Faults for F {
     fn before(&self, op: FileOp<'_>) -> Option<Fault> {
         self(op)
@@ -82,9 +82,9 @@ impl<F: Fn(FileOp<'_>) -> Option<Fault> + Send + Sync> Faults for F {
 #[derive(Clone, Default)]
 pub(crate) struct Disk {
     times: StoreTimes,
-    #[cfg(any(test, feature = "test-noise"))]
+    #[cfg(any(test, feature = "test-seams"))]
     faults: Option<Arc<dyn Faults>>,
-    #[cfg(any(test, feature = "test-noise"))]
+    #[cfg(any(test, feature = "test-seams"))]
     memory: Option<memory::Mount>,
 }
 
@@ -92,10 +92,10 @@ pub(crate) struct Disk {
 /// themselves; elsewhere it is an error like others.
 macro_rules! hooked {
     ($disk:expr, $op:expr, $run:expr) => {{
-        #[cfg(any(test, feature = "test-noise"))]
+        #[cfg(any(test, feature = "test-seams"))]
         let late = $disk.before($op)?;
         let done = $run?;
-        #[cfg(any(test, feature = "test-noise"))]
+        #[cfg(any(test, feature = "test-seams"))]
         $disk.after($op, late)?;
         io::Result::Ok(done)
     }};
@@ -120,7 +120,7 @@ pub(super) enum Open {
 #[derive(Debug)]
 pub(super) enum DiskFile {
     Real(File),
-    #[cfg(any(test, feature = "test-noise"))]
+    #[cfg(any(test, feature = "test-seams"))]
     Memory(memory::MemoryFile),
 }
 
@@ -129,7 +129,7 @@ impl DiskFile {
     pub(super) fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         match self {
             Self::Real(file) => file.read_at(buf, offset),
-            #[cfg(any(test, feature = "test-noise"))]
+            #[cfg(any(test, feature = "test-seams"))]
             Self::Memory(file) => file.read_at(buf, offset),
         }
     }
@@ -138,7 +138,7 @@ impl DiskFile {
     pub(super) fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         match self {
             Self::Real(file) => file.read_exact_at(buf, offset),
-            #[cfg(any(test, feature = "test-noise"))]
+            #[cfg(any(test, feature = "test-seams"))]
             Self::Memory(file) => match file.read_at(buf, offset)? {
                 read if read == buf.len() => Ok(()),
                 _ => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -149,7 +149,7 @@ impl DiskFile {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         match self {
             Self::Real(file) => file.write_all_at(bytes, offset),
-            #[cfg(any(test, feature = "test-noise"))]
+            #[cfg(any(test, feature = "test-seams"))]
             Self::Memory(file) => file.write_all_at(bytes, offset),
         }
     }
@@ -157,7 +157,7 @@ impl DiskFile {
     fn sync_data(&self) -> io::Result<()> {
         match self {
             Self::Real(file) => file.sync_data(),
-            #[cfg(any(test, feature = "test-noise"))]
+            #[cfg(any(test, feature = "test-seams"))]
             Self::Memory(file) => file.sync(),
         }
     }
@@ -165,7 +165,7 @@ impl DiskFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         match self {
             Self::Real(file) => file.set_len(len),
-            #[cfg(any(test, feature = "test-noise"))]
+            #[cfg(any(test, feature = "test-seams"))]
             Self::Memory(file) => file.set_len(len),
         }
     }
@@ -174,7 +174,7 @@ impl DiskFile {
     pub(super) fn lock(&self, path: &Path) -> Result<(), StoreError> {
         let taken = match self {
             Self::Real(file) => file.try_lock(),
-            #[cfg(any(test, feature = "test-noise"))]
+            #[cfg(any(test, feature = "test-seams"))]
             Self::Memory(file) => file.try_lock(),
         };
         taken.map_err(|e| match e {
@@ -185,17 +185,17 @@ impl DiskFile {
 }
 
 #[cfg_attr(
-    not(any(test, feature = "test-noise")),
+    not(any(test, feature = "test-seams")),
     allow(clippy::unused_self, reason = "only the tests' hook is kept in it")
 )]
 impl Disk {
-    #[cfg(any(test, feature = "test-noise"))]
+    #[cfg(any(test, feature = "test-seams"))]
     pub(crate) fn with_faults(faults: Arc<dyn Faults>) -> Self {
         Self { faults: Some(faults), ..Self::default() }
     }
 
     /// A file system in memory as a process sees it that starts now; see [`MemoryDisk`].
-    #[cfg(any(test, feature = "test-noise"))]
+    #[cfg(any(test, feature = "test-seams"))]
     pub(crate) fn in_memory(disk: &MemoryDisk, faults: Arc<dyn Faults>) -> Self {
         Self { faults: Some(faults), memory: Some(disk.mount()), ..Self::default() }
     }
@@ -211,7 +211,7 @@ impl Disk {
     }
 
     /// The operation's error number if it is to fail after it happened.
-    #[cfg(any(test, feature = "test-noise"))]
+    #[cfg(any(test, feature = "test-seams"))]
     fn before(&self, op: FileOp<'_>) -> io::Result<Option<i32>> {
         match self.faults.as_ref().and_then(|faults| faults.before(op)) {
             Some(Fault::Errno(errno) | Fault::Short(_, errno)) => Err(io::Error::from_raw_os_error(errno)),
@@ -220,7 +220,7 @@ impl Disk {
         }
     }
 
-    #[cfg(any(test, feature = "test-noise"))]
+    #[cfg(any(test, feature = "test-seams"))]
     fn after(&self, op: FileOp<'_>, late: Option<i32>) -> io::Result<()> {
         if let Some(faults) = &self.faults {
             faults.after(op);
@@ -229,13 +229,13 @@ impl Disk {
     }
 
     /// The table of a state in memory that is kept in place of sled's file at `path`, if this disk is in memory.
-    #[cfg(any(test, feature = "test-noise"))]
+    #[cfg(any(test, feature = "test-seams"))]
     pub(super) fn open_table(&self, path: &Path) -> Option<io::Result<MemoryTable>> {
         self.memory.as_ref().map(|memory| memory.open_table(path))
     }
 
     /// Runs the writing of a batch as the write of a file.
-    #[cfg(any(test, feature = "test-noise"))]
+    #[cfg(any(test, feature = "test-seams"))]
     pub(super) fn write_table(
         &self,
         table: &MemoryTable,
@@ -246,7 +246,7 @@ impl Disk {
     }
 
     /// Makes the batches of a table survive a loss of power.
-    #[cfg(any(test, feature = "test-noise"))]
+    #[cfg(any(test, feature = "test-seams"))]
     pub(super) fn sync_table(&self, table: &MemoryTable, path: &Path) -> io::Result<()> {
         hooked!(self, FileOp::Sync(path), table.sync())
     }
@@ -262,7 +262,7 @@ impl Disk {
     }
 
     fn open_unhooked(&self, path: &Path, how: Open) -> io::Result<DiskFile> {
-        #[cfg(any(test, feature = "test-noise"))]
+        #[cfg(any(test, feature = "test-seams"))]
         if let Some(memory) = &self.memory {
             return memory.open(path, how).map(DiskFile::Memory);
         }
@@ -288,7 +288,7 @@ impl Disk {
 
     /// Whether there is a file or directory of this name.
     pub(super) fn exists(&self, path: &Path) -> bool {
-        #[cfg(any(test, feature = "test-noise"))]
+        #[cfg(any(test, feature = "test-seams"))]
         if let Some(memory) = &self.memory {
             return memory.exists(path);
         }
@@ -297,7 +297,7 @@ impl Disk {
 
     /// The names in a directory and the lengths of what they name, in bytes.
     pub(super) fn list(&self, dir: &Path) -> io::Result<Vec<(OsString, u64)>> {
-        #[cfg(any(test, feature = "test-noise"))]
+        #[cfg(any(test, feature = "test-seams"))]
         if let Some(memory) = &self.memory {
             return memory.list(dir);
         }
@@ -320,7 +320,7 @@ impl Disk {
     }
 
     pub(super) fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
-        #[cfg(any(test, feature = "test-noise"))]
+        #[cfg(any(test, feature = "test-seams"))]
         if self.memory.is_some() {
             return Ok(u64::MAX);
         }
@@ -335,7 +335,7 @@ impl Disk {
         bytes: &[u8],
         offset: u64,
     ) -> io::Result<()> {
-        #[cfg(any(test, feature = "test-noise"))]
+        #[cfg(any(test, feature = "test-seams"))]
         {
             let op = FileOp::Write(path, bytes.len());
             match self.faults.as_ref().and_then(|faults| faults.before(op)) {
@@ -352,7 +352,7 @@ impl Disk {
             }
         }
         file.write_all_at(bytes, offset)?;
-        #[cfg(any(test, feature = "test-noise"))]
+        #[cfg(any(test, feature = "test-seams"))]
         self.after(FileOp::Write(path, bytes.len()), None)?;
         let _ = path;
         Ok(())
@@ -373,7 +373,7 @@ impl Disk {
     }
 
     fn sync_names(&self, dir: &Path) -> io::Result<()> {
-        #[cfg(any(test, feature = "test-noise"))]
+        #[cfg(any(test, feature = "test-seams"))]
         if let Some(memory) = &self.memory {
             return memory.sync_dir(dir);
         }
@@ -389,7 +389,7 @@ impl Disk {
     /// Removes a file's name; durable after the directory's sync.
     pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
         let remove = || {
-            #[cfg(any(test, feature = "test-noise"))]
+            #[cfg(any(test, feature = "test-seams"))]
             if let Some(memory) = &self.memory {
                 return memory.remove(path);
             }
@@ -401,7 +401,7 @@ impl Disk {
     /// Gives a file a second name, which must not be there; durable after the directory's sync.
     pub(super) fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let link = || {
-            #[cfg(any(test, feature = "test-noise"))]
+            #[cfg(any(test, feature = "test-seams"))]
             if let Some(memory) = &self.memory {
                 return memory.link(from, to);
             }
@@ -425,7 +425,7 @@ impl Disk {
         }
         self.create_dir(parent)?;
         let create = || {
-            #[cfg(any(test, feature = "test-noise"))]
+            #[cfg(any(test, feature = "test-seams"))]
             if let Some(memory) = &self.memory {
                 return memory.create_dir(dir);
             }

@@ -33,7 +33,7 @@ pub use aggregator::{
 pub use condition::{Usage, Waiting};
 pub use damage::Damage;
 pub(crate) use disk::{Disk, sync_parent};
-#[cfg(any(test, feature = "test-noise"))]
+#[cfg(any(test, feature = "test-seams"))]
 pub use disk::{Fault, Faults, FileOp, MemoryDisk};
 pub use error::StoreError;
 pub use roles::{

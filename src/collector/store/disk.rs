@@ -126,7 +126,7 @@ impl CollectorDisk {
     }
 
     /// As [`CollectorDisk::open`], with file operations that a test makes fail.
-    #[cfg(any(test, feature = "test-noise"))]
+    #[cfg(any(test, feature = "test-seams"))]
     pub fn open_with_faults(
         dir: &Path,
         watermark: &Path,
@@ -136,7 +136,7 @@ impl CollectorDisk {
     }
 
     /// As [`CollectorDisk::open`], on a disk in memory.
-    #[cfg(any(test, feature = "test-noise"))]
+    #[cfg(any(test, feature = "test-seams"))]
     pub fn open_in_memory(
         dir: &Path,
         watermark: &Path,

@@ -47,7 +47,7 @@ impl HelperDisk {
     }
 
     /// As [`Self::open`], with file operations that a test makes fail.
-    #[cfg(any(test, feature = "test-noise"))]
+    #[cfg(any(test, feature = "test-seams"))]
     pub fn open_with_faults(
         options: &StoreOptions,
         faults: std::sync::Arc<dyn crate::store::Faults>,
@@ -56,7 +56,7 @@ impl HelperDisk {
     }
 
     /// As [`Self::open`], on a disk in memory and with segments of so many bytes.
-    #[cfg(any(test, feature = "test-noise"))]
+    #[cfg(any(test, feature = "test-seams"))]
     pub fn open_in_memory(
         options: &StoreOptions,
         disk: &crate::store::MemoryDisk,

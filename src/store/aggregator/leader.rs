@@ -94,7 +94,7 @@ impl LeaderDisk {
     }
 
     /// As [`Self::open`], with file operations that a test makes fail.
-    #[cfg(any(test, feature = "test-noise"))]
+    #[cfg(any(test, feature = "test-seams"))]
     pub fn open_with_faults(
         options: &StoreOptions,
         faults: Arc<dyn crate::store::Faults>,
@@ -103,7 +103,7 @@ impl LeaderDisk {
     }
 
     /// As [`Self::open`], on a disk in memory and with segments of so many bytes.
-    #[cfg(any(test, feature = "test-noise"))]
+    #[cfg(any(test, feature = "test-seams"))]
     pub fn open_in_memory(
         options: &StoreOptions,
         disk: &crate::store::MemoryDisk,

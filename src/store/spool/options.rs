@@ -77,7 +77,7 @@ impl SpoolOptions {
     }
 
     /// Lets a test make file operations fail.
-    #[cfg(any(test, feature = "test-noise"))]
+    #[cfg(any(test, feature = "test-seams"))]
     #[must_use]
     pub fn faults(self, faults: std::sync::Arc<dyn crate::store::Faults>) -> Self {
         self.on(Disk::with_faults(faults))

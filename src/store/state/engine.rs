@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-#[cfg(any(test, feature = "test-noise"))]
+#[cfg(any(test, feature = "test-seams"))]
 use crate::store::disk::MemoryTable;
 use crate::store::{
     Damage, StoreError, StoreId, Watermark,
@@ -58,7 +58,7 @@ pub(super) enum Engine {
         /// Set when a call of sled's panicked, for good.
         broken: AtomicBool,
     },
-    #[cfg(any(test, feature = "test-noise"))]
+    #[cfg(any(test, feature = "test-seams"))]
     Memory(MemoryTable),
 }
 
@@ -70,7 +70,7 @@ impl Engine {
         cache_bytes: u64,
         disk: &Disk,
     ) -> Result<Self, StoreError> {
-        #[cfg(any(test, feature = "test-noise"))]
+        #[cfg(any(test, feature = "test-seams"))]
         if let Some(table) = disk.open_table(log_path) {
             return table.map(Self::Memory).map_err(|e| StoreError::io("open", log_path, e));
         }
@@ -87,7 +87,7 @@ impl Engine {
     pub(super) fn get(&self, dir: &Path, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
         match self {
             Self::Sled { db, broken, .. } => guarded(dir, broken, || db.get(key)),
-            #[cfg(any(test, feature = "test-noise"))]
+            #[cfg(any(test, feature = "test-seams"))]
             Self::Memory(table) => {
                 let value = table.get(key).map_err(|e| StoreError::io("use the store in", dir, e))?;
                 Ok(value.map(sled::IVec::from))
@@ -112,7 +112,7 @@ impl Engine {
                 }
                 Ok(())
             }),
-            #[cfg(any(test, feature = "test-noise"))]
+            #[cfg(any(test, feature = "test-seams"))]
             Self::Memory(table) => {
                 table.scan(from, each).map_err(|e| StoreError::io("use the store in", dir, e))
             }
@@ -121,7 +121,7 @@ impl Engine {
 
     /// Changes rows, all or none; not durable yet.
     #[cfg_attr(
-        not(any(test, feature = "test-noise")),
+        not(any(test, feature = "test-seams")),
         allow(unused_variables, reason = "sled writes to its files by itself")
     )]
     pub(super) fn apply(
@@ -142,7 +142,7 @@ impl Engine {
                 }
                 guarded(dir, broken, || db.apply_batch(batch))
             }
-            #[cfg(any(test, feature = "test-noise"))]
+            #[cfg(any(test, feature = "test-seams"))]
             Self::Memory(table) => disk
                 .write_table(table, log_path, &writes)
                 .map_err(|e| StoreError::io("use the store in", dir, e)),
@@ -156,7 +156,7 @@ impl Engine {
                 guarded(dir, broken, || db.flush())?;
                 disk.sync_data(log, log_path).map_err(|e| StoreError::io("sync", log_path, e))
             }
-            #[cfg(any(test, feature = "test-noise"))]
+            #[cfg(any(test, feature = "test-seams"))]
             Self::Memory(table) => {
                 disk.sync_table(table, log_path).map_err(|e| StoreError::io("sync", log_path, e))
             }

@@ -37,7 +37,7 @@ use std::{
     time::Instant,
 };
 
-#[cfg(any(test, feature = "test-noise"))]
+#[cfg(any(test, feature = "test-seams"))]
 use std::sync::Arc;
 
 pub use self::batch::{MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, StateBatch};
@@ -46,7 +46,7 @@ use self::{
     digest::{DIGEST_BYTES, Digest},
     engine::{Engine, corrupt, open_watermark},
 };
-#[cfg(any(test, feature = "test-noise"))]
+#[cfg(any(test, feature = "test-seams"))]
 use super::disk::Faults;
 use super::{
     Damage, StoreError, StoreId, Watermark,
@@ -124,7 +124,7 @@ impl State {
     }
 
     /// As [`State::open`], with file operations that a test makes fail.
-    #[cfg(any(test, feature = "test-noise"))]
+    #[cfg(any(test, feature = "test-seams"))]
     pub fn open_with_faults(
         dir: &Path,
         watermark_path: &Path,
