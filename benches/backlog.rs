@@ -82,6 +82,7 @@ fn store_options(dir: &Path, role: &str) -> StoreOptions {
         watermark: dir.join(format!("{role}.watermark")),
         max_bytes: 8 << 30,
         cache_bytes: 32 << 20,
+        segment_bytes: None,
     }
 }
 

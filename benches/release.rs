@@ -159,6 +159,7 @@ impl Bench {
                 watermark: dir.join(format!("{role}.watermark")),
                 max_bytes: 1 << 30,
                 cache_bytes: 32 << 20,
+                segment_bytes: None,
             });
             store.expect("an empty store")
         });

@@ -39,7 +39,7 @@ use crate::operations::{
 use crate::privacy::ledger::{self, BudgetSource, LedgerError, SourceRules, TaskCaps};
 use crate::privacy::noise::OpendpNoise;
 use crate::store::{
-    AggregatorStore, HelperDisk, HelperStore, LeaderDisk, LeaderStore, StoreError, StoreOptions,
+    AggregatorStore, Disk, HelperDisk, HelperStore, LeaderDisk, LeaderStore, StoreError, StoreOptions,
 };
 use crate::tasks::TaskFolder;
 
@@ -210,7 +210,7 @@ impl Service {
     ) -> Result<(), StartError> {
         let metrics = self.operations.metrics();
         let options = store_options(&config.store, &config.watermark, &config.limits);
-        let disk = Arc::new(LeaderDisk::open_timed(&options, &metrics.store("leader"))?);
+        let disk = Arc::new(LeaderDisk::open_on(&options, Disk::timed(metrics.store("leader")))?);
         let store: Arc<dyn LeaderStore> = Arc::clone(&disk) as _;
         let collectors = collectors_of_leader(config)?;
         tell_moved_epochs(&collectors, |source| disk.epoch_start(source))?;
@@ -261,7 +261,7 @@ impl Service {
     ) -> Result<(), StartError> {
         let metrics = self.operations.metrics();
         let options = store_options(&config.store, &config.watermark, &config.limits);
-        let disk = Arc::new(HelperDisk::open_timed(&options, &metrics.store("helper"))?);
+        let disk = Arc::new(HelperDisk::open_on(&options, Disk::timed(metrics.store("helper")))?);
         let store: Arc<dyn HelperStore> = Arc::clone(&disk) as _;
         let collectors = collectors_of_helper(config)?;
         tell_moved_epochs(&collectors, |source| disk.epoch_start(source))?;
@@ -301,9 +301,8 @@ impl Service {
         listener: Option<TcpListener>,
     ) -> Result<(), StartError> {
         let metrics = self.operations.metrics();
-        let times = metrics.store("collector");
-        let max_bytes = config.limits.max_store_bytes;
-        let disk = CollectorDisk::open_timed(&config.store, &config.watermark, max_bytes, &times)
+        let (max_bytes, disk) = (config.limits.max_store_bytes, Disk::timed(metrics.store("collector")));
+        let disk = CollectorDisk::open_bounded(&config.store, &config.watermark, max_bytes, disk)
             .map_err(collector::StartError::from)?;
         let disk = Arc::new(disk);
         let clock = Arc::clone(&environment.clock);
@@ -516,6 +515,7 @@ pub(crate) fn store_options(store: &Path, watermark: &Path, limits: &roles::Limi
         watermark: watermark.to_owned(),
         max_bytes: limits.max_store_bytes,
         cache_bytes: STATE_CACHE_BYTES,
+        segment_bytes: None,
     }
 }
 

@@ -7,7 +7,7 @@ use ring::rand::SystemRandom;
 use super::*;
 use crate::config::secret::SecretString;
 use crate::registry::{AdvertiserId, KeyId, Name, UserId};
-use crate::store::{Faults, FileOp, MemoryDisk};
+use crate::store::{Disk, Faults, FileOp, MemoryDisk};
 
 const NOW: u64 = 1_800_000_000;
 const OWN: AdvertiserId = AdvertiserId::from_bytes([1; 12]);
@@ -31,7 +31,7 @@ impl Place {
     fn open_with(&self, faults: Arc<dyn Faults>) -> Result<Access, AccessError> {
         self.disk.end_process();
         let (dir, mark) = ("/store".as_ref(), "/mark".as_ref());
-        let disk = CollectorDisk::open_in_memory(dir, mark, &self.disk, faults)?;
+        let disk = CollectorDisk::open_on(dir, mark, Disk::in_memory(&self.disk, faults))?;
         Access::open(Arc::new(disk), Arc::new(SystemRandom::new()))
     }
 }

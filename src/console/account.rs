@@ -507,12 +507,8 @@ mod tests {
         let me = signed_in("Shop", Scope::Admin);
         let place = crate::store::MemoryDisk::new();
         let faults = Arc::new(|_: crate::store::FileOp<'_>| None);
-        let disk = crate::collector::CollectorDisk::open_in_memory(
-            "/store".as_ref(),
-            "/mark".as_ref(),
-            &place,
-            faults,
-        );
+        let disk = crate::store::Disk::in_memory(&place, faults);
+        let disk = crate::collector::CollectorDisk::open_on("/store".as_ref(), "/mark".as_ref(), disk);
         let random = Arc::new(ring::rand::SystemRandom::new());
         let access = crate::access::Access::open(Arc::new(disk.unwrap()), random).unwrap();
         let name = HOSTILE.parse().unwrap();

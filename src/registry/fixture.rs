@@ -13,7 +13,7 @@ use super::{
     Terms, TimeZone, Touches, ValueTerms,
 };
 use crate::collector::CollectorDisk;
-use crate::store::{Faults, FileOp, MemoryDisk, StoreError};
+use crate::store::{Disk, Faults, FileOp, MemoryDisk, StoreError};
 use crate::tasks::TaskFolder;
 
 /// 2026-11-02T00:00:00Z, a Monday.
@@ -76,7 +76,8 @@ impl MemoryPlace {
 
     pub(crate) fn open_with(&self, faults: Arc<dyn Faults>) -> Result<Registry, RegistryError> {
         self.disk.end_process();
-        let disk = CollectorDisk::open_in_memory("/store".as_ref(), "/mark".as_ref(), &self.disk, faults)?;
+        let disk =
+            CollectorDisk::open_on("/store".as_ref(), "/mark".as_ref(), Disk::in_memory(&self.disk, faults))?;
         self.place.on(Arc::new(disk))
     }
 }

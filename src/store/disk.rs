@@ -78,9 +78,9 @@ impl<F: Fn(FileOp<'_>) -> Option<Fault> + Send + Sync> Faults for F {
     }
 }
 
-/// The file system, with the tests' hook in front of it.
+/// What a store is kept on: the file system, with the tests' hook in front of it. The default one is timed by nobody.
 #[derive(Clone, Default)]
-pub(crate) struct Disk {
+pub struct Disk {
     times: StoreTimes,
     #[cfg(any(test, feature = "test-seams"))]
     faults: Option<Arc<dyn Faults>>,
@@ -189,21 +189,27 @@ impl DiskFile {
     allow(clippy::unused_self, reason = "only the tests' hook is kept in it")
 )]
 impl Disk {
+    /// The file system, with operations that a test makes fail.
     #[cfg(any(test, feature = "test-seams"))]
-    pub(crate) fn with_faults(faults: Arc<dyn Faults>) -> Self {
+    pub fn with_faults(faults: Arc<dyn Faults>) -> Self {
         Self { faults: Some(faults), ..Self::default() }
     }
 
     /// A file system in memory as a process sees it that starts now; see [`MemoryDisk`].
     #[cfg(any(test, feature = "test-seams"))]
-    pub(crate) fn in_memory(disk: &MemoryDisk, faults: Arc<dyn Faults>) -> Self {
+    pub fn in_memory(disk: &MemoryDisk, faults: Arc<dyn Faults>) -> Self {
         Self { faults: Some(faults), memory: Some(disk.mount()), ..Self::default() }
     }
 
-    /// The same, whose syncs and commits are timed.
-    pub(crate) fn timed(mut self, times: StoreTimes) -> Self {
-        self.times = times;
-        self
+    /// The file system, with times of what is written.
+    pub(crate) fn timed(times: StoreTimes) -> Self {
+        Self {
+            times,
+            #[cfg(any(test, feature = "test-seams"))]
+            faults: None,
+            #[cfg(any(test, feature = "test-seams"))]
+            memory: None,
+        }
     }
 
     pub(super) fn times(&self) -> &StoreTimes {

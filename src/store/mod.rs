@@ -32,7 +32,8 @@ pub use aggregator::{
 };
 pub use condition::{Usage, Waiting};
 pub use damage::Damage;
-pub(crate) use disk::{Disk, sync_parent};
+pub use disk::Disk;
+pub(crate) use disk::sync_parent;
 #[cfg(any(test, feature = "test-seams"))]
 pub use disk::{Fault, Faults, FileOp, MemoryDisk};
 pub use error::StoreError;

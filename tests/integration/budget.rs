@@ -160,6 +160,7 @@ async fn spent_at_helper(deployment: &mut Deployment) -> u64 {
         watermark: folder.join("watermark"),
         max_bytes: 64 << 20,
         cache_bytes: 4 << 20,
+        segment_bytes: None,
     };
     let spent =
         HelperDisk::open(&options).unwrap().spent(&"shop.example".parse().unwrap(), Epoch(1)).unwrap();

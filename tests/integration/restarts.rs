@@ -191,6 +191,7 @@ async fn round() -> usize {
         watermark: processes.dir.path().join(role).join("watermark"),
         max_bytes: 1 << 30,
         cache_bytes: 8 << 20,
+        segment_bytes: None,
     };
     let charged = WINDOWS as u64 * 1_000_000;
     assert_eq!(spent(&LeaderDisk::open(&store("leader")).unwrap()), charged, "the leader's ledger");

@@ -43,7 +43,6 @@ use super::{
 };
 use crate::collector::release::{Draft, Head, Issued, Published};
 use crate::config::roles::RELEASE_BYTES_DEFAULT;
-use crate::metrics::StoreTimes;
 use crate::store::{
     Damage, Disk, Entry, MAX_VALUE_BYTES, Position, Spool, SpoolOptions, State, StateBatch, StoreError, Usage,
 };
@@ -82,25 +81,34 @@ pub struct CollectorDisk {
 }
 
 impl CollectorDisk {
-    /// Opens the store in `dir`, or makes it, with the usual bound; see [`State::open`] for what is refused.
+    /// Opens the store in `dir` of the file system, or makes it, with the usual bound; see [`State::open`] for what is refused.
     pub fn open(dir: &Path, watermark: &Path) -> Result<Self, StoreError> {
-        Self::open_on(dir, watermark, RELEASE_BYTES_DEFAULT, Disk::default())
+        Self::open_on(dir, watermark, Disk::default())
     }
 
-    /// As [`CollectorDisk::open`], with at most so many bytes of releases in the spool, and timing what is written.
-    pub fn open_timed(
+    /// As [`CollectorDisk::open`], on this disk.
+    pub fn open_on(dir: &Path, watermark: &Path, disk: Disk) -> Result<Self, StoreError> {
+        Self::open_bounded(dir, watermark, RELEASE_BYTES_DEFAULT, disk)
+    }
+
+    /// As [`CollectorDisk::open_on`], with at most so many bytes of releases in the spool.
+    pub(crate) fn open_bounded(
         dir: &Path,
         watermark: &Path,
         max_bytes: u64,
-        times: &StoreTimes,
+        disk: Disk,
     ) -> Result<Self, StoreError> {
-        Self::open_on(dir, watermark, max_bytes, Disk::default().timed(times.clone()))
-    }
-
-    /// As [`CollectorDisk::open`], with at most so many bytes of releases in the spool.
-    #[cfg(test)]
-    pub(crate) fn open_bounded(dir: &Path, watermark: &Path, max_bytes: u64) -> Result<Self, StoreError> {
-        Self::open_on(dir, watermark, max_bytes, Disk::default())
+        let state = State::open_on(&dir.join("state"), watermark, ROLE, CACHE_BYTES, disk.clone())?;
+        // It must hold what the state points to, or its positions would be given out a second time.
+        let options = SpoolOptions::new(max_bytes)
+            .on(disk)
+            .owner(state.store_id().of_part(RELEASES))
+            .holds(last_document(dir, &state)?);
+        let spool = Spool::open(&dir.join(RELEASES), options)?;
+        let promised = Promised::read(&state)?;
+        let store = Self { dir: dir.to_owned(), state, spool, promised, finishing: Mutex::new(()) };
+        store.make_rows_of_spent()?;
+        Ok(store)
     }
 
     /// The state, for what else a collector keeps: rows whose keys begin with a capital letter, each kind with an owner of
@@ -123,41 +131,6 @@ impl CollectorDisk {
     pub fn usage(&self) -> Result<Usage, StoreError> {
         let (bytes, max_bytes) = (self.spool.bytes(), self.spool.max_bytes());
         Ok(Usage { bytes, max_bytes, free_bytes: self.spool.free_bytes()? })
-    }
-
-    /// As [`CollectorDisk::open`], with file operations that a test makes fail.
-    #[cfg(any(test, feature = "test-seams"))]
-    pub fn open_with_faults(
-        dir: &Path,
-        watermark: &Path,
-        faults: &std::sync::Arc<dyn crate::store::Faults>,
-    ) -> Result<Self, StoreError> {
-        Self::open_on(dir, watermark, RELEASE_BYTES_DEFAULT, Disk::with_faults(faults.clone()))
-    }
-
-    /// As [`CollectorDisk::open`], on a disk in memory.
-    #[cfg(any(test, feature = "test-seams"))]
-    pub fn open_in_memory(
-        dir: &Path,
-        watermark: &Path,
-        disk: &crate::store::MemoryDisk,
-        faults: std::sync::Arc<dyn crate::store::Faults>,
-    ) -> Result<Self, StoreError> {
-        Self::open_on(dir, watermark, RELEASE_BYTES_DEFAULT, Disk::in_memory(disk, faults))
-    }
-
-    fn open_on(dir: &Path, watermark: &Path, max_bytes: u64, disk: Disk) -> Result<Self, StoreError> {
-        let state = State::open_on(&dir.join("state"), watermark, ROLE, CACHE_BYTES, disk.clone())?;
-        // It must hold what the state points to, or its positions would be given out a second time.
-        let options = SpoolOptions::new(max_bytes)
-            .on(disk)
-            .owner(state.store_id().of_part(RELEASES))
-            .holds(last_document(dir, &state)?);
-        let spool = Spool::open(&dir.join(RELEASES), options)?;
-        let promised = Promised::read(&state)?;
-        let store = Self { dir: dir.to_owned(), state, spool, promised, finishing: Mutex::new(()) };
-        store.make_rows_of_spent()?;
-        Ok(store)
     }
 
     fn malformed(&self) -> StoreError {

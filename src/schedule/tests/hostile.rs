@@ -14,7 +14,7 @@ use crate::collector::CollectorDisk;
 use crate::net::problem::DapError;
 use crate::registry::AdvertiserId;
 use crate::registry::fixture::{NOW, shop};
-use crate::store::{Fault, Faults, FileOp};
+use crate::store::{Disk, Fault, Faults, FileOp};
 
 /// Each window has at most one release and each release one window, and the leader answered no other.
 fn check_once(world: &World, running: &Running, advertiser: AdvertiserId) {
@@ -128,7 +128,7 @@ async fn kill_at(n: usize, done: bool) -> usize {
         (now >= n).then_some(if now == n && done { Fault::Late(5) } else { Fault::Errno(5) })
     });
     let (dir, mark) = (world.dir.path().join("store"), world.dir.path().join("mark"));
-    if let Ok(disk) = CollectorDisk::open_with_faults(&dir, &mark, &faults)
+    if let Ok(disk) = CollectorDisk::open_on(&dir, &mark, Disk::with_faults(faults))
         && let Ok(mut running) = world.start_on(disk)
     {
         running.catch_up().await;

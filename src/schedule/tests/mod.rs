@@ -114,7 +114,11 @@ async fn without_room_nothing_is_asked_or_charged_until_there_is_some() {
     let world = World::new().await;
     let bounded = |bytes| {
         let (store, mark) = (world.dir.path().join("store"), world.dir.path().join("mark"));
-        world.start_on(CollectorDisk::open_bounded(&store, &mark, bytes).unwrap()).unwrap()
+        world
+            .start_on(
+                CollectorDisk::open_bounded(&store, &mark, bytes, crate::store::Disk::default()).unwrap(),
+            )
+            .unwrap()
     };
     let mut running = bounded(1 << 10);
     // Enough for tasks whose releases do not fit the state.

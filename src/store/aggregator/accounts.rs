@@ -17,7 +17,7 @@ use super::core::{decode_collected, decode_task, malformed, rows_of};
 use super::keys::{self, Fields, Kind, SourceKey};
 use super::{Setup, StoreOptions};
 use crate::privacy::ledger::{BudgetSource, Epoch, LedgerError, SourceRules};
-use crate::store::{State, StoreError};
+use crate::store::{Disk, State, StoreError};
 use crate::text::utc;
 
 /// The folder of the state, below the store's.
@@ -103,7 +103,7 @@ impl Accounts {
         if !dir.exists() {
             return Ok(None);
         }
-        let state = Setup::new(options).state(&dir, role)?;
+        let state = Setup { options, disk: Disk::default() }.state(&dir, role)?;
         Self::read(&state, &dir).map(Some)
     }
 

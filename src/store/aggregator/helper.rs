@@ -14,12 +14,10 @@ use super::records::Records;
 use super::responses::Responses;
 use super::seen::{Seen, Stage};
 use super::{JOBS, Setup, StoreOptions};
-use crate::metrics::StoreTimes;
 use crate::privacy::gate::Terms;
 use crate::privacy::ledger::{BudgetSource, Epoch};
-use crate::store::disk::Disk;
 use crate::store::{
-    AggregatorStore, BatchSummary, CollectRefusal, CollectedBatch, HelperStore, JobAnswer, Position,
+    AggregatorStore, BatchSummary, CollectRefusal, CollectedBatch, Disk, HelperStore, JobAnswer, Position,
     PrepareJob, PreparedJob, ReportKey, RequestKey, Spool, StateBatch, StoreError, TaskRecord,
 };
 
@@ -36,35 +34,9 @@ pub struct HelperDisk {
 type HelperTask = Entry<Seen, ()>;
 
 impl HelperDisk {
-    /// Opens the store, or makes one; see [`crate::store::State::open`] for what is refused.
+    /// Opens the store in the file system, or makes one; see [`crate::store::State::open`] for what is refused.
     pub fn open(options: &StoreOptions) -> Result<Self, StoreError> {
-        Self::open_on(&Setup::new(options))
-    }
-
-    /// As [`Self::open`], timing what is written.
-    pub fn open_timed(options: &StoreOptions, times: &StoreTimes) -> Result<Self, StoreError> {
-        Self::open_on(&Setup { disk: Disk::default().timed(times.clone()), ..Setup::new(options) })
-    }
-
-    /// As [`Self::open`], with file operations that a test makes fail.
-    #[cfg(any(test, feature = "test-seams"))]
-    pub fn open_with_faults(
-        options: &StoreOptions,
-        faults: std::sync::Arc<dyn crate::store::Faults>,
-    ) -> Result<Self, StoreError> {
-        Self::open_on(&Setup { disk: Disk::with_faults(faults), ..Setup::new(options) })
-    }
-
-    /// As [`Self::open`], on a disk in memory and with segments of so many bytes.
-    #[cfg(any(test, feature = "test-seams"))]
-    pub fn open_in_memory(
-        options: &StoreOptions,
-        disk: &crate::store::MemoryDisk,
-        faults: std::sync::Arc<dyn crate::store::Faults>,
-        segment_bytes: u64,
-    ) -> Result<Self, StoreError> {
-        let disk = Disk::in_memory(disk, faults);
-        Self::open_on(&Setup { segment_bytes, disk, ..Setup::new(options) })
+        Self::open_on(options, Disk::default())
     }
 
     /// What is spent of each budget source, and on which windows. Commits wait while it is read.
@@ -73,14 +45,16 @@ impl HelperDisk {
         Accounts::read(&self.core.state, &self.core.dir)
     }
 
-    pub(super) fn open_on(setup: &Setup<'_>) -> Result<Self, StoreError> {
-        let core = Core::open(setup, "helper")?;
+    /// As [`Self::open`], on this disk.
+    pub fn open_on(options: &StoreOptions, disk: Disk) -> Result<Self, StoreError> {
+        let setup = Setup { options, disk };
+        let core = Core::open(&setup, "helper")?;
         let last = last_record(&core.state, &core.dir, Kind::Response, Responses::record_of)?;
         let spool_options = setup
-            .spool(core.state.store_id(), JOBS, setup.options.max_bytes)
+            .spool(core.state.store_id(), JOBS, options.max_bytes)
             .reserve_bytes(super::LATE_RESERVE_BYTES)
             .holds(last);
-        let records = Records::new(Spool::open(&setup.options.dir.join(JOBS), spool_options)?);
+        let records = Records::new(Spool::open(&options.dir.join(JOBS), spool_options)?);
         let store = Self { core, responses: Responses::new(records) };
         store.load_responses()?;
         store.core.load_tasks(|_, seen| Ok((seen, ())))?;

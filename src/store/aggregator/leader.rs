@@ -18,14 +18,12 @@ use super::records::Records;
 use super::seen::{Seen, Stage};
 use super::uploads::{Intake, LeaderPart, Quota, key_of};
 use super::{JOBS, Setup, StoreOptions};
-use crate::metrics::StoreTimes;
 use crate::privacy::gate::Terms;
 use crate::privacy::ledger::{BudgetSource, Epoch};
-use crate::store::disk::Disk;
 use crate::store::{
     AggregatorStore, BatchSummary, CollectRefusal, CollectedBatch, CollectionCreated, CollectionDeleted,
-    CollectionJob, CollectionState, Damage, JobDraft, JobNumber, JobSums, LeaderStore, NewReport, OpenJob,
-    Position, ReportKey, RequestKey, Spool, SpoolOptions, StoreError, StoreId, TaskRecord,
+    CollectionJob, CollectionState, Damage, Disk, JobDraft, JobNumber, JobSums, LeaderStore, NewReport,
+    OpenJob, Position, ReportKey, RequestKey, Spool, SpoolOptions, StoreError, StoreId, TaskRecord,
 };
 
 /// The folder of the reports, below the store's.
@@ -83,35 +81,9 @@ impl Reports {
 }
 
 impl LeaderDisk {
-    /// Opens the store, or makes one; see [`crate::store::State::open`] for what is refused.
+    /// Opens the store in the file system, or makes one; see [`crate::store::State::open`] for what is refused.
     pub fn open(options: &StoreOptions) -> Result<Self, StoreError> {
-        Self::open_on(&Setup::new(options))
-    }
-
-    /// As [`Self::open`], timing what is written.
-    pub fn open_timed(options: &StoreOptions, times: &StoreTimes) -> Result<Self, StoreError> {
-        Self::open_on(&Setup { disk: Disk::default().timed(times.clone()), ..Setup::new(options) })
-    }
-
-    /// As [`Self::open`], with file operations that a test makes fail.
-    #[cfg(any(test, feature = "test-seams"))]
-    pub fn open_with_faults(
-        options: &StoreOptions,
-        faults: Arc<dyn crate::store::Faults>,
-    ) -> Result<Self, StoreError> {
-        Self::open_on(&Setup { disk: Disk::with_faults(faults), ..Setup::new(options) })
-    }
-
-    /// As [`Self::open`], on a disk in memory and with segments of so many bytes.
-    #[cfg(any(test, feature = "test-seams"))]
-    pub fn open_in_memory(
-        options: &StoreOptions,
-        disk: &crate::store::MemoryDisk,
-        faults: std::sync::Arc<dyn crate::store::Faults>,
-        segment_bytes: u64,
-    ) -> Result<Self, StoreError> {
-        let disk = Disk::in_memory(disk, faults);
-        Self::open_on(&Setup { segment_bytes, disk, ..Setup::new(options) })
+        Self::open_on(options, Disk::default())
     }
 
     /// What is spent of each budget source, and on which windows. Commits wait while it is read.
@@ -120,9 +92,10 @@ impl LeaderDisk {
         Accounts::read(&self.core.state, &self.core.dir)
     }
 
-    pub(super) fn open_on(setup: &Setup<'_>) -> Result<Self, StoreError> {
-        let options = setup.options;
-        let core = Core::open(setup, "leader")?;
+    /// As [`Self::open`], on this disk.
+    pub fn open_on(options: &StoreOptions, disk: Disk) -> Result<Self, StoreError> {
+        let setup = Setup { options, disk };
+        let core = Core::open(&setup, "leader")?;
         let store = core.state.store_id();
         let last = last_record(&core.state, &core.dir, Kind::Job, |value| Fields(value).position())?;
         let jobs_options = setup.late_spool(store, JOBS).holds(last);

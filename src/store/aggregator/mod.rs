@@ -66,25 +66,17 @@ pub struct StoreOptions {
     pub max_bytes: u64,
     /// Bounds the state's cache, in bytes.
     pub cache_bytes: u64,
+    /// At how many bytes a segment of a spool is complete, unless it follows from `max_bytes`.
+    pub segment_bytes: Option<u64>,
 }
 
-/// Options, and what only tests change.
+/// Options, and the disk that the store is on.
 struct Setup<'a> {
     options: &'a StoreOptions,
-    segment_bytes: u64,
     disk: Disk,
 }
 
-impl<'a> Setup<'a> {
-    fn new(options: &'a StoreOptions) -> Self {
-        Self {
-            options,
-            // Whole segments are deleted, so a small limit needs small ones.
-            segment_bytes: (options.max_bytes / 4).clamp(SEGMENT_BYTES_MIN, DEFAULT_SEGMENT_BYTES),
-            disk: Disk::default(),
-        }
-    }
-
+impl Setup<'_> {
     fn state(&self, dir: &Path, role: &str) -> Result<State, StoreError> {
         let StoreOptions { watermark, cache_bytes, .. } = self.options;
         State::open_on(dir, watermark, role, *cache_bytes, self.disk.clone())
@@ -92,8 +84,10 @@ impl<'a> Setup<'a> {
 
     /// For the spool in a folder of the store.
     fn spool(&self, store: StoreId, folder: &str, max_bytes: u64) -> SpoolOptions {
+        // Whole segments are deleted, so a small limit needs small ones.
+        let fitting = (self.options.max_bytes / 4).clamp(SEGMENT_BYTES_MIN, DEFAULT_SEGMENT_BYTES);
         SpoolOptions::new(max_bytes)
-            .segment_bytes(self.segment_bytes)
+            .segment_bytes(self.options.segment_bytes.unwrap_or(fitting))
             .owner(store.of_part(folder))
             .on(self.disk.clone())
     }

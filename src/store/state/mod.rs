@@ -37,17 +37,12 @@ use std::{
     time::Instant,
 };
 
-#[cfg(any(test, feature = "test-seams"))]
-use std::sync::Arc;
-
 pub use self::batch::{MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, StateBatch};
 use self::{
     batch::RESERVED_PREFIX,
     digest::{DIGEST_BYTES, Digest},
     engine::{Engine, corrupt, open_watermark},
 };
-#[cfg(any(test, feature = "test-seams"))]
-use super::disk::Faults;
 use super::{
     Damage, StoreError, StoreId, Watermark,
     disk::{Disk, DiskFile},
@@ -123,31 +118,19 @@ impl State {
         Self::open_on(dir, watermark_path, role, cache_bytes, Disk::default())
     }
 
-    /// As [`State::open`], with file operations that a test makes fail.
-    #[cfg(any(test, feature = "test-seams"))]
-    pub fn open_with_faults(
+    /// As [`State::open`], on this disk.
+    pub fn open_on(
         dir: &Path,
         watermark_path: &Path,
         role: &str,
         cache_bytes: u64,
-        faults: Arc<dyn Faults>,
-    ) -> Result<Self, StoreError> {
-        Self::open_on(dir, watermark_path, role, cache_bytes, Disk::with_faults(faults))
-    }
-
-    /// As [`State::open`], on this disk.
-    pub(crate) fn open_on(
-        dir: &Path,
-        watermark_path: &Path,
-        role: &str,
-        cache: u64,
         disk: Disk,
     ) -> Result<Self, StoreError> {
         disk.create_dir(dir)?;
         let lock = disk.lock_dir(dir)?;
         let log_path = dir.join("db");
         let watermark = open_watermark(dir, &log_path, watermark_path, &disk)?;
-        let engine = Engine::open(dir, &log_path, cache, &disk)?;
+        let engine = Engine::open(dir, &log_path, cache_bytes, &disk)?;
         let state = Self {
             engine,
             dir: dir.to_owned(),

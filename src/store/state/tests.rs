@@ -5,7 +5,10 @@ mod damage;
 use std::{
     fs::{self, File},
     os::unix::fs::FileExt,
-    sync::atomic::{AtomicU8, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
 };
 
 use super::engine::open_sled;
@@ -310,9 +313,14 @@ fn a_failed_commit_stops_everything_until_reopened() {
             (4, FileOp::FreeSpace(_)) => Some(Fault::Errno(28)),
             _ => None,
         };
-        let state =
-            State::open_with_faults(&place.store(), &place.watermark(), "leader", CACHE, Arc::new(faults))
-                .unwrap();
+        let state = State::open_on(
+            &place.store(),
+            &place.watermark(),
+            "leader",
+            CACHE,
+            Disk::with_faults(Arc::new(faults)),
+        )
+        .unwrap();
         put(&state, b"a", b"1");
         // A disk that is nearly full is noticed in time, and does no harm.
         plan.store(4, Ordering::SeqCst);

@@ -13,8 +13,8 @@ use arras::metrics::{CollectorMetrics, HelperMetrics, LeaderMetrics};
 use arras::net::client::{Network, PeerClient};
 use arras::privacy::noise::{NoiseError, NoiseSource, Scale};
 use arras::store::{
-    AggregatorStore, Fault, Faults, FileOp, HelperDisk, HelperStore, LeaderDisk, LeaderStore, MemoryDisk,
-    StoreError, StoreOptions,
+    AggregatorStore, Disk, Fault, Faults, FileOp, HelperDisk, HelperStore, LeaderDisk, LeaderStore,
+    MemoryDisk, StoreError, StoreOptions,
 };
 use arras_protocol::hpke::PrivateKey;
 use arras_protocol::messages::Role;
@@ -349,12 +349,13 @@ impl Simulation {
             watermark: PathBuf::from("/marks/watermark"),
             max_bytes: self.setup.store_bytes,
             cache_bytes: 1 << 20,
+            segment_bytes: Some(SEGMENT_BYTES),
         }
     }
 
-    fn hook(self: &Arc<Self>, party: Party, life: u64) -> (MemoryDisk, Arc<dyn Faults>) {
-        let disk = self.node(party).disk.clone();
-        (disk, Arc::new(Hook { simulation: Arc::downgrade(self), party, life }))
+    fn disk(self: &Arc<Self>, party: Party, life: u64) -> Disk {
+        let hook = Hook { simulation: Arc::downgrade(self), party, life };
+        Disk::in_memory(&self.node(party).disk, Arc::new(hook))
     }
 
     fn noise(self: &Arc<Self>, party: Party) -> NoiseFactory {
@@ -388,8 +389,7 @@ impl Simulation {
     }
 
     fn make_leader(self: &Arc<Self>, life: u64) -> Result<Process, String> {
-        let (disk, faults) = self.hook(Party::Leader, life);
-        let store = LeaderDisk::open_in_memory(&self.options(), &disk, faults, SEGMENT_BYTES)
+        let store = LeaderDisk::open_on(&self.options(), self.disk(Party::Leader, life))
             .map_err(|error: StoreError| error.to_string())?;
         let store: Arc<dyn LeaderStore> = match self.setup.lie {
             Some(lie) => Arc::new(LyingLeader::new(store, lie)),
@@ -420,8 +420,7 @@ impl Simulation {
     }
 
     fn make_helper(self: &Arc<Self>, life: u64) -> Result<Process, String> {
-        let (disk, faults) = self.hook(Party::Helper, life);
-        let store = HelperDisk::open_in_memory(&self.options(), &disk, faults, SEGMENT_BYTES)
+        let store = HelperDisk::open_on(&self.options(), self.disk(Party::Helper, life))
             .map_err(|error: StoreError| error.to_string())?;
         let store: Arc<dyn HelperStore> = match self.setup.lie {
             Some(lie) => Arc::new(LyingHelper::new(store, lie)),
@@ -450,10 +449,9 @@ impl Simulation {
     }
 
     fn make_collector(self: &Arc<Self>, party: Party, life: u64) -> Result<Process, String> {
-        let (disk, faults) = self.hook(party, life);
         let StoreOptions { dir, watermark, .. } = self.options();
         let store =
-            CollectorDisk::open_in_memory(&dir, &watermark, &disk, faults).map_err(|e| e.to_string())?;
+            CollectorDisk::open_on(&dir, &watermark, self.disk(party, life)).map_err(|e| e.to_string())?;
         let world = world();
         let collector = Collector::new(CollectorParts {
             store: Arc::new(store),

@@ -352,7 +352,9 @@ fn run_with(place: &Place, faults: &Arc<dyn Faults>) -> Progress {
     let (dir, mark) = place.paths();
     let (window, interval) = hours(0, 24);
     let cells: Vec<i128> = (0..place.task.task.vdaf().config().output_len()).map(|_| 4242).collect();
-    let Ok(store) = CollectorDisk::open_with_faults(&dir, &mark, faults) else { return progress };
+    let Ok(store) = CollectorDisk::open_on(&dir, &mark, Disk::with_faults(Arc::clone(faults))) else {
+        return progress;
+    };
     progress.begun = store.begin(place.id(), interval, b"first", 0).is_ok();
     if progress.begun {
         progress.located = store.set_location(place.id(), interval, Some("http://leader/job")).is_ok();

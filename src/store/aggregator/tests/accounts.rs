@@ -414,7 +414,8 @@ fn run(ops: Vec<Op>, mut world: World) {
     let place = Place::new();
     let disk = MemoryDisk::new();
     let open = || {
-        HelperDisk::open_in_memory(&place.options(), &disk, Arc::new(|_: FileOp<'_>| None), 8 << 20).unwrap()
+        let disk = Disk::in_memory(&disk, Arc::new(|_: FileOp<'_>| None));
+        HelperDisk::open_on(&place.options(), disk).unwrap()
     };
     let tasks: Vec<Task> = ["one", "two", "three"].map(|info| task_of(&VdafConfig::Count, info)).into();
     let mut helper = open();

@@ -307,8 +307,8 @@ fn the_helpers_jobs_and_batches() {
 fn moving_a_response() {
     let task = histogram();
     let open = |place: &Place| {
-        HelperDisk::open_on(&Setup { segment_bytes: 200, disk: place.disk(), ..Setup::new(&place.options()) })
-            .unwrap()
+        let options = StoreOptions { segment_bytes: Some(200), ..place.options() };
+        HelperDisk::open_on(&options, place.disk()).unwrap()
     };
     let job = |helper: &HelperDisk, number: u8| {
         let reports = keys(u32::from(number) * 10..u32::from(number) * 10 + 5, number.into());

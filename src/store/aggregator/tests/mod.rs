@@ -32,13 +32,12 @@ use arras_protocol::task::Task;
 use arras_protocol::vdaf::{AggregateShare, VdafConfig};
 use arras_protocol::verification::BatchBucket;
 
-use super::{HelperDisk, LeaderDisk, Setup, StoreOptions};
+use super::{HelperDisk, LeaderDisk, StoreOptions};
 use crate::privacy::gate::Terms;
 use crate::privacy::ledger::{BudgetSource, SourceRules};
-use crate::store::disk::Disk;
 use crate::store::{
-    AggregatorStore as _, Faults, JobNumber, JobSums, LeaderStore as _, NewReport, ReportKey, RequestKey,
-    StoreError, TaskRecord,
+    AggregatorStore as _, Disk, Faults, JobNumber, JobSums, LeaderStore as _, NewReport, ReportKey,
+    RequestKey, StoreError, TaskRecord,
 };
 
 /// Smallest batch of the tests' tasks.
@@ -74,6 +73,7 @@ impl Place {
             watermark: self.dir.path().join("watermark"),
             max_bytes: self.max_bytes,
             cache_bytes: 4 << 20,
+            segment_bytes: Some(self.segment_bytes),
         }
     }
 
@@ -82,9 +82,7 @@ impl Place {
     }
 
     fn try_leader(&self) -> Result<LeaderDisk, StoreError> {
-        let options = self.options();
-        let segment_bytes = self.segment_bytes;
-        LeaderDisk::open_on(&Setup { segment_bytes, disk: self.disk(), ..Setup::new(&options) })
+        LeaderDisk::open_on(&self.options(), self.disk())
     }
 
     fn leader(&self) -> LeaderDisk {
@@ -92,9 +90,7 @@ impl Place {
     }
 
     fn helper(&self) -> HelperDisk {
-        let options = self.options();
-        let segment_bytes = self.segment_bytes;
-        HelperDisk::open_on(&Setup { segment_bytes, disk: self.disk(), ..Setup::new(&options) }).unwrap()
+        HelperDisk::open_on(&self.options(), self.disk()).unwrap()
     }
 }
 

@@ -9,13 +9,9 @@ use crate::store::power_tests::Step;
 use crate::store::{CollectionState, HelperStore as _, PreparedJob};
 
 /// The bounds of the worlds' stores: small segments, so that there are several of each kind.
-fn setup(options: &StoreOptions) -> Setup<'_> {
-    Setup { segment_bytes: 2_000, ..Setup::new(options) }
-}
-
 fn options(home: &Path) -> StoreOptions {
     let (dir, watermark) = (home.join("store"), home.join("watermark"));
-    StoreOptions { dir, watermark, max_bytes: 64 << 20, cache_bytes: 4 << 20 }
+    StoreOptions { dir, watermark, max_bytes: 64 << 20, cache_bytes: 4 << 20, segment_bytes: Some(2_000) }
 }
 
 fn disk(faults: Option<Arc<dyn Faults>>) -> Disk {
@@ -23,11 +19,11 @@ fn disk(faults: Option<Arc<dyn Faults>>) -> Disk {
 }
 
 pub(super) fn open_leader(home: &Path, faults: Option<Arc<dyn Faults>>) -> Result<LeaderDisk, StoreError> {
-    LeaderDisk::open_on(&Setup { disk: disk(faults), ..setup(&options(home)) })
+    LeaderDisk::open_on(&options(home), disk(faults))
 }
 
 pub(super) fn open_helper(home: &Path, faults: Option<Arc<dyn Faults>>) -> Result<HelperDisk, StoreError> {
-    HelperDisk::open_on(&Setup { disk: disk(faults), ..setup(&options(home)) })
+    HelperDisk::open_on(&options(home), disk(faults))
 }
 
 fn tasks() -> [Task; 2] {

@@ -73,8 +73,14 @@ fn sleds_own_configuration_is_durable_before_the_first_commit() {
         None
     };
     drop(
-        State::open_with_faults(&place.store(), &place.watermark(), "leader", CACHE, Arc::new(faults))
-            .unwrap(),
+        State::open_on(
+            &place.store(),
+            &place.watermark(),
+            "leader",
+            CACHE,
+            Disk::with_faults(Arc::new(faults)),
+        )
+        .unwrap(),
     );
     let synced = synced.lock().unwrap();
     let first = |path: PathBuf| synced.iter().position(|synced| *synced == path).unwrap();

@@ -11,10 +11,7 @@ const LARGE: &str = "{ type = \"histogram\", length = 64 }";
 
 fn open(home: &Path, faults: Option<Arc<dyn Faults>>) -> Result<CollectorDisk, StoreError> {
     let (dir, mark) = (home.join("store"), home.join("mark"));
-    match faults {
-        Some(faults) => CollectorDisk::open_with_faults(&dir, &mark, &faults),
-        None => CollectorDisk::open(&dir, &mark),
-    }
+    CollectorDisk::open_on(&dir, &mark, faults.map_or_else(Disk::default, Disk::with_faults))
 }
 
 fn tasks() -> [Place; 2] {

@@ -10,7 +10,7 @@ const BYTES: u64 = 30_000;
 
 fn bounded(place: &Place) -> CollectorDisk {
     let (dir, mark) = place.paths();
-    CollectorDisk::open_bounded(&dir, &mark, BOUND).unwrap()
+    CollectorDisk::open_bounded(&dir, &mark, BOUND, Disk::default()).unwrap()
 }
 
 fn is_full(begun: Result<Begun, BeginError>) -> bool {
