@@ -184,7 +184,7 @@ fn helper(task: &Task, count: usize, dir: &Path) {
                 let response = vec![0x5a; keys.len() * RESPONSE_BYTES];
                 Ok(PreparedJob { sums: sums(task, &keys), put_off: Vec::new(), response })
             };
-            store.commit_job(task, request, &keys, &mut prepare).expect("a job");
+            store.commit_once(task, request, &keys, &mut prepare).expect("a job");
         }
     });
     drop(store);

@@ -277,7 +277,7 @@ fn fill(store: &HelperDisk, (task, terms): &(Task, Terms), rounds: u64) {
         let sums = JobSums { buckets: (0..rounds).map(bucket).collect(), reports: reports.clone() };
         Ok(PreparedJob { sums, put_off: Vec::new(), response: vec![0] })
     };
-    store.commit_job(task, [7; 16], &reports, &mut prepare).expect("a job");
+    store.commit_once(task, [7; 16], &reports, &mut prepare).expect("a job");
 }
 
 /// What the sampler's own library needs, with nothing of ours around it.

@@ -62,11 +62,6 @@ pub fn price(currency: Currency, hundredths: u128) -> String {
     amount(currency, i128::try_from(hundredths.saturating_add(steps / 2) / steps).unwrap_or(i128::MAX))
 }
 
-/// An amount of minor units that is no whole number of them, to the nearest one.
-pub fn rounded_money(currency: Currency, minor: f64) -> String {
-    money(currency, nearest(minor))
-}
-
 /// The nearest whole number.
 #[expect(
     clippy::cast_possible_truncation,
@@ -169,7 +164,6 @@ mod tests {
         assert_eq!(of("JPY", 123_450), "123,450\u{a0}JPY");
         assert_eq!(of("KWD", -1_234_567), "\u{2212}1,234.567\u{a0}KWD");
         assert_eq!(of("EUR", 0), "0.00\u{a0}EUR");
-        assert_eq!(rounded_money("EUR".parse().unwrap(), 199.5), "2.00\u{a0}EUR");
         let price = |code: &str, hundredths| price(code.parse().unwrap(), hundredths);
         assert_eq!(
             [price("EUR", 40), price("EUR", 9_999), price("EUR", 12_350)],

@@ -394,15 +394,4 @@ pub trait HelperStore: AggregatorStore {
         verified: &[ReportKey],
         prepare: PrepareJob<'_>,
     ) -> Result<JobAnswer, StoreError>;
-
-    /// As [`Self::commit_once`], for whom it does not matter which call did it.
-    fn commit_job(
-        &self,
-        task: &Task,
-        key: RequestKey,
-        verified: &[ReportKey],
-        prepare: PrepareJob<'_>,
-    ) -> Result<Vec<u8>, StoreError> {
-        self.commit_once(task, key, verified, prepare).map(|answer| answer.response)
-    }
 }

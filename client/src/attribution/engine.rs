@@ -139,13 +139,6 @@ impl<S: Storage> Engine<S> {
         &self.config
     }
 
-    /// Exchanges the configuration, as when an aggregation service has new keys. A smaller budget counts at once, for
-    /// epochs that were spent from, too; a larger one for those that were not. The length of an epoch stays: another one
-    /// would give the epochs other numbers, and what was spent would count for other weeks.
-    pub fn set_config(&mut self, config: Config) {
-        self.config = Config { epoch_days: self.config.epoch_days, ..config };
-    }
-
     /// `saveImpression()`, after the checks of [`super::Activation::admit`]. While attribution is disabled it does
     /// the same checks, keeps nothing, and says nothing.
     pub fn save_impression(

@@ -138,13 +138,6 @@ impl Noise {
         self.smallest(|w| distribution.tail_counted(w.saturating_add(1)), confidence.miss() / 2.0)
     }
 
-    /// The smallest w for which the truth is at most the published number plus w with at least the given confidence:
-    /// min { w : P[Z < -w] <= alpha }. What is known of a bucket of which only an upper end is worth saying.
-    pub fn one_sided_width(&self, confidence: Confidence) -> u128 {
-        let distribution = self.distribution();
-        self.smallest(|w| distribution.tail_counted(w.saturating_add(1)), confidence.miss())
-    }
-
     /// The chance that at least one of `buckets` empty buckets, each with this noise, reaches `threshold` and is
     /// shown: 1 - (1 - P[Z >= threshold])^buckets. Exact and not the union bound, as buckets' noises are independent.
     pub fn empty_shown_chance(&self, threshold: u128, buckets: u64) -> f64 {

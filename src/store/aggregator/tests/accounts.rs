@@ -24,7 +24,7 @@ fn count(helper: &HelperDisk, task: &Task, hours: impl Iterator<Item = u64>, eac
     let prepared = || PreparedJob { sums: sums(task, &reports), put_off: Vec::new(), response: vec![1] };
     // One job a call: its number is that of its first report.
     let job = request_key(reports[0].report_id.as_bytes()[3] ^ 0x80);
-    helper.commit_job(task, job, &reports, &mut |_| Ok(prepared())).unwrap();
+    helper.commit_once(task, job, &reports, &mut |_| Ok(prepared())).unwrap();
 }
 
 /// A helper that has collected a window within epoch 0, one over epochs 0 and 1, and has not answered one in epoch 2.
@@ -406,7 +406,7 @@ fn count_all(helper: &HelperDisk, tasks: &[Task], devices: &[[Vec<u64>; 3]]) {
         let own = devices.iter().flat_map(|device| &device[number]).map(|second| second / PRECISION - START);
         let reports: Vec<_> = (0..).zip(filler.chain(own)).map(|(id, hour)| key(id, hour)).collect();
         let prepared = || PreparedJob { sums: sums(task, &reports), put_off: Vec::new(), response: vec![1] };
-        helper.commit_job(task, request_key(200), &reports, &mut |_| Ok(prepared())).unwrap();
+        helper.commit_once(task, request_key(200), &reports, &mut |_| Ok(prepared())).unwrap();
     }
 }
 

@@ -80,7 +80,7 @@ fn a_store_in_doubt_is_not_ready_until_it_is_opened_again() {
     upload(&leader, &task, &[key(0, 0)]).unwrap_err();
     let reports = [key(0, 0)];
     helper
-        .commit_job(&task, request_key(1), &reports, &mut |_| {
+        .commit_once(&task, request_key(1), &reports, &mut |_| {
             Ok(PreparedJob {
                 sums: sums(&task, &reports),
                 put_off: Vec::new(),

@@ -277,11 +277,11 @@ fn collecting_finishing_and_deleting() {
 fn the_helpers_jobs_and_batches() {
     let task = histogram();
     let job = |helper: &HelperDisk, key: u8, verified: &[ReportKey]| {
-        let response = helper.commit_job(&task, request_key(key), verified, &mut |claims| {
+        let answer = helper.commit_once(&task, request_key(key), verified, &mut |claims| {
             assert!(claims.iter().all(Result::is_ok));
             Ok(PreparedJob { sums: sums(&task, verified), put_off: Vec::new(), response: vec![key; 300] })
         })?;
-        assert_eq!(response, vec![key; 300]);
+        assert_eq!(answer.response, vec![key; 300]);
         Ok(())
     };
     let prepare = |helper: &HelperDisk| {
@@ -315,7 +315,7 @@ fn moving_a_response() {
         let mut prepare = |_: &[_]| {
             Ok(PreparedJob { sums: sums(&task, &reports), put_off: Vec::new(), response: vec![number; 300] })
         };
-        helper.commit_job(&task, request_key(number), &reports, &mut prepare).map(|_| ())
+        helper.commit_once(&task, request_key(number), &reports, &mut prepare).map(|_| ())
     };
     fail_everywhere(
         open,
@@ -345,7 +345,7 @@ fn the_helpers_answer() {
             let mut prepare = |_: &[_]| {
                 Ok(PreparedJob { sums: sums(&task, &verified), put_off: Vec::new(), response: vec![1] })
             };
-            helper.commit_job(&task, request_key(1), &verified, &mut prepare).unwrap();
+            helper.commit_once(&task, request_key(1), &verified, &mut prepare).unwrap();
             collect(helper, &task).unwrap();
         },
         |helper| helper.finish_collection(task.id(), request_key(1), b"answer").map(|_| ()),

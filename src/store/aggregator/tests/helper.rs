@@ -26,10 +26,11 @@ fn prepared(task: &Task, verified: &[ReportKey], claims: &Claims, marker: u8) ->
 
 fn commit(helper: &HelperDisk, task: &Task, key: u8, verified: &[ReportKey], marker: u8) -> Vec<u8> {
     helper
-        .commit_job(task, request_key(key), verified, &mut |claims| {
+        .commit_once(task, request_key(key), verified, &mut |claims| {
             Ok(prepared(task, verified, claims, marker))
         })
         .unwrap()
+        .response
 }
 
 const REPLAYED: u8 = ReportError::ReportReplayed as u8;
@@ -97,7 +98,7 @@ fn what_is_prepared_must_be_what_was_claimed() {
     commit(&helper, &task, 1, &keys(0..2, 0), b'a');
     let verified = keys(1..4, 0);
     let attempt = |prepare: &mut dyn FnMut(&Claims) -> Result<PreparedJob, StoreError>| {
-        helper.commit_job(&task, request_key(2), &verified, prepare).unwrap_err()
+        helper.commit_once(&task, request_key(2), &verified, prepare).unwrap_err()
     };
     let counts_a_replay = attempt(&mut |_| {
         Ok(PreparedJob { sums: sums(&task, &verified), put_off: Vec::new(), response: vec![1] })
@@ -138,7 +139,7 @@ fn identical_jobs_at_once_give_one_result() {
                         }
                         Ok(prepared(task, verified, claims, marker as u8))
                     };
-                    helper.commit_job(task, request_key(1), verified, &mut prepare).unwrap()
+                    helper.commit_once(task, request_key(1), verified, &mut prepare).unwrap().response
                 })
             })
             .collect();
@@ -178,9 +179,9 @@ fn overlapping_jobs_at_once_count_a_report_once() {
                         }
                         Ok(prepared(task, &verified, claims, 1))
                     };
-                    let response =
-                        helper.commit_job(task, request_key(number as u8), &verified, &mut prepare).unwrap();
-                    response[1..].iter().map(|claim| u32::from(*claim == 0)).sum::<u32>()
+                    let answer =
+                        helper.commit_once(task, request_key(number as u8), &verified, &mut prepare).unwrap();
+                    answer.response[1..].iter().map(|claim| u32::from(*claim == 0)).sum::<u32>()
                 })
             })
             .collect();
@@ -199,8 +200,8 @@ fn a_batch_collected_meanwhile_takes_nothing() {
     commit(&helper, &task, 1, &keys(0..12, 0), b'a');
     let verified = [key(20, 0), key(21, 1)];
     let mut collected = false;
-    let response = helper
-        .commit_job(&task, request_key(2), &verified, &mut |claims| {
+    let answer = helper
+        .commit_once(&task, request_key(2), &verified, &mut |claims| {
             if !std::mem::replace(&mut collected, true) {
                 assert_eq!(claims, [Ok(()), Ok(())]);
                 let batch = helper.collect(&task, &terms(&task), hours(0, 1), request_key(9), None);
@@ -209,7 +210,7 @@ fn a_batch_collected_meanwhile_takes_nothing() {
             Ok(prepared(&task, &verified, claims, b'b'))
         })
         .unwrap();
-    assert_eq!(response, [b'b', LATE, 0]);
+    assert_eq!(answer.response, [b'b', LATE, 0]);
     helper.finish_collection(task.id(), request_key(9), b"answer").unwrap();
     let helper = {
         drop(helper);

@@ -158,7 +158,7 @@ fn aggregated(task: &Task, measurements: &[Measurement], places: &[Place; 2]) ->
     helper.opt_in(task.id(), &record(task)).unwrap();
     let sums = shares_summed(task, &of_helper, &keys);
     helper
-        .commit_job(task, request_key(1), &keys, &mut |claims| {
+        .commit_once(task, request_key(1), &keys, &mut |claims| {
             assert!(claims.iter().all(Result::is_ok));
             Ok(PreparedJob { sums: sums.clone(), put_off: Vec::new(), response: vec![1] })
         })

@@ -216,7 +216,7 @@ pub(super) fn helper_life() -> Vec<Step<HelperDisk>> {
                 let response = vec![key; 500 + 10 * claimed.len()];
                 Ok(PreparedJob { sums: sums(task, &claimed), put_off: Vec::new(), response })
             };
-            helper.commit_job(task, request_key(key), &verified, &mut prepare).unwrap();
+            helper.commit_once(task, request_key(key), &verified, &mut prepare).unwrap();
         }
     };
     for task in [0, 1] {
