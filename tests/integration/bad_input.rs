@@ -553,7 +553,7 @@ async fn a_helper_that_takes_smaller_jobs_loses_nobody_a_report() {
     std::fs::write(&path, smaller).unwrap();
     deployment.start_role(Role::Helper);
     deployment.upload(&deployment.one_hots(64)).await;
-    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    deployment.attempted("put_off").await;
     let counters = deployment.leader.as_ref().unwrap().leader().unwrap().counters();
     assert_eq!((counters.lost, counters.aggregated), (0, 0), "the job waits: {counters:?}");
     deployment.stop_role(Role::Helper).await;

@@ -156,7 +156,7 @@ async fn a_helper_that_comes_back_loses_no_report() {
     let mut deployment = Deployment::start(Options::default()).await;
     deployment.stop_role(Role::Helper).await;
     deployment.upload(&deployment.one_hots(64)).await;
-    tokio::time::sleep(std::time::Duration::from_millis(800)).await;
+    deployment.attempted("unreachable").await;
     deployment.start_role(Role::Helper);
     assert_eq!(deployment.collect().await.unwrap().sums, vec![1; 64]);
     deployment.stop().await;

@@ -24,6 +24,8 @@ use arras_protocol::report::ReportMaker;
 use arras_protocol::task::Task;
 use arras_protocol::vdaf::Measurement;
 
+use crate::operations::value;
+
 /// Unit of times of the tasks here, in seconds.
 pub const PRECISION: u64 = 3_600;
 
@@ -354,6 +356,13 @@ impl Deployment {
             tokio::time::sleep(Duration::from_millis(20)).await;
             self.clock.set(arras::aggregator::Clock::now(&*self.clock) + 1);
         }
+    }
+
+    /// Waits until an attempt of the leader's at an aggregation job has had this outcome, as a label of its metrics.
+    pub async fn attempted(&self, outcome: &str) {
+        let series = format!("arras_jobs_total{{role=\"leader\",outcome=\"{outcome}\"}}");
+        let leader = self.leader.as_ref().unwrap();
+        eventually(&series, || value(&leader.metrics().encode().unwrap(), &series) > Some(0)).await;
     }
 
     /// Waits until the leader has brought this many reports to an end since its start.

@@ -46,18 +46,15 @@ impl Source {
             let name = part.trim_end_matches(".rs");
             matches!(name, "tests" | "benches" | "fixture") || name.ends_with("_tests")
         };
-        let begins_tests = |pair: &[String]| {
-            let (attribute, item) = (pair[0].trim(), pair[1].trim());
-            (attribute.starts_with("#[cfg(test)]") || attribute.starts_with("#[cfg(all(test"))
-                && item.starts_with("mod ")
-                && item.ends_with('{')
-        };
-        let tests_from = if path.split('/').any(is_test) {
-            0
-        } else {
-            lines.windows(2).position(begins_tests).unwrap_or(lines.len())
-        };
+        let tests_from = if path.split('/').any(is_test) { 0 } else { first_of_tests(&lines) };
         Self { path, lines, tests_from }
+    }
+
+    /// Whether users' code comes after the tests' module, where no rule would see it.
+    fn goes_on_after_tests(&self) -> bool {
+        let tests = self.lines.iter().skip(self.tests_from);
+        self.tests_from > 0
+            && tests.skip_while(|line| *line != "}").skip(1).any(|line| !line.trim().is_empty())
     }
 
     /// The lines of code that a build for users holds, numbered from 1.
@@ -85,6 +82,17 @@ impl Source {
             None
         })
     }
+}
+
+/// The line with which a module of tests begins inside of a file, or the end.
+fn first_of_tests(lines: &[String]) -> usize {
+    let begins = |pair: &[String]| {
+        let (attribute, item) = (pair[0].trim(), pair[1].trim());
+        (attribute.starts_with("#[cfg(test)]") || attribute.starts_with("#[cfg(all(test"))
+            && item.starts_with("mod ")
+            && item.ends_with('{')
+    };
+    lines.windows(2).position(begins).unwrap_or(lines.len())
 }
 
 /// Whether a function begins here: before `fn` stand only its visibility and qualifiers.
@@ -186,6 +194,17 @@ fn sources_are_short_ascii_and_finished() {
     }
     assert!(functions > 500, "only {functions} functions found");
     none("functions", &long);
+}
+
+/// The rules end where a file's tests begin, also the one that noise is added in one place: code that came after them could
+/// do anything.
+#[test]
+fn tests_are_the_end_of_their_file() {
+    let sources = sources();
+    let inside = sources.iter().filter(|source| (1..source.lines.len()).contains(&source.tests_from));
+    assert!(inside.count() > 20, "tests inside of files are not found");
+    let more = sources.iter().filter(|source| source.goes_on_after_tests());
+    none("code after tests", &more.map(|source| source.path.clone()).collect::<Vec<_>>());
 }
 
 #[test]
@@ -412,7 +431,7 @@ fn reports_of_a_device_are_counted_over_any_seven_days_wherever_they_are_told_of
 fn the_searches_find_what_they_look_for() {
     let source = |text: &str| {
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        let tests_from = lines.len();
+        let tests_from = first_of_tests(&lines);
         Source { path: "src/x.rs".to_owned(), lines, tests_from }
     };
     let text = "impl X {\n    pub(crate) async fn f<T>(\n        &self,\n    ) -> T {\n        1\n    }\n}\n\
@@ -447,6 +466,9 @@ fn the_searches_find_what_they_look_for() {
         let line = |count| format!("use {}x;", "super::".repeat(count));
         assert!(leaves_by_super(path, &line(supers)) && !leaves_by_super(path, &line(supers - 1)), "{path}");
     }
+    let tests = "fn f() {}\n\n#[cfg(test)]\nmod tests {\n    fn t() {\n    }\n}\n";
+    assert!(!source(tests).goes_on_after_tests() && !source("fn f() {\n}\n").goes_on_after_tests());
+    assert!(source(&format!("{tests}\nuse a::b;\n")).goes_on_after_tests());
     let commented = source("// x.unwrap()\nx.unwrap();\n");
     assert_eq!(commented.code().collect::<Vec<_>>(), [(2, "x.unwrap();")]);
 }
