@@ -1,14 +1,15 @@
 //! `arras collect`: has the running collector collect a window, and prints the release.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use arras_protocol::messages::TaskId;
 use axum::http::StatusCode;
 
-use super::console::{self, Console, ConsoleError};
-use crate::collector::{Moment, ReadError, Release, Span, SpanError, UnderWay, table};
+use super::Failure;
+use super::console::{self, Console};
+use crate::collector::{Moment, Release, Span, UnderWay, table};
 use crate::text::printable;
 
 /// Shortest and longest pause before a collector that is still collecting is asked again.
@@ -37,27 +38,9 @@ pub struct Args {
     pub signed: bool,
 }
 
-/// Why no release was printed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CollectError {
-    /// The command line makes no sense.
-    #[error("--from, --to: {0}")]
-    Usage(#[from] SpanError),
-    /// The collector did not answer, or refused.
-    #[error(transparent)]
-    Console(#[from] ConsoleError),
-    /// What the collector answered is no release.
-    #[error("the collector's answer: {0}")]
-    Answer(#[from] ReadError),
-    /// Printing.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
-
 /// Asks and prints.
-pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, CollectError> {
-    let window = Span::new(args.from, args.to)?;
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+    let window = console::span(args.from, args.to)?;
     let console = Console::new(&args.console)?;
     let (release, document) = Console::block_on(ask(args, &console, window))??;
     if args.json {
@@ -79,14 +62,17 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, CollectError> {
 
 /// Asks until the collector has the release, or refuses. It answers before its connections time out, with
 /// 202 if it needs longer.
-async fn ask(args: &Args, console: &Console, window: Span) -> Result<(Release, Vec<u8>), CollectError> {
+async fn ask(args: &Args, console: &Console, window: Span) -> Result<(Release, Vec<u8>), Failure> {
     let path = format!("v1/tasks/{}/releases", args.task);
     let body = format!("{{\"from\":{},\"to\":{}}}", window.from().seconds(), window.to().seconds());
     let mut told = None;
     loop {
         let reply = console.post(&path, body.clone()).await?;
         match reply.status {
-            StatusCode::OK => return Ok((Release::from_json(&reply.body)?, reply.body.to_vec())),
+            StatusCode::OK => {
+                let release = Release::from_json(&reply.body).map_err(|error| console::unreadable(&error))?;
+                return Ok((release, reply.body.to_vec()));
+            }
             StatusCode::ACCEPTED => {
                 let trouble = UnderWay::from_json(&reply.body).trouble;
                 if told.as_ref() != Some(&trouble) {

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use super::Failure;
+use crate::collector::{Moment, ReadError, Span};
 use crate::config::{self, Config, LoadError, SecretString, loopback};
 use crate::net::auth::{BearerToken, TokenError};
 use crate::net::client::{ClientError, PeerClient, Reply};
@@ -221,6 +223,16 @@ fn token(args: &Args, variable: Option<OsString>) -> Result<BearerToken, Console
         }
     };
     Ok(BearerToken::new(SecretString::new(text.trim()))?)
+}
+
+/// The times of `--from` and `--to`.
+pub(super) fn span(from: Moment, to: Moment) -> Result<Span, Failure> {
+    Span::new(from, to).map_err(|error| Failure::Usage(format!("--from, --to: {error}")))
+}
+
+/// What was answered is not what a collector of this version answers.
+pub(super) fn unreadable(error: &ReadError) -> Failure {
+    format!("the collector's answer: {error}").into()
 }
 
 fn read_token(path: &Path) -> Result<Zeroizing<String>, ConsoleError> {

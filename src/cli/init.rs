@@ -12,6 +12,7 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::SystemTime;
 
 use ring::rand::SecureRandom;
@@ -19,6 +20,7 @@ use time::{Duration, OffsetDateTime};
 
 use self::certificates::Authority;
 use self::render::{CAP, COLLECTOR, Material, Role, quoted};
+use super::Failure;
 use crate::config::keys::generate_hpke_keypair;
 use crate::config::secret::{NoRandomness, Secret};
 use crate::config::values::EpochStart;
@@ -107,14 +109,30 @@ pub enum InitError {
 
 impl InitError {
     /// Whether an option or the folder that was named is wrong.
-    pub fn is_usage(&self) -> bool {
-        matches!(self, Self::NotEmpty(_) | Self::Host(_) | Self::Ports | Self::BudgetSource(_))
+    fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::NotEmpty(_) | Self::Host(_) | Self::Ports | Self::OperationsPorts | Self::BudgetSource(_)
+        )
+    }
+}
+
+/// As [`make`], for the command line.
+pub(super) fn run(
+    args: &Args,
+    now: SystemTime,
+    random: &dyn SecureRandom,
+    out: &mut dyn Write,
+) -> Result<ExitCode, Failure> {
+    match make(args, now, random, out) {
+        Err(error) if error.is_usage() => Err(Failure::Usage(error.to_string())),
+        made => Ok(made.map(|()| ExitCode::SUCCESS)?),
     }
 }
 
 /// Makes the folder and prints to `out` what to do next. A run that fails midway
 /// leaves a folder that is of no use: remove it and run again.
-pub fn run(
+pub fn make(
     args: &Args,
     now: SystemTime,
     random: &dyn SecureRandom,

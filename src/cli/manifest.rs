@@ -1,5 +1,6 @@
 //! `arras manifest`: tells devices of an advertiser's tasks.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,89 +9,58 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arras_client::upload::fetch_hpke_configs;
 use arras_protocol::messages::{HpkeConfigList, Url};
 
-use crate::config::{self, Config};
+use super::Failure;
+use crate::config::values::Pem;
+use crate::config::{Config, roles};
 use crate::net::client::{causes, device_client};
 use crate::planner::too_dear_for_devices;
-use crate::tasks::TaskFolder;
 use crate::tasks::manifests::{ManifestFile, keeps_buckets, lock, next_sequence, publish, week_cost};
+use crate::tasks::{KnownTask, TaskFolder};
 use crate::text::counted;
 
 /// Arguments of `arras manifest`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The description: advertiser, tasks, events.
-    file: PathBuf,
+    pub file: PathBuf,
     /// The collector's configuration, which has the signing key and the folder of manifests.
     #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    pub config: PathBuf,
     /// Certificates of the authorities that the aggregators' certificates come from, in PEM; otherwise that of the
     /// configuration's leader.
     #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
+    pub ca: Option<PathBuf>,
     /// Let buckets mean other campaigns than in the last manifest. What devices remember is counted for the wrong ones then,
     /// for a month.
     #[arg(long)]
-    renumber: bool,
+    pub renumber: bool,
 }
 
-type Failure = Box<dyn std::error::Error>;
-
-/// Runs the command.
+/// Makes the manifest that a file describes: asks both aggregators of each task for their HPKE configurations, signs, and
+/// writes the file that the collector serves.
 pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-    make(&args.file, &args.config, args.ca.as_deref(), args.renumber, now, out)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Makes the manifest that a file describes: asks both aggregators of each task for their HPKE configurations, signs, and writes the file that the
-/// collector serves.
-pub fn make(
-    file: &Path,
-    config_path: &Path,
-    ca: Option<&Path>,
-    renumber: bool,
-    now: SystemTime,
-    out: &mut dyn Write,
-) -> Result<(), Failure> {
-    let named = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let text = std::fs::read_to_string(file).map_err(|error| named(file, &error))?;
-    let description = ManifestFile::parse(&text).map_err(|error| named(file, &error))?;
+    let text = std::fs::read_to_string(&args.file).map_err(|error| named(&args.file, error))?;
+    let description = ManifestFile::parse(&text).map_err(|error| named(&args.file, error))?;
     let now = now.duration_since(UNIX_EPOCH)?.as_secs();
-    let config = Config::load(config_path)?;
+    let config = Config::load(&args.config)?;
     let collector = config.collector.as_ref().ok_or_else(|| {
-        named(config_path, &"has no section [collector]; manifests are signed and served by the collector")
+        named(&args.config, "has no section [collector]; manifests are signed and served by the collector")
     })?;
     let folder = collector.manifests.as_ref().ok_or_else(|| {
         named(
-            config_path,
-            &"add the folder that manifests are served from: manifests = \"manifests\" below [collector]",
+            &args.config,
+            "add the folder that manifests are served from: manifests = \"manifests\" below [collector]",
         )
     })?;
     let key = collector.signer().ok_or("collector.signing_key is missing; see `arras release new-key`")?;
-    let tasks = TaskFolder::new(&collector.tasks);
-    let mut known = Vec::new();
-    for id in description.ids()? {
-        known.push(tasks.load(id)?.ok_or_else(|| {
-            format!("the collector takes no part in task {id}; add it with `arras task add`")
-        })?);
-    }
-    let ca = match ca {
-        Some(path) => Some(std::fs::read(path).map_err(|error| named(path, &error))?),
-        None => {
-            collector.leader.ca.as_ref().map(config::values::Pem::read).transpose()?.map(|pem| pem.to_vec())
-        }
-    };
-    let hpke = fetch(ca.as_deref(), &known)?;
-    let gathered: Vec<_> = description
-        .task
-        .iter()
-        .zip(&known)
-        .zip(hpke)
-        .map(|((entry, known), lists)| (entry, known, lists))
-        .collect();
+    let tasks = tasks_of(&description, &TaskFolder::new(&collector.tasks))?;
+    let lists = fetch(authority(args, collector)?.as_deref(), &tasks)?;
+    let entries = description.task.iter().zip(&tasks).zip(lists);
+    let gathered: Vec<_> = entries.map(|((entry, known), lists)| (entry, known, lists)).collect();
     let _lock = lock(folder)?;
     let sequence = next_sequence(folder, &description.advertiser, now)?;
     let document = description.document(&gathered, sequence, now)?;
-    if !renumber {
+    if !args.renumber {
         keeps_buckets(folder, &document)?;
     }
     publish(folder, &key, &document)?;
@@ -104,17 +74,32 @@ pub fn make(
         key.public_key(),
         key.public_key().id()
     )?;
-    if let Some(warning) = too_dear_for_devices(week_cost(&known)) {
+    if let Some(warning) = too_dear_for_devices(week_cost(&tasks)) {
         writeln!(out, "note: {warning}")?;
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+fn named(path: &Path, error: impl Display) -> String {
+    format!("{}: {error}", path.display())
+}
+
+/// The tasks that a manifest is to name, as the collector has them.
+fn tasks_of(description: &ManifestFile, folder: &TaskFolder) -> Result<Vec<KnownTask>, Failure> {
+    let unknown = |id| format!("the collector takes no part in task {id}; add it with `arras task add`");
+    description.ids()?.into_iter().map(|id| Ok(folder.load(id)?.ok_or_else(|| unknown(id))?)).collect()
+}
+
+/// Whom to trust when the aggregators are asked, in PEM.
+fn authority(args: &Args, collector: &roles::Collector) -> Result<Option<Vec<u8>>, Failure> {
+    if let Some(path) = &args.ca {
+        return Ok(Some(std::fs::read(path).map_err(|error| named(path, error))?));
+    }
+    Ok(collector.leader.ca.as_ref().map(Pem::read).transpose()?.map(|pem| pem.to_vec()))
 }
 
 /// The HPKE configurations of the aggregators of each task.
-fn fetch(
-    ca: Option<&[u8]>,
-    tasks: &[crate::tasks::KnownTask],
-) -> Result<Vec<(HpkeConfigList, HpkeConfigList)>, Failure> {
+fn fetch(ca: Option<&[u8]>, tasks: &[KnownTask]) -> Result<Vec<(HpkeConfigList, HpkeConfigList)>, Failure> {
     let http = device_client(ca)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let list = async |endpoint: &Url| {

@@ -8,6 +8,7 @@ pub mod check;
 pub mod collect;
 pub mod console;
 pub mod demo;
+mod failure;
 pub mod init;
 pub mod load;
 pub mod manifest;
@@ -24,6 +25,8 @@ use std::time::SystemTime;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
+
+pub use self::failure::Failure;
 
 /// The variable that says what is logged, in tracing's filter syntax.
 const LOG_VARIABLE: &str = "ARRAS_LOG";
@@ -115,56 +118,30 @@ where
     log_to_stderr(if quiet { tracing::Level::ERROR } else { tracing::Level::INFO }, cli.log_format);
     let mut out = io::stdout().lock();
     let now = SystemTime::now();
-    let code = match cli.command {
-        Command::Init(args) => match init::run(&args, now, &ring::rand::SystemRandom::new(), &mut out) {
-            Err(error) if error.is_usage() => return wrong_usage(&error.to_string()),
-            other => other.map(|()| ExitCode::SUCCESS).map_err(|error| error.to_string()),
-        },
+    let random = ring::rand::SystemRandom::new();
+    let done = match cli.command {
+        Command::Init(args) => init::run(&args, now, &random, &mut out),
         Command::Attribution(args) => {
-            attribution::run(&args, &mut out, &mut io::stderr()).map_err(|error| error.to_string())
+            attribution::run(&args, &mut out, &mut io::stderr()).map_err(Failure::from)
         }
-        Command::Check(args) => check::run(&args, now, &mut out).map_err(|error| error.to_string()),
-        Command::Serve(args) => serve::run(&args, now, &mut out).map_err(|error| error.to_string()),
-        Command::Task(args) => task::run(&args, &mut out).map_err(|error| error.to_string()),
-        Command::Manifest(args) => manifest::run(&args, now, &mut out).map_err(|error| error.to_string()),
-        Command::Collect(args) => match collect::run(&args, &mut out) {
-            Err(error @ collect::CollectError::Usage(_)) => return wrong_usage(&error.to_string()),
-            other => other.map_err(|error| error.to_string()),
-        },
-        Command::Release(args) => {
-            release::run(&args, &ring::rand::SystemRandom::new(), &mut out).map_err(|error| error.to_string())
-        }
-        Command::Report(args) => report::run(&args, &mut out).map_err(|error| error.to_string()),
-        Command::Admin(args) => match admin::run(&args, &mut out) {
-            Err(admin::AdminError::Usage(error)) => return wrong_usage(&error),
-            other => other.map_err(|error| error.to_string()),
-        },
-        Command::Budget(args) => budget::run(&args, &mut out).map_err(|error| error.to_string()),
-        Command::Plan(args) => match plan::run(&args, now, &mut out) {
-            Err(error @ plan::Error::Usage { .. }) => return wrong_usage(&error.to_string()),
-            other => other.map_err(|error| error.to_string()),
-        },
-        Command::Demo(args) => match demo::run(&args, now, &mut out) {
-            Err(demo::DemoError::Usage(error)) => return wrong_usage(&error),
-            Err(demo::DemoError::Failed(error)) => Err(error.to_string()),
-            Ok(code) => Ok(code),
-        },
-        Command::Load(args) => match load::run(&args, now, &mut out) {
-            Err(load::LoadError::Usage(error)) => return wrong_usage(&error),
-            Err(load::LoadError::Failed(error)) => Err(error.to_string()),
-            Ok(code) => Ok(code),
-        },
+        Command::Check(args) => check::run(&args, now, &mut out).map_err(Failure::from),
+        Command::Serve(args) => serve::run(&args, now, &mut out),
+        Command::Task(args) => task::run(&args, &mut out),
+        Command::Manifest(args) => manifest::run(&args, now, &mut out),
+        Command::Collect(args) => collect::run(&args, &mut out),
+        Command::Release(args) => release::run(&args, &random, &mut out),
+        Command::Report(args) => report::run(&args, &mut out),
+        Command::Admin(args) => admin::run(&args, &mut out),
+        Command::Budget(args) => budget::run(&args, &mut out),
+        Command::Plan(args) => plan::run(&args, now, &mut out),
+        Command::Demo(args) => demo::run(&args, now, &mut out),
+        Command::Load(args) => load::run(&args, now, &mut out),
     };
-    code.unwrap_or_else(|error| {
+    done.unwrap_or_else(|failure| {
         // For the person who typed the command, thus no log line.
-        let _ = writeln!(io::stderr(), "error: {error}");
-        ExitCode::from(FAILED)
+        let _ = writeln!(io::stderr(), "error: {failure}");
+        ExitCode::from(failure.exit_code())
     })
-}
-
-fn wrong_usage(error: &str) -> ExitCode {
-    let _ = writeln!(io::stderr(), "error: {error}");
-    ExitCode::from(USAGE)
 }
 
 fn log_to_stderr(default: tracing::Level, format: LogFormat) {

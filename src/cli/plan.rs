@@ -5,7 +5,7 @@ mod source;
 
 use std::fmt::Display;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write};
+use std::io::{Read as _, Write};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,6 +18,7 @@ use clap::ValueEnum;
 
 use self::measured::Measured;
 use self::source::{configured, task_cap};
+use super::Failure;
 use crate::config::roles::BudgetSource as ConfiguredSource;
 use crate::planner::{
     self, About, Amount, Campaign, Fraction, Plan, PlanError, Setting, Terms, Values, Windows, read_campaigns,
@@ -162,33 +163,8 @@ fn cap(text: &str) -> Result<MicroEpsilon, String> {
     })
 }
 
-/// Why nothing was planned.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// An option, or what is in a file that it names, makes no sense.
-    #[error("{option}: {reason}")]
-    Usage {
-        /// The option.
-        option: String,
-        /// What is wrong, and what to do.
-        reason: String,
-    },
-    /// The chart cannot be drawn or written.
-    #[error("--svg {}: {reason}", path.display())]
-    Chart {
-        /// Where to.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// Printing.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
-
-fn usage(option: impl Into<String>, reason: impl Display) -> Error {
-    Error::Usage { option: option.into(), reason: reason.to_string() }
+fn usage(option: impl Display, reason: impl Display) -> Failure {
+    Failure::Usage(format!("{option}: {reason}"))
 }
 
 /// An option with the file that it names.
@@ -197,15 +173,15 @@ fn of_file(option: &str, path: &Path) -> String {
 }
 
 /// Plans, prints and draws.
-pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode, Error> {
+pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     // Before 1970 there is no window, whatever the clock says.
     let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let setting = setting(args, now)?;
     let plan = Plan::new(&setting).map_err(|error| usage(option(args, &error), error.reason))?;
     if let Some(path) = &args.svg {
-        let wrong = |reason: String| Error::Chart { path: path.clone(), reason };
-        let svg = planner::chart(&plan).map_err(|error| wrong(error.to_string()))?;
-        fs::write(path, svg).map_err(|error| wrong(error.to_string()))?;
+        let wrong = |error: &dyn Display| format!("--svg {}: {error}", path.display());
+        let svg = planner::chart(&plan).map_err(|error| wrong(&error))?;
+        fs::write(path, svg).map_err(|error| wrong(&error))?;
     }
     if args.json {
         writeln!(out, "{:#}", planner::json(&plan))?;
@@ -235,7 +211,7 @@ fn option(args: &Args, error: &PlanError) -> String {
     }
 }
 
-fn setting(args: &Args, now: u64) -> Result<Setting, Error> {
+fn setting(args: &Args, now: u64) -> Result<Setting, Failure> {
     if let (Some(_), Some(_), None) = (args.target_error, args.value_epsilon, args.epsilon) {
         return Err(usage(
             "--value-epsilon",
@@ -272,7 +248,7 @@ fn setting(args: &Args, now: u64) -> Result<Setting, Error> {
 }
 
 /// What the command line says, otherwise the task's file, otherwise the least that aggregators accept.
-fn min_batch_size(args: &Args, task: Option<&Measured>) -> Result<u64, Error> {
+fn min_batch_size(args: &Args, task: Option<&Measured>) -> Result<u64, Failure> {
     match args.min_batch.or(task.map(|task| task.min_batch_size)).unwrap_or(MIN_MIN_BATCH_SIZE) {
         few if few < MIN_MIN_BATCH_SIZE => {
             Err(usage("--min-batch", format!("is {few}, the least allowed is {MIN_MIN_BATCH_SIZE}")))
@@ -282,7 +258,7 @@ fn min_batch_size(args: &Args, task: Option<&Measured>) -> Result<u64, Error> {
 }
 
 /// A file's text, if it is no larger than such a file is.
-fn read(option: &str, path: &Path, bytes_max: u64) -> Result<Vec<u8>, Error> {
+fn read(option: &str, path: &Path, bytes_max: u64) -> Result<Vec<u8>, Failure> {
     let wrong = |reason: String| usage(of_file(option, path), reason);
     let mut bytes = Vec::new();
     File::open(path)
@@ -294,7 +270,7 @@ fn read(option: &str, path: &Path, bytes_max: u64) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-fn campaigns(args: &Args) -> Result<Vec<Campaign>, Error> {
+fn campaigns(args: &Args) -> Result<Vec<Campaign>, Failure> {
     let periods = args.per.in_a_week();
     let mut campaigns = match &args.campaigns {
         None => Vec::new(),
@@ -318,7 +294,7 @@ fn counts(
     task: Option<&Measured>,
     source: Option<&ConfiguredSource>,
     campaigns: usize,
-) -> Result<Terms, Error> {
+) -> Result<Terms, Failure> {
     let vdaf = match (args.buckets, task) {
         (_, Some(task)) if task.vdaf.enforced_max() > 1 => {
             return Err(usage(
@@ -348,7 +324,7 @@ fn values(
     counts: &Terms,
     named: Option<&str>,
     source: Option<&ConfiguredSource>,
-) -> Result<Option<Values>, Error> {
+) -> Result<Option<Values>, Failure> {
     let terms = match (&args.value_task, args.max_value) {
         (Some(path), _) => {
             let task = Measured::read("--value-task", path)?;
@@ -396,7 +372,7 @@ fn budget(
     args: &Args,
     named: Option<&str>,
     configured: Option<&ConfiguredSource>,
-) -> Result<(BudgetSource, SourceRules), Error> {
+) -> Result<(BudgetSource, SourceRules), Failure> {
     let name = configured.map(|source| &*source.name).or(named).unwrap_or(SOURCE_DEFAULT);
     let cap = match args.cap.or(configured.map(|source| source.cap)) {
         Some(cap) => cap,

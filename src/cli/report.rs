@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::admin::ask::{AdminError, Ask};
 use super::admin::{csv, day, days};
-use super::console;
+use super::{Failure, console};
 use crate::console::format::nearest;
 use crate::insights::{Number, Unit};
 
@@ -114,7 +114,7 @@ struct Missing {
 }
 
 /// Asks and prints.
-pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, AdminError> {
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let ask = Ask::new(&args.console)?;
     let days = days(args.from, args.to);
     Ask::run(async {
@@ -141,5 +141,5 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, AdminError> {
 }
 
 fn read(rows: Vec<Value>) -> Result<Vec<Row>, AdminError> {
-    rows.into_iter().map(|row| serde_json::from_value(row).map_err(AdminError::from)).collect()
+    rows.into_iter().map(|row| serde_json::from_value(row).map_err(AdminError::Answer)).collect()
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use super::Failure;
 use crate::config::Config;
 use crate::net::{descriptors, shutdown};
 use crate::service::{Environment, Listeners, Service};
@@ -22,11 +23,7 @@ pub struct Args {
 }
 
 /// Serves until SIGTERM, Ctrl-C or a failure.
-pub fn run(
-    args: &Args,
-    now: SystemTime,
-    out: &mut dyn Write,
-) -> Result<ExitCode, Box<dyn std::error::Error>> {
+pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     let config = Config::load_for_start(&args.config, now)?;
     descriptors::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread()

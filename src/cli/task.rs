@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use arras_protocol::messages::TaskId;
 
+use super::Failure;
 use crate::config::Config;
 use crate::config::roles::BudgetSource;
 use crate::net::endpoint::Endpoint;
@@ -45,8 +46,6 @@ enum Command {
         config: PathBuf,
     },
 }
-
-type Failure = Box<dyn std::error::Error>;
 
 /// Runs the command.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {

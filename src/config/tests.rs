@@ -27,7 +27,7 @@ impl Fixture {
             operations_ports: Vec::new(),
             budget_source: "example.com".to_owned(),
         };
-        init::run(&args, SystemTime::now(), &SystemRandom::new(), &mut Vec::new()).unwrap();
+        init::make(&args, SystemTime::now(), &SystemRandom::new(), &mut Vec::new()).unwrap();
         Self { dir }
     }
 

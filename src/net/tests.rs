@@ -36,7 +36,7 @@ fn authority() -> Authority {
         operations_ports: Vec::new(),
         budget_source: "example.com".to_owned(),
     };
-    init::run(&args, SystemTime::now(), &SystemRandom::new(), &mut Vec::new()).unwrap();
+    init::make(&args, SystemTime::now(), &SystemRandom::new(), &mut Vec::new()).unwrap();
     let config = crate::config::Config::load(&dir.path().join("a/leader/leader.toml")).unwrap();
     let tls = config.leader.unwrap().tls.unwrap();
     let (certificate, key) = (tls.certificate.read().unwrap(), tls.private_key.read().unwrap());

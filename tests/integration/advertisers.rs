@@ -160,10 +160,10 @@ impl Shop {
         std::fs::write(&file, &told.body).unwrap();
         let config = deployment.config_path("collector");
         let now = UNIX_EPOCH + Duration::from_secs(deployment.clock.now());
+        let args = arras::cli::manifest::Args { file, config, ca: None, renumber: false };
         let publish = move || {
             let mut said = Vec::new();
-            arras::cli::manifest::make(&file, &config, None, false, now, &mut said)
-                .map_err(|error| error.to_string())?;
+            arras::cli::manifest::run(&args, now, &mut said).map_err(|error| error.to_string())?;
             Ok::<_, String>(String::from_utf8(said).unwrap())
         };
         let said = tokio::task::spawn_blocking(publish).await.unwrap().unwrap();

@@ -55,11 +55,11 @@ async fn a_device_that_was_told_by_a_manifest_is_counted() {
         task.id()
     );
     std::fs::write(&description, text).unwrap();
+    let args = arras::cli::manifest::Args { file: description, config, ca: None, renumber: false };
     let publish = move || {
         let now = UNIX_EPOCH + Duration::from_secs(NOW);
         let mut said = Vec::new();
-        arras::cli::manifest::make(&description, &config, None, false, now, &mut said)
-            .map_err(|error| error.to_string())?;
+        arras::cli::manifest::run(&args, now, &mut said).map_err(|error| error.to_string())?;
         Ok::<_, String>(String::from_utf8(said).unwrap())
     };
     let said = tokio::task::spawn_blocking(publish).await.unwrap().unwrap();

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::ask::{AdminError, Ask};
 use super::{OfAdvertiser, With, print};
 use crate::access::{Email, PASSWORD_BYTES_MAX, Scope};
+use crate::cli::Failure;
 use crate::collector::Moment;
 use crate::registry::Name;
 
@@ -57,7 +58,7 @@ pub(super) struct RevokeKey {
 }
 
 impl KeyCommand {
-    pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), AdminError> {
+    pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
         match self {
             Self::Create(args) => {
                 let (ask, own) = (args.ask()?, &args.own);
@@ -152,7 +153,7 @@ pub(super) struct SetPassword {
 }
 
 impl UserCommand {
-    pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), AdminError> {
+    pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
         match self {
             Self::Create(args) => {
                 let (ask, own) = (args.ask()?, &args.own);
@@ -205,10 +206,10 @@ impl UserCommand {
 
 impl PasswordSource {
     /// The first line.
-    fn read(&self) -> Result<Zeroizing<String>, AdminError> {
-        let Some(path) = &self.password_file else { return line(io::stdin()).map_err(AdminError::Io) };
+    fn read(&self) -> Result<Zeroizing<String>, Failure> {
+        let Some(path) = &self.password_file else { return Ok(line(io::stdin())?) };
         let file = |error| AdminError::File { path: Path::display(path).to_string(), error };
-        line(File::open(path).map_err(file)?).map_err(file)
+        Ok(line(File::open(path).map_err(file)?).map_err(file)?)
     }
 }
 

@@ -7,8 +7,9 @@ use arras_protocol::epsilon::MicroEpsilon;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
-use super::ask::{AdminError, Ask};
+use super::ask::Ask;
 use super::{OfAdvertiser, With, print};
+use crate::cli::Failure;
 use crate::registry::{Cadence, Currency, EventKind, Name, TimeZone, Touches};
 
 #[derive(Debug, Subcommand)]
@@ -55,7 +56,7 @@ struct Terms {
 
 impl Terms {
     /// These terms put over others; `None` if none is given.
-    fn over(&self, before: Option<&Value>) -> Result<Option<Value>, AdminError> {
+    fn over(&self, before: Option<&Value>) -> Result<Option<Value>, Failure> {
         let mut terms = before.and_then(Value::as_object).cloned().unwrap_or_default();
         let given = [
             self.epsilon.map(|epsilon| ("epsilon".to_owned(), json!(epsilon))),
@@ -77,7 +78,7 @@ impl Terms {
             let (Some(unit), Some(max)) =
                 (number(self.value_unit, "unit"), number(self.value_max, "max_value"))
             else {
-                return Err(AdminError::Usage(
+                return Err(Failure::Usage(
                     "values need --value-unit and --value-max; `arras admin value-advice` says which"
                         .to_owned(),
                 ));
@@ -148,7 +149,7 @@ pub(super) fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Stri
 }
 
 impl Command {
-    pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), AdminError> {
+    pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
         match self {
             Self::Create(args) => create(args, out),
             Self::List(args) => {
@@ -177,7 +178,7 @@ impl Command {
     }
 }
 
-fn create(args: &With<CreateArgs>, out: &mut dyn Write) -> Result<(), AdminError> {
+fn create(args: &With<CreateArgs>, out: &mut dyn Write) -> Result<(), Failure> {
     let (ask, own) = (args.ask()?, &args.own);
     let touches = if own.touches_apart { Touches::Apart } else { Touches::Together };
     let mut body = json!({
@@ -203,7 +204,7 @@ fn create(args: &With<CreateArgs>, out: &mut dyn Write) -> Result<(), AdminError
     Ok(())
 }
 
-fn change(args: &With<ChangeArgs>, out: &mut dyn Write) -> Result<(), AdminError> {
+fn change(args: &With<ChangeArgs>, out: &mut dyn Write) -> Result<(), Failure> {
     let (ask, own) = (args.ask()?, &args.own);
     let changed = Ask::run(async {
         let path = ask.advertiser(&own.advertiser).await?;
@@ -224,7 +225,7 @@ fn change(args: &With<ChangeArgs>, out: &mut dyn Write) -> Result<(), AdminError
             body.insert("terms".to_owned(), terms);
         }
         if body.is_empty() {
-            return Err(AdminError::Usage("name what is to be changed; see --help".to_owned()));
+            return Err(Failure::Usage("name what is to be changed; see --help".to_owned()));
         }
         let opens = body.contains_key("events") || body.contains_key("terms");
         Ok((ask.patch(&path, &Value::Object(body)).await?, opens))

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::cli::Failure;
 use crate::cli::console::{self, Console, ConsoleError};
 use crate::collector::NO_ROUTE;
 use crate::net::client::Reply;
@@ -18,16 +19,9 @@ use crate::text::printable;
 /// Entries that are asked for at a time: the most that a page has.
 const PAGE: usize = 1_000;
 
-/// Why a command failed.
+/// Why a command failed that asked the collector and was answered, or names a file that it cannot use.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AdminError {
-    /// The command line makes no sense.
-    #[error("{0}")]
-    Usage(String),
-    /// The collector did not answer, or refused.
-    #[error(transparent)]
-    Console(#[from] ConsoleError),
+pub(crate) enum AdminError {
     /// The collector has no interface for advertisers.
     #[error(
         "this collector has no advertisers: its configuration has no section [collector.advertising]; see \"From an \
@@ -54,10 +48,7 @@ pub enum AdminError {
     },
     /// The answer is not what this version expects.
     #[error("the collector's answer cannot be read: {0}; is it of another version?")]
-    Answer(#[from] serde_json::Error),
-    /// A file, or printing.
-    #[error("{0}")]
-    Io(#[from] io::Error),
+    Answer(serde_json::Error),
     /// A named file.
     #[error("{path}: {error}")]
     File {
@@ -81,28 +72,28 @@ pub(crate) struct Ask {
 }
 
 impl Ask {
-    pub(crate) fn new(args: &console::Args) -> Result<Self, AdminError> {
+    pub(crate) fn new(args: &console::Args) -> Result<Self, Failure> {
         Ok(Self { console: Console::new(args)? })
     }
 
     /// Runs requests to their end.
-    pub(crate) fn run<T>(work: impl Future<Output = Result<T, AdminError>>) -> Result<T, AdminError> {
+    pub(crate) fn run<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         Console::block_on(work)?
     }
 
     /// The body of a success, or why there is none.
-    fn taken(&self, reply: Reply) -> Result<Reply, AdminError> {
+    fn taken(&self, reply: Reply) -> Result<Reply, Failure> {
         self.taken_by(reply, "row")
     }
 
     /// The same of something that consists of rows, or of lines.
-    fn taken_by(&self, reply: Reply, part: &str) -> Result<Reply, AdminError> {
+    fn taken_by(&self, reply: Reply, part: &str) -> Result<Reply, Failure> {
         if reply.status.is_success() {
             return Ok(reply);
         }
         let Some(problem) = reply.problem() else { return Err(self.console.refusal(&reply).into()) };
         if reply.status == StatusCode::NOT_FOUND && problem.detail() == Some(NO_ROUTE) {
-            return Err(AdminError::NoAdvertising);
+            return Err(AdminError::NoAdvertising.into());
         }
         if problem.errors().is_empty() {
             let id = problem.id().filter(|_| *problem.kind() == ErrorType::Own(OwnError::Conflict));
@@ -120,22 +111,23 @@ impl Ask {
         Err(AdminError::Rows {
             summary: problem.detail().unwrap_or("the rows are refused").to_owned(),
             rows: problem.errors().iter().map(line).collect(),
-        })
+        }
+        .into())
     }
 
     /// Something as JSON.
-    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, AdminError> {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         let reply = self.taken(self.console.get(path).await?)?;
-        Ok(serde_json::from_slice(&reply.body)?)
+        Ok(serde_json::from_slice(&reply.body).map_err(AdminError::Answer)?)
     }
 
     /// Something in another media type.
-    pub(crate) async fn get_as(&self, path: &str, accept: &'static str) -> Result<Reply, AdminError> {
+    pub(crate) async fn get_as(&self, path: &str, accept: &'static str) -> Result<Reply, Failure> {
         self.taken(self.console.get_as(path, accept).await?)
     }
 
     /// All entries of a list, page by page.
-    pub(crate) async fn list(&self, path: &str, query: &str) -> Result<Vec<Value>, AdminError> {
+    pub(crate) async fn list(&self, path: &str, query: &str) -> Result<Vec<Value>, Failure> {
         let (mut all, mut cursor) = (Vec::new(), String::new());
         loop {
             let page: Page = self.get(&format!("{path}?limit={PAGE}{query}{cursor}")).await?;
@@ -147,14 +139,14 @@ impl Ask {
         }
     }
 
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, AdminError> {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         let reply = self.taken(self.console.post(path, body.to_string()).await?)?;
-        Ok(serde_json::from_slice(&reply.body)?)
+        Ok(serde_json::from_slice(&reply.body).map_err(AdminError::Answer)?)
     }
 
-    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Result<Value, AdminError> {
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         let reply = self.taken(self.console.patch(path, body.to_string()).await?)?;
-        Ok(serde_json::from_slice(&reply.body)?)
+        Ok(serde_json::from_slice(&reply.body).map_err(AdminError::Answer)?)
     }
 
     pub(crate) async fn put(
@@ -162,20 +154,20 @@ impl Ask {
         path: &str,
         content_type: &'static str,
         body: Vec<u8>,
-    ) -> Result<Value, AdminError> {
+    ) -> Result<Value, Failure> {
         let part = if content_type == "text/csv" { "line" } else { "row" };
         let reply = self.taken_by(self.console.put(path, content_type, body).await?, part)?;
-        Ok(serde_json::from_slice(&reply.body)?)
+        Ok(serde_json::from_slice(&reply.body).map_err(AdminError::Answer)?)
     }
 
-    pub(crate) async fn delete(&self, path: &str) -> Result<(), AdminError> {
+    pub(crate) async fn delete(&self, path: &str) -> Result<(), Failure> {
         self.taken(self.console.delete(path).await?)?;
         Ok(())
     }
 
     /// The path of an advertiser that is given by its id or its name. Names are the administrator's to look up; with an API
     /// key, ids are.
-    pub(crate) async fn advertiser(&self, given: &str) -> Result<String, AdminError> {
+    pub(crate) async fn advertiser(&self, given: &str) -> Result<String, Failure> {
         if given.parse::<AdvertiserId>().is_ok() {
             return Ok(format!("v1/advertisers/{given}"));
         }
@@ -190,7 +182,7 @@ impl Ask {
         advertiser: &str,
         (kind, field, what, list): (&str, &str, &'static str, &'static str),
         given: &str,
-    ) -> Result<String, AdminError> {
+    ) -> Result<String, Failure> {
         let path = format!("{advertiser}/{kind}");
         let id = self.named(&path, "", given, field).await?;
         let id = id.ok_or_else(|| unknown(what, given, list))?;
@@ -203,7 +195,7 @@ impl Ask {
         query: &str,
         given: &str,
         field: &str,
-    ) -> Result<Option<String>, AdminError> {
+    ) -> Result<Option<String>, Failure> {
         let all = self.list(path, query).await?;
         let by = |name: &str| all.iter().find(|one| one[name] == given);
         let found = by("id").or_else(|| by(field));

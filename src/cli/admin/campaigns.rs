@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::advertisers::word;
 use super::ask::{AdminError, Ask};
 use super::{OfAdvertiser, With, print};
+use crate::cli::Failure;
 use crate::registry::{Currency, EventKind, Name, Status};
 use crate::text::counted;
 
@@ -83,7 +84,7 @@ pub(super) struct ChangeArgs {
 }
 
 impl Command {
-    pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), AdminError> {
+    pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
         match self {
             Self::Create(args) => create(args, out),
             Self::List(args) => {
@@ -109,7 +110,7 @@ impl Command {
     }
 }
 
-fn create(args: &With<CreateArgs>, out: &mut dyn Write) -> Result<(), AdminError> {
+fn create(args: &With<CreateArgs>, out: &mut dyn Write) -> Result<(), Failure> {
     let (ask, own) = (args.ask()?, &args.own);
     let mut body = json!({ "name": own.name, "start": own.start, "status": own.status });
     if let Some(end) = own.end {
@@ -143,7 +144,7 @@ fn create(args: &With<CreateArgs>, out: &mut dyn Write) -> Result<(), AdminError
     Ok(())
 }
 
-fn change(args: &With<ChangeArgs>, out: &mut dyn Write) -> Result<(), AdminError> {
+fn change(args: &With<ChangeArgs>, out: &mut dyn Write) -> Result<(), Failure> {
     let (ask, own) = (args.ask()?, &args.own);
     let end = own.end.map(|day| json!(day)).or_else(|| own.no_end.then_some(Value::Null));
     let given = [
@@ -155,7 +156,7 @@ fn change(args: &With<ChangeArgs>, out: &mut dyn Write) -> Result<(), AdminError
     let body: Map<_, _> =
         given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
     if body.is_empty() {
-        return Err(AdminError::Usage("name what is to be changed; see --help".to_owned()));
+        return Err(Failure::Usage("name what is to be changed; see --help".to_owned()));
     }
     let changed = Ask::run(async {
         let path = ask.advertiser(&own.advertiser).await?;
@@ -205,7 +206,7 @@ pub(crate) fn days(from: Option<Date>, to: Option<Date>) -> String {
 }
 
 impl DeliveryCommand {
-    pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), AdminError> {
+    pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
         match self {
             Self::Upload(args) => {
                 let bytes = read(&args.own.file)?;
@@ -238,7 +239,7 @@ impl DeliveryCommand {
 }
 
 /// Prints all pages of a table as one.
-pub(crate) async fn csv(ask: &Ask, first: String, out: &mut dyn Write) -> Result<(), AdminError> {
+pub(crate) async fn csv(ask: &Ask, first: String, out: &mut dyn Write) -> Result<(), Failure> {
     let mut next = Some(first);
     let mut header = true;
     while let Some(path) = next {
@@ -257,7 +258,7 @@ pub(crate) async fn csv(ask: &Ask, first: String, out: &mut dyn Write) -> Result
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, AdminError> {
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
         io::stdin().take(FILE_BYTES_MAX).read_to_end(&mut bytes)

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::ask::{AdminError, Ask, encoded};
 use super::campaigns::{day, days};
 use super::{With, print};
+use crate::cli::Failure;
 use crate::text::counted;
 
 #[derive(Debug, Subcommand)]
@@ -70,7 +71,7 @@ pub(super) struct WindowsArgs {
 }
 
 impl TasksCommand {
-    pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), AdminError> {
+    pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Failure> {
         let Self::Export(args) = self;
         let ask = args.ask()?;
         let generations = Ask::run(async {
@@ -89,16 +90,14 @@ impl TasksCommand {
             let (Some(id), Some(file)) = (task["task"].as_str(), task["file"].as_str()) else { continue };
             // The id becomes a name of a file here: nothing but an id may be one.
             if id.parse::<arras_protocol::messages::TaskId>().is_err() {
-                return Err(AdminError::Usage(
-                    "the collector names a task by what is no id; nothing was written".to_owned(),
-                ));
+                return Err("the collector names a task by what is no id; nothing was written".into());
             }
             let path = folder.join(format!("{id}.toml"));
             match fs::read_to_string(&path) {
                 Ok(there) if there == file => {}
                 Ok(_) => {
                     let text = "another file is there; remove it if it is not used, or choose another folder";
-                    return Err(failed(&path, std::io::Error::other(text)));
+                    return Err(failed(&path, std::io::Error::other(text)).into());
                 }
                 Err(_) => fs::write(&path, file).map_err(|error| failed(&path, error))?,
             }
@@ -117,7 +116,7 @@ impl TasksCommand {
     }
 }
 
-pub(super) fn manifest(args: &With<ManifestArgs>, out: &mut dyn Write) -> Result<(), AdminError> {
+pub(super) fn manifest(args: &With<ManifestArgs>, out: &mut dyn Write) -> Result<(), Failure> {
     let ask = args.ask()?;
     let reply = Ask::run(async {
         let path = ask.advertiser(&args.own.advertiser).await?;
@@ -126,7 +125,7 @@ pub(super) fn manifest(args: &With<ManifestArgs>, out: &mut dyn Write) -> Result
     Ok(out.write_all(&reply.body)?)
 }
 
-pub(super) fn advice(args: &With<AdviceArgs>, out: &mut dyn Write) -> Result<(), AdminError> {
+pub(super) fn advice(args: &With<AdviceArgs>, out: &mut dyn Write) -> Result<(), Failure> {
     let (ask, own) = (args.ask()?, &args.own);
     let given = [
         ("average", own.average.clone()),
@@ -155,7 +154,7 @@ pub(super) fn advice(args: &With<AdviceArgs>, out: &mut dyn Write) -> Result<(),
     Ok(())
 }
 
-pub(super) fn windows(args: &With<WindowsArgs>, out: &mut dyn Write) -> Result<(), AdminError> {
+pub(super) fn windows(args: &With<WindowsArgs>, out: &mut dyn Write) -> Result<(), Failure> {
     let (ask, own) = (args.ask()?, &args.own);
     let all = Ask::run(async {
         let path = ask.advertiser(&own.advertiser).await?;

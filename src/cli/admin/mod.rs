@@ -13,10 +13,9 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-pub use self::ask::AdminError;
 use self::ask::Ask;
 pub(super) use self::campaigns::{csv, day, days};
-use super::console;
+use super::{Failure, console};
 
 /// The command line of `arras admin`.
 #[derive(Debug, clap::Args)]
@@ -63,7 +62,7 @@ struct With<T: clap::Args> {
 }
 
 impl<T: clap::Args> With<T> {
-    fn ask(&self) -> Result<Ask, AdminError> {
+    fn ask(&self) -> Result<Ask, Failure> {
         Ask::new(&self.console)
     }
 }
@@ -79,7 +78,7 @@ struct OfAdvertiser {
 }
 
 /// Asks, and prints the answer.
-pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, AdminError> {
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     match &args.command {
         Command::Advertiser(command) => command.run(out),
         Command::Campaign(command) => command.run(out),

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use axum::http::StatusCode;
 
+use super::Failure;
 use crate::aggregator::Collectors;
 use crate::collector::CollectorDisk;
 use crate::config::Config;
@@ -34,8 +35,6 @@ pub struct Args {
     #[arg(long)]
     pub json: bool,
 }
-
-type Failure = Box<dyn std::error::Error>;
 
 /// Prints what each role of the configuration knows of budgets. Fails if a ledger disagrees with its windows, after it
 /// has printed both.

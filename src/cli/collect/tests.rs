@@ -14,6 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use ring::rand::SystemRandom;
 
 use super::*;
+use crate::cli::console::ConsoleError;
 use crate::cli::init;
 use crate::config::{self, Config};
 use crate::net::problem::{OwnError, ProblemDocument};
@@ -70,7 +71,7 @@ impl Place {
             operations_ports: Vec::new(),
             budget_source: "shop.example".to_owned(),
         };
-        init::run(&args, SystemTime::now(), &SystemRandom::new(), &mut Vec::new()).unwrap();
+        init::make(&args, SystemTime::now(), &SystemRandom::new(), &mut Vec::new()).unwrap();
         Self { dir, listener: Some(listener), pending: Arc::default(), asked: Arc::default() }
     }
 
@@ -79,7 +80,7 @@ impl Place {
     }
 
     /// Runs a command line against the collector, and against none if it was not started.
-    fn collect(&self, options: &[&str]) -> Result<String, CollectError> {
+    fn collect(&self, options: &[&str]) -> Result<String, Failure> {
         #[derive(clap::Parser)]
         struct Line {
             #[command(flatten)]
@@ -109,6 +110,14 @@ impl Place {
     }
 }
 
+/// Why the collector was not asked, or what it refused.
+fn of_console(collected: Result<String, Failure>) -> ConsoleError {
+    match collected.unwrap_err() {
+        Failure::Failed(error) => *error.downcast().unwrap(),
+        Failure::Usage(usage) => panic!("{usage}"),
+    }
+}
+
 const WEEK: [&str; 6] = ["--task", TASK, "--from", "2026-11-02T00:00:00Z", "--to", "2026-11-09T00:00:00Z"];
 
 #[test]
@@ -134,8 +143,8 @@ fn refusals_say_what_to_do() {
     fs::write(&other, "another-token-for-tests-0123456789abcdef\n").unwrap();
     place.with_collector(|place| {
         let token_file = ["--token-file", other.to_str().unwrap()];
-        let error = place.collect(&[&WEEK[..], &token_file].concat()).unwrap_err();
-        assert!(matches!(error, CollectError::Console(ConsoleError::WrongToken(_))), "{error}");
+        let refused = of_console(place.collect(&[&WEEK[..], &token_file].concat()));
+        assert!(matches!(refused, ConsoleError::WrongToken(_)), "{refused}");
         let unknown = "A".repeat(43);
         let window = ["--task", &unknown, "--from", "0", "--to", "3600"];
         assert_eq!(place.collect(&window).unwrap_err().to_string(), "nothing is left");
@@ -150,13 +159,11 @@ fn without_a_collector_it_says_how_to_start_one() {
     let text = place.collect(&WEEK).unwrap_err().to_string();
     assert!(text.contains("arras serve --config") && text.contains("collector.toml"), "{text}");
     fs::remove_file(place.path("admin/token")).unwrap();
-    assert!(matches!(place.collect(&WEEK), Err(CollectError::Console(ConsoleError::NoToken))));
+    assert!(matches!(of_console(place.collect(&WEEK)), ConsoleError::NoToken));
     let missing = place.path("missing");
     let token_file = ["--token-file", missing.to_str().unwrap()];
-    assert!(matches!(
-        place.collect(&[&WEEK[..], &token_file].concat()),
-        Err(CollectError::Console(ConsoleError::File { .. }))
-    ));
+    let unread = of_console(place.collect(&[&WEEK[..], &token_file].concat()));
+    assert!(matches!(unread, ConsoleError::File { .. }), "{unread}");
     let leader = place.path("leader/leader.toml");
     let wrong = ["--config", leader.to_str().unwrap()];
     let args = |extra: &[&str]| {
@@ -174,6 +181,9 @@ fn a_wrong_command_line_is_told_from_a_refusal() {
     let config = config.to_str().unwrap();
     for (from, to, task) in [("7200", "3600", TASK), ("yesterday", "3600", TASK), ("0", "3600", "short")] {
         let line = ["arras", "collect", "--config", config, "--task", task, "--from", from, "--to", to];
+        assert_eq!(crate::cli::run(line), ExitCode::from(crate::cli::USAGE), "{from} {to} {task}");
+        let sum = ["release", "sum"].iter().chain(&line[2..]);
+        let line: Vec<&str> = std::iter::once("arras").chain(sum.copied()).collect();
         assert_eq!(crate::cli::run(line), ExitCode::from(crate::cli::USAGE), "{from} {to} {task}");
     }
 }

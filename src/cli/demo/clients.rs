@@ -16,8 +16,9 @@ use indicatif::ProgressBar;
 use rayon::prelude::*;
 use tokio::task::JoinSet;
 
+use super::DAY;
 use super::journeys::{Journey, Journeys};
-use super::{DAY, Failure};
+use crate::cli::Failure;
 
 /// Reports in an upload request, as a relay that gathers reports would send them.
 const REPORTS_PER_REQUEST: usize = 100;

@@ -26,6 +26,7 @@ use self::output::Outcome;
 use self::stages::Stages;
 pub use self::stages::cpu_time;
 use crate::aggregator::leader::Leader;
+use crate::cli::Failure;
 use crate::collector::{Moment, Span};
 use crate::config::Config;
 use crate::config::loopback::Loopback;
@@ -76,40 +77,19 @@ pub struct Args {
     json: bool,
 }
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-/// Why the demo did not run.
-#[derive(Debug)]
-pub enum DemoError {
-    /// A file or a value of the command line is wrong.
-    Usage(String),
-    /// Something failed.
-    Failed(Failure),
-}
-
-impl From<Failure> for DemoError {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-fn failed(error: impl Into<Failure>) -> DemoError {
-    DemoError::Failed(error.into())
-}
-
 /// Runs the demo and prints what came out.
-pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode, DemoError> {
-    let journeys = read_journeys(args.journeys.as_deref()).map_err(DemoError::Usage)?;
-    let dir = Folder::new(args.keep.as_deref()).map_err(DemoError::Usage)?;
-    require_room(dir.path(), bytes_needed(args.console)).map_err(DemoError::Usage)?;
+pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+    let journeys = read_journeys(args.journeys.as_deref()).map_err(Failure::Usage)?;
+    let dir = Folder::new(args.keep.as_deref()).map_err(Failure::Usage)?;
+    require_room(dir.path(), bytes_needed(args.console)).map_err(Failure::Usage)?;
     let now = now
         .duration_since(UNIX_EPOCH)
-        .map_err(|_| DemoError::Usage("this machine's clock is before 1970".to_owned()))?;
+        .map_err(|_| Failure::Usage("this machine's clock is before 1970".to_owned()))?;
     descriptors::raise();
     if args.console {
         return console::run(args, &journeys, &dir, now.as_secs(), out);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let played = runtime.block_on(async {
         tokio::select! {
             // First, so that signals are waited for before there is anything to clear away.
@@ -125,7 +105,7 @@ pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode
     match printed {
         // Whoever reads has read enough, as `head` does.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        printed => printed.map(|()| ExitCode::SUCCESS).map_err(failed),
+        printed => Ok(printed.map(|()| ExitCode::SUCCESS)?),
     }
 }
 
@@ -199,23 +179,23 @@ impl Folder {
     }
 }
 
-async fn play(args: &Args, journeys: &Journeys, dir: &Path, now: u64) -> Result<Outcome, DemoError> {
+async fn play(args: &Args, journeys: &Journeys, dir: &Path, now: u64) -> Result<Outcome, Failure> {
     // The journeys carry no dates; they are replayed as yesterday's, whose windows are over.
     let day = (now / DAY - 1) * DAY;
     let epoch_start = date(day - (day / DAY + 3) % 7 * DAY)?;
-    let mut loopback = Loopback::new(&epoch_start, setup::CAP, "").map_err(failed)?;
+    let mut loopback = Loopback::new(&epoch_start, setup::CAP, "")?;
     let endpoints = (loopback.leader.endpoint.as_str(), loopback.helper.endpoint.as_str());
     let file = setup::task_file(endpoints, &journeys.channels, args.epsilon, args.threshold);
     // All but the options is ours and valid; of the options only epsilon can be refused by a task.
     let (task, provisioned) =
-        file.build().map_err(|error| DemoError::Usage(format!("--epsilon {}: {error}", args.epsilon)))?;
+        file.build().map_err(|error| Failure::Usage(format!("--epsilon {}: {error}", args.epsilon)))?;
     // Written last: a folder that is to be kept stays empty if an option is refused.
-    let config = loopback.write(dir).map_err(failed)?;
+    let config = loopback.write(dir)?;
     for folder in setup::task_folders(&config) {
-        TaskFolder::new(&folder).add(task.id(), &provisioned).map_err(failed)?;
+        TaskFolder::new(&folder).add(task.id(), &provisioned)?;
     }
     let mut stages = Stages::start();
-    let service = Service::start(&config, &Environment::real(), loopback.take_listeners()).map_err(failed)?;
+    let service = Service::start(&config, &Environment::real(), loopback.take_listeners())?;
     stages.end("start leader, helper and collector");
     let released = replay(args, journeys, &task, &service, &mut stages, day).await;
     let spent = spent_of_budget(&config, day, &service).await;
@@ -240,9 +220,9 @@ async fn spent_of_budget(config: &Config, day: u64, service: &Service) -> Result
 }
 
 /// A POSIX second's date in UTC.
-fn date(posix_seconds: u64) -> Result<String, DemoError> {
-    let seconds = i64::try_from(posix_seconds).map_err(failed)?;
-    let date = time::OffsetDateTime::from_unix_timestamp(seconds).map_err(failed)?;
+fn date(posix_seconds: u64) -> Result<String, Failure> {
+    let seconds = i64::try_from(posix_seconds)?;
+    let date = time::OffsetDateTime::from_unix_timestamp(seconds)?;
     Ok(date.date().to_string())
 }
 

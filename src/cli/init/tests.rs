@@ -26,7 +26,7 @@ fn initialised(change: impl FnOnce(&mut Args)) -> Result<TempDir, InitError> {
     let dir = tempfile::tempdir().unwrap();
     let mut args = args(&dir.path().join("made"));
     change(&mut args);
-    run(&args, SystemTime::now(), &SystemRandom::new(), &mut Vec::new())?;
+    make(&args, SystemTime::now(), &SystemRandom::new(), &mut Vec::new())?;
     Ok(dir)
 }
 
@@ -146,7 +146,7 @@ fn modes_let_nobody_else_in() {
 fn refuses_what_it_cannot_do() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("precious"), "x").unwrap();
-    let error = run(&args(dir.path()), SystemTime::now(), &SystemRandom::new(), &mut Vec::new());
+    let error = make(&args(dir.path()), SystemTime::now(), &SystemRandom::new(), &mut Vec::new());
     assert!(matches!(error, Err(InitError::NotEmpty(_))));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "something was written");
 

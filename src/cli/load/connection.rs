@@ -12,7 +12,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::Failure;
+use crate::cli::Failure;
 
 /// Longest answer that is read: upload errors of the most reports that an upload may have.
 const ANSWER_BYTES_MAX: usize = 1 << 20;

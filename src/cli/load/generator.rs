@@ -14,11 +14,11 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
 
-use super::Failure;
 use super::connection::{Connection, Target};
 use super::latency::{Latencies, Schedule};
 use super::process;
 use super::reports::Request;
+use crate::cli::Failure;
 use crate::net::problem::ProblemDocument;
 
 /// How the requests are sent.

@@ -31,31 +31,15 @@ use self::output::{Backlog, Costs, Outcome, Used};
 pub use self::reports::measurement;
 use self::reports::{Request, Wanted};
 use self::servers::{MIN_BATCH_SIZE, Own};
+use crate::cli::Failure;
 use crate::collector::Moment;
 use crate::tasks::author::VdafChoice;
 
 const DAY: u64 = 86_400;
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-/// Why there is no result.
-#[derive(Debug)]
-pub enum LoadError {
-    /// A value of the command line is wrong; the text names its option.
-    Usage(String),
-    /// Something failed.
-    Failed(Failure),
-}
-
-impl<E: Into<Failure>> From<E> for LoadError {
-    fn from(error: E) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
 /// Loads and prints what came of it. It fails if any report was rejected: scripts look at nothing else.
-pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode, LoadError> {
-    args.check().map_err(LoadError::Usage)?;
+pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+    args.check().map_err(Failure::Usage)?;
     let now = now.duration_since(UNIX_EPOCH)?.as_secs();
     let outcome = match &args.task {
         Some(file) => running(args, file, now)?,
@@ -67,12 +51,12 @@ pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode
 }
 
 /// Loads aggregators that are running, with reports of now unless it is said otherwise.
-fn running(args: &Args, file: &Path, now: u64) -> Result<Outcome, LoadError> {
-    let (task, vdaf) = options::read_task(file).map_err(LoadError::Usage)?;
-    args.check_size(&task).map_err(LoadError::Usage)?;
+fn running(args: &Args, file: &Path, now: u64) -> Result<Outcome, Failure> {
+    let (task, vdaf) = options::read_task(file).map_err(Failure::Usage)?;
+    args.check_size(&task).map_err(Failure::Usage)?;
     let named = |path: &PathBuf, error: std::io::Error| format!("--ca {}: {error}", path.display());
     let ca = args.ca.as_ref().map(|path| std::fs::read(path).map_err(|error| named(path, error)));
-    let ca = ca.transpose().map_err(LoadError::Usage)?;
+    let ca = ca.transpose().map_err(Failure::Usage)?;
     let made = args.time.map_or(now, Moment::seconds);
     let requests = make_requests(args, args.wanted(), &task, vdaf, (made, 0), ca.as_deref())?;
     let cpu = || [args.leader_pid, args.helper_pid].map(|pid| pid.and_then(process::cpu_time));
@@ -88,10 +72,10 @@ fn running(args: &Args, file: &Path, now: u64) -> Result<Outcome, LoadError> {
 }
 
 /// Starts aggregators, loads them with reports of yesterday, and stops them.
-fn own(args: &Args, now: u64) -> Result<Outcome, LoadError> {
+fn own(args: &Args, now: u64) -> Result<Outcome, Failure> {
     let vdaf = args.vdaf.0;
-    let would_be = servers::would_be(vdaf).map_err(|error| LoadError::Usage(format!("--vdaf: {error}")))?;
-    args.check_size(&would_be).map_err(LoadError::Usage)?;
+    let would_be = servers::would_be(vdaf).map_err(|error| Failure::Usage(format!("--vdaf: {error}")))?;
+    args.check_size(&would_be).map_err(Failure::Usage)?;
     let program = match &args.program {
         Some(program) => program.clone(),
         None => std::env::current_exe()?,

@@ -8,7 +8,7 @@ use arras_protocol::vdaf::Measurement;
 use bytes::Bytes;
 use rayon::prelude::*;
 
-use super::Failure;
+use crate::cli::Failure;
 use crate::tasks::author::VdafChoice;
 
 /// An upload request.

@@ -10,9 +10,9 @@ use arras_protocol::epsilon::{MICRO_PER_EPSILON, MicroEpsilon};
 use arras_protocol::task::Task;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::Failure;
 use super::options::Pins;
 use super::process;
+use crate::cli::Failure;
 use crate::cli::{collect, console};
 use crate::collector::{Moment, Release};
 use crate::config::loopback::{BUDGET_SOURCE, COLLECTOR, Loopback, write_config};

@@ -7,7 +7,8 @@ use arras_protocol::epsilon::MicroEpsilon;
 use arras_protocol::messages::TaskId;
 use arras_protocol::vdaf::VdafConfig;
 
-use super::{Error, of_file, read, usage};
+use super::{of_file, read, usage};
+use crate::cli::Failure;
 use crate::tasks::{KnownTask, ProvisionedFile, TaskFile};
 
 /// Largest task file that is read, in bytes.
@@ -27,7 +28,7 @@ pub(super) struct Measured {
 }
 
 impl Measured {
-    pub(super) fn read(option: &str, path: &Path) -> Result<Self, Error> {
+    pub(super) fn read(option: &str, path: &Path) -> Result<Self, Failure> {
         let wrong = |reason: String| usage(of_file(option, path), reason);
         let text = String::from_utf8(read(option, path, TASK_BYTES_MAX)?)
             .map_err(|_| wrong("is no text; name a task file".to_owned()))?;

@@ -6,7 +6,8 @@ use std::path::Path;
 use arras_protocol::messages::TaskId;
 
 use super::measured::Measured;
-use super::{Error, of_file, usage};
+use super::{of_file, usage};
+use crate::cli::Failure;
 use crate::config::Config;
 use crate::config::roles::BudgetSource as ConfiguredSource;
 
@@ -18,7 +19,7 @@ pub(super) fn task_cap(source: Option<&ConfiguredSource>, task: Option<&Measured
 }
 
 /// A budget source of a leader's or helper's configuration, by name if that is needed.
-pub(super) fn configured(path: &Path, name: Option<&str>) -> Result<ConfiguredSource, Error> {
+pub(super) fn configured(path: &Path, name: Option<&str>) -> Result<ConfiguredSource, Failure> {
     let wrong = |reason: String| usage(of_file("--config", path), reason);
     let config = Config::load(path).map_err(|error| wrong(error.to_string()))?;
     let leaders =

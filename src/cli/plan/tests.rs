@@ -17,7 +17,7 @@ struct Line {
     args: Args,
 }
 
-fn planned(line: &[&str]) -> Result<String, Error> {
+fn planned(line: &[&str]) -> Result<String, Failure> {
     let line = Line::try_parse_from(std::iter::once("plan").chain(line.iter().copied())).unwrap();
     let mut out = Vec::new();
     run(&line.args, SystemTime::UNIX_EPOCH + Duration::from_secs(NOW), &mut out)
@@ -147,7 +147,7 @@ fn what_is_wrong_is_said_with_its_option() {
     ] {
         let line = with(more);
         let error = planned(&line.iter().map(String::as_str).collect::<Vec<_>>()).unwrap_err();
-        assert!(matches!(error, Error::Usage { .. }), "{more:?}");
+        assert!(matches!(error, Failure::Usage(_)), "{more:?}");
         let text = error.to_string();
         assert!(text.starts_with(option) && text.contains(word), "{more:?}: {text}");
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use arras_protocol::signed::{self, DocumentType, PublicKey, SIGNED_BYTES_MAX, SignError};
 
 use super::ReleaseCommandError;
+use crate::cli::Failure;
 use crate::collector::{
     KeySet, ReadError, Release, Signature, Sum, claimed_sum_table, claimed_table, how_made, how_summed,
     sum_table, table,
@@ -21,7 +22,7 @@ pub(super) fn verify(
     keys: &Path,
     (json, explain): (bool, bool),
     out: &mut dyn Write,
-) -> Result<(), ReleaseCommandError> {
+) -> Result<(), Failure> {
     let known = read_keys(keys)?;
     let text = read(file, SIGNED_BYTES_MAX + 2)?;
     let not_verified = |error| ReleaseCommandError::NotVerified { path: file.to_owned(), error };
@@ -38,7 +39,7 @@ pub(super) fn verify(
     let (says, key) = (document.signing_key().unwrap_or("none"), verified.key().to_string());
     if says != key {
         let (path, says) = (file.to_owned(), printable(says));
-        return Err(ReleaseCommandError::OtherKey { path, says, key });
+        return Err(ReleaseCommandError::OtherKey { path, says, key }.into());
     }
     if json {
         out.write_all(verified.document())?;
@@ -49,7 +50,7 @@ pub(super) fn verify(
     document.print(explain, Signature::Verified, out)
 }
 
-pub(super) fn show(file: &Path, explain: bool, out: &mut dyn Write) -> Result<(), ReleaseCommandError> {
+pub(super) fn show(file: &Path, explain: bool, out: &mut dyn Write) -> Result<(), Failure> {
     let bytes = read(file, SIGNED_BYTES_MAX + 2)?;
     let signed_text = std::str::from_utf8(&bytes).ok().filter(|text| !text.trim_start().starts_with('{'));
     let unreadable = |error: ReadError| ReleaseCommandError::Document { path: file.to_owned(), error };
@@ -97,12 +98,7 @@ impl Document {
         }
     }
 
-    fn print(
-        &self,
-        explain: bool,
-        signature: Signature,
-        out: &mut dyn Write,
-    ) -> Result<(), ReleaseCommandError> {
+    fn print(&self, explain: bool, signature: Signature, out: &mut dyn Write) -> Result<(), Failure> {
         let table = match (self, signature) {
             (Self::Release(release), Signature::Verified) => table(release, None),
             (Self::Release(release), Signature::Unchecked) => claimed_table(release),

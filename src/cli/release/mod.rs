@@ -12,10 +12,11 @@ use arras_protocol::signed::{SignError, SigningKey};
 use axum::http::StatusCode;
 use ring::rand::SecureRandom;
 
-use super::console::{self, Console, ConsoleError};
-use crate::collector::{KeySet, Moment, ReadError, Release, SpanError, table};
-use crate::config::secret::{NoRandomness, Secret};
-use crate::config::{Config, LoadError};
+use super::Failure;
+use super::console::{self, Console};
+use crate::collector::{KeySet, Moment, ReadError, Release, table};
+use crate::config::Config;
+use crate::config::secret::Secret;
 
 /// The command line of `arras release`.
 #[derive(Debug, clap::Args)]
@@ -149,38 +150,16 @@ pub enum ReleaseCommandError {
         /// Why.
         error: ReadError,
     },
-    /// The configuration.
-    #[error(transparent)]
-    Config(#[from] LoadError),
     /// The configuration has no key.
     #[error(
         "{} has no `signing_key` in a section [collector]; add the line that `arras release new-key` prints, or name the \
          collector's configuration", .0.display()
     )]
     NoKey(PathBuf),
-    /// No randomness.
-    #[error(transparent)]
-    Randomness(#[from] NoRandomness),
-    /// The collector did not answer, or refused.
-    #[error(transparent)]
-    Console(#[from] ConsoleError),
-    /// What the collector answered is no release.
-    #[error("the collector's answer: {0}")]
-    Answer(#[from] ReadError),
-    /// The command line makes no sense.
-    #[error("--from, --to: {0}")]
-    Range(#[from] SpanError),
-    /// Printing.
-    #[error(transparent)]
-    Io(#[from] io::Error),
 }
 
 /// Runs the command.
-pub fn run(
-    args: &Args,
-    random: &dyn SecureRandom,
-    out: &mut dyn Write,
-) -> Result<ExitCode, ReleaseCommandError> {
+pub fn run(args: &Args, random: &dyn SecureRandom, out: &mut dyn Write) -> Result<ExitCode, Failure> {
     match &args.command {
         Command::Get { console, sequence, json, signed } => get(console, *sequence, (*json, *signed), out)?,
         Command::Verify { file, keys, json, explain } => files::verify(file, keys, (*json, *explain), out)?,
@@ -211,7 +190,7 @@ fn get(
     sequence: u64,
     (json, signed): (bool, bool),
     out: &mut dyn Write,
-) -> Result<(), ReleaseCommandError> {
+) -> Result<(), Failure> {
     let console = Console::new(args)?;
     let suffix = if signed { "/signed" } else { "" };
     let reply = Console::block_on(console.get(&format!("v1/releases/{sequence}{suffix}")))??;
@@ -222,7 +201,8 @@ fn get(
         out.write_all(&reply.body)?;
         writeln!(out)?;
     } else {
-        write!(out, "{}", table(&Release::from_json(&reply.body)?, None))?;
+        let release = Release::from_json(&reply.body).map_err(|error| console::unreadable(&error))?;
+        write!(out, "{}", table(&release, None))?;
     }
     Ok(())
 }

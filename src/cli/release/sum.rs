@@ -6,7 +6,7 @@ use std::io::Write;
 use arras_protocol::messages::TaskId;
 use axum::http::StatusCode;
 
-use super::ReleaseCommandError;
+use crate::cli::Failure;
 use crate::cli::console::{self, Console};
 use crate::collector::{Moment, Signature, Span, Sum, how_summed, sum_table};
 
@@ -25,8 +25,8 @@ pub(super) fn run(
     campaigns: &[String],
     form: Form,
     out: &mut dyn Write,
-) -> Result<(), ReleaseCommandError> {
-    let range = Span::new(from, to)?;
+) -> Result<(), Failure> {
+    let range = console::span(from, to)?;
     let console = Console::new(args)?;
     let signed = if form.signed { "/signed" } else { "" };
     let path = format!("v1/tasks/{task}/sums{signed}?{}", query(range, campaigns));
@@ -39,7 +39,7 @@ pub(super) fn run(
         writeln!(out)?;
         return Ok(());
     }
-    let sum = Sum::from_json(&reply.body)?;
+    let sum = Sum::from_json(&reply.body).map_err(|error| console::unreadable(&error))?;
     write!(out, "{}", sum_table(&sum))?;
     if form.explain {
         writeln!(out, "\nHow these numbers were made\n")?;

@@ -21,10 +21,11 @@ use self::output::Ready;
 use self::shop::{Shop, ZONE};
 use super::clients::{Clients, REPORTS_AT_ONCE};
 use super::journeys::Journeys;
-use super::{Args, DAY, DemoError, Failure, Folder, INTERRUPTED, date, failed, progress};
+use super::{Args, DAY, Folder, INTERRUPTED, date, progress};
 use crate::access::{ApiKey, Password, Scope};
 use crate::advertising::Advertising;
 use crate::aggregator::work::blocking;
+use crate::cli::Failure;
 use crate::config::loopback::{CONFIG_FILE, Loopback};
 use crate::config::{Config, Secret, SecretString};
 use crate::net::shutdown;
@@ -76,9 +77,9 @@ pub(super) fn run(
     folder: &Folder,
     now: u64,
     out: &mut dyn Write,
-) -> Result<ExitCode, DemoError> {
-    shop::check(journeys).map_err(DemoError::Usage)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+) -> Result<ExitCode, Failure> {
+    shop::check(journeys).map_err(Failure::Usage)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let begun = Instant::now();
         let (ready, mut roles) = tokio::select! {
@@ -91,10 +92,10 @@ pub(super) fn run(
         let printed = if args.json { ready.print_json(out) } else { ready.print(out) };
         let ended = async {
             // Nobody knows the password, so nobody can sign in.
-            printed.map_err(failed)?;
+            printed?;
             tokio::select! {
                 () = shutdown::requested() => Ok(ExitCode::SUCCESS),
-                () = roles.failed() => Err(failed("a role ended; run it again, with ARRAS_LOG=info to see why")),
+                () = roles.failed() => Err("a role ended; run it again, with ARRAS_LOG=info to see why".into()),
             }
         }
         .await;
@@ -103,14 +104,9 @@ pub(super) fn run(
     })
 }
 
-async fn prepare(
-    args: &Args,
-    journeys: &Journeys,
-    dir: &Path,
-    now: u64,
-) -> Result<(Ready, Roles), DemoError> {
+async fn prepare(args: &Args, journeys: &Journeys, dir: &Path, now: u64) -> Result<(Ready, Roles), Failure> {
     let quiet = args.json || !io::stderr().is_terminal();
-    let zone: TimeZone = ZONE.parse().map_err(|error: String| failed(error))?;
+    let zone: TimeZone = ZONE.parse()?;
     let days = days_before(&zone, now)?;
     let (mut loopback, mut config) = configure(dir, days, &zone)?;
     let shop = shop::open(&config, journeys, (days, &zone), now)?;
@@ -118,13 +114,12 @@ async fn prepare(
     let mut listeners = loopback.take_listeners();
     let collector = Listeners { collector: listeners.collector.take(), ..Listeners::default() };
     let collector_config = config.collector.take();
-    let aggregators = Service::start(&config, &Environment::real(), listeners).map_err(failed)?;
+    let aggregators = Service::start(&config, &Environment::real(), listeners)?;
     replay(&shop, &aggregators, journeys, (days, &zone), quiet).await?;
 
     (config.leader, config.helper, config.collector) = (None, None, collector_config);
-    let collector = Service::start(&config, &Environment::real(), collector).map_err(failed)?;
-    let advertising =
-        collector.advertising().ok_or_else(|| failed("the demo's collector has advertisers"))?.clone();
+    let collector = Service::start(&config, &Environment::real(), collector)?;
+    let advertising = collector.advertising().ok_or("the demo's collector has advertisers")?.clone();
     let (password, key) = let_in(&advertising, &shop, now).await?;
     let windows = released(&advertising, &shop, days.seconds(&zone), quiet).await?;
     let ready = Ready {
@@ -145,19 +140,19 @@ async fn prepare(
 }
 
 /// The days that are over in a time zone.
-fn days_before(zone: &TimeZone, now: u64) -> Result<DayRange, DemoError> {
+fn days_before(zone: &TimeZone, now: u64) -> Result<DayRange, Failure> {
     let today = day_at(zone, now);
-    let day = |before: i64| today.checked_sub(before.days()).map_err(failed);
-    DayRange::new(day(DAYS)?, day(1)?).ok_or_else(|| failed("there are no days before today"))
+    let day = |before: i64| today.checked_sub(before.days());
+    Ok(DayRange::new(day(DAYS)?, day(1)?).ok_or("there are no days before today")?)
 }
 
 /// Configurations of all roles, with budget epochs from the Monday on or before the first day.
-fn configure(dir: &Path, days: DayRange, zone: &TimeZone) -> Result<(Loopback, Config), DemoError> {
+fn configure(dir: &Path, days: DayRange, zone: &TimeZone) -> Result<(Loopback, Config), Failure> {
     let first = days.seconds(zone).start / DAY * DAY;
     // 1970 began on a Thursday.
     let monday = first - (first / DAY + 3) % 7 * DAY;
-    let loopback = Loopback::new(&date(monday)?, CAP, "").map_err(failed)?;
-    let config = loopback.write(dir).map_err(failed)?;
+    let loopback = Loopback::new(&date(monday)?, CAP, "")?;
+    let config = loopback.write(dir)?;
     Ok((loopback, config))
 }
 
@@ -193,11 +188,7 @@ async fn replay(
 }
 
 /// Makes somebody who may sign in, and a key for the API; gives the password and the key.
-async fn let_in(
-    advertising: &Advertising,
-    shop: &Shop,
-    now: u64,
-) -> Result<(SecretString, ApiKey), DemoError> {
+async fn let_in(advertising: &Advertising, shop: &Shop, now: u64) -> Result<(SecretString, ApiKey), Failure> {
     let (access, advertiser) = (advertising.access.clone(), shop.advertiser);
     let made = blocking(move || -> Result<_, Failure> {
         let secret = Secret::<PASSWORD_BYTES>::generate(&SystemRandom::new())?;
@@ -207,7 +198,7 @@ async fn let_in(
         let (_, key) = access.create_key(advertiser, "demo".parse()?, Scope::Manage, None, now)?;
         Ok((password, key))
     });
-    Ok(made.await?)
+    made.await
 }
 
 /// What became of the windows that are over.

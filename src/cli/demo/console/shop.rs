@@ -12,9 +12,9 @@ use ring::rand::SystemRandom;
 
 use super::delivery;
 use super::orders::Order;
+use crate::cli::Failure;
 use crate::cli::demo::clients::{Clients, attribute, engine_config, in_requests};
 use crate::cli::demo::journeys::Journeys;
-use crate::cli::demo::{DemoError, Failure, failed};
 use crate::collector::CollectorDisk;
 use crate::config::Config;
 use crate::config::loopback::{BUDGET_SOURCE, COLLECTOR};
@@ -97,12 +97,12 @@ pub(super) fn open(
     journeys: &Journeys,
     (days, zone): (DayRange, &TimeZone),
     now: u64,
-) -> Result<Shop, DemoError> {
+) -> Result<Shop, Failure> {
     let registry = registry(config)?;
     let opened = days.seconds(zone).start;
-    let currency: Currency = CURRENCY.parse().map_err(failed)?;
+    let currency: Currency = CURRENCY.parse()?;
     let new = NewAdvertiser {
-        name: NAME.parse().map_err(failed)?,
+        name: NAME.parse()?,
         site: BUDGET_SOURCE.to_owned(),
         time_zone: zone.clone(),
         currency,
@@ -112,18 +112,18 @@ pub(super) fn open(
         touches: Touches::Together,
         terms: terms()?,
     };
-    let advertiser = registry.create_advertiser(new, opened).map_err(failed)?.id;
+    let advertiser = registry.create_advertiser(new, opened)?.id;
     let mut campaigns = Vec::new();
     for (channel, count) in journeys.channels.iter().zip(journeys.last_touch_counts()) {
         let campaign = NewCampaign {
-            name: name(channel).map_err(failed)?,
+            name: name(channel)?,
             status: if count < PAUSED_BELOW { Status::Paused } else { Status::Active },
             start: days.first(),
             end: None,
             currency,
             goal: EventKind::OrderCreated,
         };
-        campaigns.push(registry.create_campaign(advertiser, &campaign, opened).map_err(failed)?);
+        campaigns.push(registry.create_campaign(advertiser, &campaign, opened)?);
     }
     let invented = delivery::invent(journeys, days);
     let rows: Vec<_> = invented
@@ -136,23 +136,23 @@ pub(super) fn open(
             spend: day.spend,
         })
         .collect();
-    registry.upsert_delivery(advertiser, &rows, true, now).map_err(failed)?;
+    registry.upsert_delivery(advertiser, &rows, true, now)?;
 
     let generations = registry.generations(advertiser);
-    let generation = generations.last().ok_or_else(|| failed("the campaigns opened no tasks"))?;
+    let generation = generations.last().ok_or("the campaigns opened no tasks")?;
     let bucket = |campaign| bucket(generation, campaign);
     let buckets = campaigns.iter().map(|campaign| bucket(campaign.id)).collect::<Result<_, _>>()?;
     let mut tasks = take_part(config, &registry, advertiser)?;
     let mut task = |id| {
         let at = tasks.iter().position(|task| task.id() == id);
-        at.map(|at| tasks.swap_remove(at)).ok_or_else(|| failed("a task of the shop has no file"))
+        at.map(|at| tasks.swap_remove(at)).ok_or("a task of the shop has no file")
     };
-    let value = generation.value.ok_or_else(|| failed("the shop counts no values"))?;
+    let value = generation.value.ok_or("the shop counts no values")?;
     Ok(Shop { advertiser, buckets, conversions: task(generation.conversions)?, value: task(value.task)? })
 }
 
-fn terms() -> Result<Terms, DemoError> {
-    let epsilon = EPSILON.parse().map_err(failed)?;
+fn terms() -> Result<Terms, Failure> {
+    let epsilon = EPSILON.parse()?;
     Ok(Terms {
         epsilon,
         contributions: NonZeroU32::MIN,
@@ -167,14 +167,14 @@ fn bucket(generation: &Generation, campaign: crate::registry::CampaignId) -> Res
 }
 
 /// What the operators of both aggregators do with the files of an advertiser's tasks.
-fn take_part(config: &Config, registry: &Registry, advertiser: AdvertiserId) -> Result<Vec<Task>, DemoError> {
+fn take_part(config: &Config, registry: &Registry, advertiser: AdvertiserId) -> Result<Vec<Task>, Failure> {
     let folders =
         [config.leader.as_ref().map(|role| &role.tasks), config.helper.as_ref().map(|role| &role.tasks)];
     let mut tasks = Vec::new();
-    for text in registry.task_files(advertiser).map_err(failed)? {
-        let (task, file) = TaskFile::parse(&text.toml).map_err(failed)?.build().map_err(failed)?;
+    for text in registry.task_files(advertiser)? {
+        let (task, file) = TaskFile::parse(&text.toml)?.build()?;
         for folder in folders.into_iter().flatten() {
-            TaskFolder::new(folder).add(task.id(), &file).map_err(failed)?;
+            TaskFolder::new(folder).add(task.id(), &file)?;
         }
         tasks.push(task);
     }

@@ -1,0 +1,40 @@
+//! Why a command fails, and the exit code that goes with it.
+
+use std::error::Error;
+use std::fmt::{self, Display, Formatter};
+
+/// Why a command did not do what it was told.
+///
+/// Whatever is an error becomes [`Failure::Failed`] by itself; that the command line is wrong has to be said.
+#[derive(Debug)]
+pub enum Failure {
+    /// An option, or what is in a file that it names, makes no sense; the text names the option.
+    Usage(String),
+    /// Anything else.
+    Failed(Box<dyn Error + Send + Sync>),
+}
+
+impl Failure {
+    /// The process's exit code.
+    pub(super) const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => super::USAGE,
+            Self::Failed(_) => super::FAILED,
+        }
+    }
+}
+
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(reason) => f.write_str(reason),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}
