@@ -1,7 +1,6 @@
 //! Starting and stopping the roles that a configuration gives to a process.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +29,6 @@ use crate::config::{self, Config};
 use crate::console;
 use crate::metrics::{Metrics, observe};
 use crate::net::client::{ClientError, PeerClient};
-use crate::net::endpoint::Endpoint;
 use crate::net::server::{self, ServeError, ServerLimits};
 use crate::net::tls::{self, TlsError};
 use crate::operations::{
@@ -209,19 +207,11 @@ impl Service {
         listener: Option<TcpListener>,
     ) -> Result<(), StartError> {
         let metrics = self.operations.metrics();
-        let options = store_options(&config.store, &config.watermark, &config.limits);
-        let disk = Arc::new(LeaderDisk::open_on(&options, Disk::timed(metrics.store("leader")))?);
+        let common = roles::Aggregator::from(config);
+        let disk = LeaderDisk::open_on(&store_options(&common), Disk::timed(metrics.store("leader")))?;
+        let disk = Arc::new(disk);
         let store: Arc<dyn LeaderStore> = Arc::clone(&disk) as _;
-        let collectors = collectors_of_leader(config)?;
-        tell_moved_epochs(&collectors, |source| disk.epoch_start(source))?;
-        let registry = registry(
-            [&config.endpoint, &config.helper.endpoint],
-            TaskFolder::new(&config.tasks),
-            collectors.clone(),
-            &config.verify_secret,
-            limits(&config.limits).max_body,
-            Arc::clone(&store) as Arc<dyn AggregatorStore>,
-        )?;
+        let ready = Ready::new(Role::Leader, &common, Arc::clone(&store) as Arc<dyn AggregatorStore>)?;
         let ca =
             config.helper.ca.as_ref().map(config::values::Pem::read).transpose().map_err(StartError::Pem)?;
         let helper = PeerClient::new(
@@ -229,21 +219,20 @@ impl Service {
             Some(config.helper.token.clone()),
             ca.as_ref().map(|pem| pem.as_slice()),
         )?;
-        let (hpke_configs, opener) = hpke(Role::Leader, &config.hpke)?;
         let leader = Leader::new(LeaderParts {
             endpoint: config.endpoint.clone(),
             store: Arc::clone(&store),
-            registry,
-            hpke_configs,
-            opener,
+            registry: ready.registry,
+            hpke_configs: ready.hpke_configs,
+            opener: ready.opener,
             id_key: IdKey::new(config.id_key.expose()),
             helper,
-            limits: limits(&config.limits),
+            limits: ready.limits,
             clock: Arc::clone(&environment.clock),
             noise: Arc::clone(&environment.noise),
             metrics: metrics.leader(),
         });
-        watch_leader(&self.operations, &leader, &disk, TaskFolder::new(&config.tasks), collectors);
+        watch_leader(&self.operations, &leader, &disk, ready.folder, ready.collectors);
         let listener = listen("leader", config.listen, listener)?;
         self.serve("leader", leader.router(), listener, tls(config.tls.as_ref())?);
         let driver = leader.clone();
@@ -260,34 +249,25 @@ impl Service {
         listener: Option<TcpListener>,
     ) -> Result<(), StartError> {
         let metrics = self.operations.metrics();
-        let options = store_options(&config.store, &config.watermark, &config.limits);
-        let disk = Arc::new(HelperDisk::open_on(&options, Disk::timed(metrics.store("helper")))?);
+        let common = roles::Aggregator::from(config);
+        let disk = HelperDisk::open_on(&store_options(&common), Disk::timed(metrics.store("helper")))?;
+        let disk = Arc::new(disk);
         let store: Arc<dyn HelperStore> = Arc::clone(&disk) as _;
-        let collectors = collectors_of_helper(config)?;
-        tell_moved_epochs(&collectors, |source| disk.epoch_start(source))?;
-        let registry = registry(
-            [&config.leader_endpoint, &config.endpoint],
-            TaskFolder::new(&config.tasks),
-            collectors.clone(),
-            &config.verify_secret,
-            limits(&config.limits).max_body,
-            Arc::clone(&store) as Arc<dyn AggregatorStore>,
-        )?;
-        let (hpke_configs, opener) = hpke(Role::Helper, &config.hpke)?;
+        let ready = Ready::new(Role::Helper, &common, Arc::clone(&store) as Arc<dyn AggregatorStore>)?;
         let helper = Helper::new(HelperParts {
             endpoint: config.endpoint.clone(),
             store: Arc::clone(&store),
-            registry,
-            hpke_configs,
-            opener,
+            registry: ready.registry,
+            hpke_configs: ready.hpke_configs,
+            opener: ready.opener,
             id_key: IdKey::new(config.id_key.expose()),
             leader_token: config.leader_token_sha256,
-            limits: limits(&config.limits),
+            limits: ready.limits,
             clock: Arc::clone(&environment.clock),
             noise: Arc::clone(&environment.noise),
             metrics: metrics.helper(),
         });
-        watch_helper(&self.operations, &helper, &disk, TaskFolder::new(&config.tasks), collectors);
+        watch_helper(&self.operations, &helper, &disk, ready.folder, ready.collectors);
         let listener = listen("helper", config.listen, listener)?;
         self.serve("helper", helper.router(), listener, tls(config.tls.as_ref())?);
         self.helper_store = Some(store);
@@ -472,20 +452,34 @@ fn hpke(role: Role, keys: &[HpkeKey]) -> Result<(HpkeConfigList, InputShareOpene
     Ok((hpke_config_list(pairs())?, InputShareOpener::new(role, pairs())?))
 }
 
-/// The tasks of an aggregator's folder, all of them read. Blocks.
-fn registry(
-    [leader, helper]: [&Endpoint; 2],
+/// What both aggregators are made of alike.
+struct Ready {
     folder: TaskFolder,
     collectors: Collectors,
-    secrets: &[roles::VerifySecret],
-    max_body: usize,
-    store: Arc<dyn AggregatorStore>,
-) -> Result<Registry, StartError> {
-    let endpoints = (leader.as_str().to_owned(), helper.as_str().to_owned());
-    let registry =
-        Registry::new(folder, endpoints, collectors, verify_secrets(secrets), store).with_max_body(max_body);
-    registry.load_all().map_err(|error| StartError::Tasks(error.to_string()))?;
-    Ok(registry)
+    registry: Registry,
+    hpke_configs: HpkeConfigList,
+    opener: InputShareOpener,
+    limits: Limits,
+}
+
+impl Ready {
+    /// Reads all tasks of the folder. Blocks.
+    fn new(
+        role: Role,
+        config: &roles::Aggregator<'_>,
+        store: Arc<dyn AggregatorStore>,
+    ) -> Result<Self, StartError> {
+        let (folder, limits) = (TaskFolder::new(config.tasks), limits(config.limits));
+        let collectors = collectors(config)?;
+        tell_moved_epochs(&collectors, &*store)?;
+        let endpoints = (config.leader.1.as_str().to_owned(), config.helper.1.as_str().to_owned());
+        let secrets = verify_secrets(config.verify_secret);
+        let registry = Registry::new(folder.clone(), endpoints, collectors.clone(), secrets, store)
+            .with_max_body(limits.max_body);
+        registry.load_all().map_err(|error| StartError::Tasks(error.to_string()))?;
+        let (hpke_configs, opener) = hpke(role, config.hpke)?;
+        Ok(Self { folder, collectors, registry, hpke_configs, opener, limits })
+    }
 }
 
 fn verify_secrets(secrets: &[roles::VerifySecret]) -> Vec<(u8, VerifySecret)> {
@@ -501,19 +495,12 @@ fn limits(limits: &roles::Limits) -> Limits {
     }
 }
 
-type CollectorEntry<'a> = (
-    &'a String,
-    &'a config::HpkeConfig,
-    Option<&'a crate::net::auth::TokenHash>,
-    &'a Vec<roles::BudgetSource>,
-);
-
 /// Where an aggregator's store is, and its bounds.
-pub(crate) fn store_options(store: &Path, watermark: &Path, limits: &roles::Limits) -> StoreOptions {
+pub(crate) fn store_options(config: &roles::Aggregator<'_>) -> StoreOptions {
     StoreOptions {
-        dir: store.to_owned(),
-        watermark: watermark.to_owned(),
-        max_bytes: limits.max_store_bytes,
+        dir: config.store.to_owned(),
+        watermark: config.watermark.to_owned(),
+        max_bytes: config.limits.max_store_bytes,
         cache_bytes: STATE_CACHE_BYTES,
         segment_bytes: None,
     }
@@ -521,57 +508,35 @@ pub(crate) fn store_options(store: &Path, watermark: &Path, limits: &roles::Limi
 
 /// Releases are refused under epochs that are not those of the first charge; whoever moved them hears it at the start
 /// rather than from a collector.
-fn tell_moved_epochs(
-    collectors: &Collectors,
-    kept: impl Fn(&BudgetSource) -> Result<Option<u64>, StoreError>,
-) -> Result<(), StoreError> {
+fn tell_moved_epochs(collectors: &Collectors, store: &dyn AggregatorStore) -> Result<(), StoreError> {
     for source in collectors.0.iter().flat_map(|collector| &collector.budget_sources) {
-        if let Err(error) = ledger::same_epochs(&source.name, &source.rules, kept(&source.name)?) {
+        let kept = store.epoch_start(&source.name)?;
+        if let Err(error) = ledger::same_epochs(&source.name, &source.rules, kept) {
             tracing::error!(%error, "nothing is released of a budget source");
         }
     }
     Ok(())
 }
 
-pub(crate) fn collectors_of_leader(config: &roles::Leader) -> Result<Collectors, StartError> {
-    collectors(config.collector.iter().map(|collector| {
-        (&collector.name, &collector.hpke_config, Some(&collector.token_sha256), &collector.budget_source)
-    }))
-}
-
-pub(crate) fn collectors_of_helper(config: &roles::Helper) -> Result<Collectors, StartError> {
-    collectors(
-        config
-            .collector
-            .iter()
-            .map(|collector| (&collector.name, &collector.hpke_config, None, &collector.budget_source)),
-    )
-}
-
-fn collectors<'a>(entries: impl Iterator<Item = CollectorEntry<'a>>) -> Result<Collectors, StartError> {
-    entries
-        .map(|(name, hpke_config, token, sources)| {
-            let budget_sources = sources
-                .iter()
-                .map(|source| {
-                    let rules = SourceRules {
-                        epoch_start: source.epoch_start.unix_seconds(),
-                        cap: source.cap.get().into(),
-                    };
-                    let task_caps = TaskCaps {
-                        each: source.task_cap.map(|cap| cap.get().into()),
-                        of: source.task_caps.iter().map(|(task, cap)| (*task, cap.get().into())).collect(),
-                    };
-                    Ok(RegisteredSource { name: BudgetSource::new(&source.name)?, rules, task_caps })
-                })
-                .collect::<Result<_, LedgerError>>()?;
-            Ok(RegisteredCollector {
-                name: name.clone(),
-                hpke_config: hpke_config.message(),
-                token: token.copied(),
-                budget_sources,
-            })
+/// The collectors of an aggregator, with what each may spend.
+pub(crate) fn collectors(config: &roles::Aggregator<'_>) -> Result<Collectors, StartError> {
+    let source = |source: &roles::BudgetSource| {
+        let rules =
+            SourceRules { epoch_start: source.epoch_start.unix_seconds(), cap: source.cap.get().into() };
+        let task_caps = TaskCaps {
+            each: source.task_cap.map(|cap| cap.get().into()),
+            of: source.task_caps.iter().map(|(task, cap)| (*task, cap.get().into())).collect(),
+        };
+        Ok(RegisteredSource { name: BudgetSource::new(&source.name)?, rules, task_caps })
+    };
+    let collector = |collector: roles::AnyCollector<'_>| {
+        Ok(RegisteredCollector {
+            name: collector.name.to_owned(),
+            hpke_config: collector.hpke_config.message(),
+            token: collector.token,
+            budget_sources: collector.budget_sources.iter().map(source).collect::<Result<_, _>>()?,
         })
-        .collect::<Result<_, StartError>>()
-        .map(Collectors)
+    };
+    let known = config.collectors().into_iter().map(collector).collect::<Result<_, LedgerError>>()?;
+    Ok(Collectors(known))
 }

@@ -8,7 +8,7 @@ use arras_protocol::messages::TaskId;
 
 use super::Failure;
 use crate::config::Config;
-use crate::config::roles::BudgetSource;
+use crate::config::roles::AnyCollector;
 use crate::net::endpoint::Endpoint;
 use crate::tasks::{TaskFile, TaskFolder, explain};
 use crate::text::counted;
@@ -129,32 +129,25 @@ struct Role<'a> {
     helper: Option<(&'static str, &'a Endpoint)>,
     /// The collectors that an aggregator knows, with their budget sources; none for the collector, which keeps
     /// no ledger.
-    collectors: Option<Vec<(&'a str, &'a [BudgetSource])>>,
+    collectors: Option<Vec<AnyCollector<'a>>>,
 }
 
 fn roles(config: &Config) -> Vec<Role<'_>> {
-    let leader = config.leader.as_ref().map(|role| Role {
-        name: "leader",
-        folder: TaskFolder::new(&role.tasks),
-        leader: ("leader.endpoint", &role.endpoint),
-        helper: Some(("leader.helper.endpoint", &role.helper.endpoint)),
-        collectors: Some(role.collector.iter().map(|entry| (&*entry.name, &*entry.budget_source)).collect()),
+    let aggregators = config.aggregators().map(|role| Role {
+        name: role.name,
+        folder: TaskFolder::new(role.tasks),
+        leader: role.leader,
+        helper: Some(role.helper),
+        collectors: Some(role.collectors()),
     });
-    let helper = config.helper.as_ref().map(|role| Role {
-        name: "helper",
-        folder: TaskFolder::new(&role.tasks),
-        leader: ("helper.leader_endpoint", &role.leader_endpoint),
-        helper: Some(("helper.endpoint", &role.endpoint)),
-        collectors: Some(role.collector.iter().map(|entry| (&*entry.name, &*entry.budget_source)).collect()),
-    });
-    let collector = config.collector.as_ref().map(|role| Role {
+    let collector = config.collector.iter().map(|role| Role {
         name: "collector",
         folder: TaskFolder::new(&role.tasks),
         leader: ("collector.leader.endpoint", &role.leader.endpoint),
         helper: None,
         collectors: None,
     });
-    [leader, helper, collector].into_iter().flatten().collect()
+    aggregators.chain(collector).collect()
 }
 
 impl Role<'_> {
@@ -166,14 +159,14 @@ impl Role<'_> {
         }
         let Some(collectors) = &self.collectors else { return Ok(()) };
         let role = self.name;
-        let (_, sources) = collectors.iter().find(|(name, _)| *name == task.collector).ok_or_else(|| {
+        let collector = collectors.iter().find(|known| known.name == task.collector).ok_or_else(|| {
             format!(
                 "its collector is {:?}, and no [[{role}.collector]] has this name; correct `collector` in \
                  the task file or add the collector to the configuration",
                 task.collector
             )
         })?;
-        if sources.iter().any(|source| source.name == task.budget_source) {
+        if collector.budget_sources.iter().any(|source| source.name == task.budget_source) {
             return Ok(());
         }
         Err(format!(

@@ -118,6 +118,12 @@ impl Config {
         ids.map_or(0, |ids| ids.len())
     }
 
+    /// The aggregators' sections, the leader's first.
+    pub(crate) fn aggregators(&self) -> impl Iterator<Item = roles::Aggregator<'_>> {
+        let leader = self.leader.iter().map(roles::Aggregator::from);
+        leader.chain(self.helper.iter().map(roles::Aggregator::from))
+    }
+
     /// How many servers the process runs: one for each role.
     pub fn servers(&self) -> usize {
         let roles = [self.leader.is_some(), self.helper.is_some(), self.collector.is_some()];

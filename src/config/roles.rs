@@ -368,6 +368,101 @@ pub struct Operations {
     pub listen: SocketAddr,
 }
 
+/// What the sections of both aggregators say alike. Each has fields of its own for it, since serde refuses no unknown keys
+/// in tables that it flattens.
+#[derive(Clone, Copy)]
+pub(crate) struct Aggregator<'a> {
+    /// `leader` or `helper`.
+    pub(crate) name: &'static str,
+    /// The pair's endpoints, each with the key that says it.
+    pub(crate) leader: (&'static str, &'a Endpoint),
+    pub(crate) helper: (&'static str, &'a Endpoint),
+    pub(crate) store: &'a Path,
+    pub(crate) watermark: &'a Path,
+    pub(crate) tasks: &'a Path,
+    pub(crate) hpke: &'a [HpkeKey],
+    pub(crate) verify_secret: &'a [VerifySecret],
+    pub(crate) limits: &'a Limits,
+    known: Known<'a>,
+}
+
+/// The collectors that an aggregator knows.
+#[derive(Clone, Copy)]
+enum Known<'a> {
+    Leader(&'a [LeaderCollector]),
+    Helper(&'a [HelperCollector]),
+}
+
+/// What both aggregators know of a collector.
+#[derive(Clone, Copy)]
+pub(crate) struct AnyCollector<'a> {
+    pub(crate) name: &'a str,
+    /// The helper knows none.
+    pub(crate) token: Option<TokenHash>,
+    pub(crate) hpke_config: &'a HpkeConfig,
+    pub(crate) budget_sources: &'a [BudgetSource],
+}
+
+impl<'a> Aggregator<'a> {
+    /// Its collectors.
+    pub(crate) fn collectors(self) -> Vec<AnyCollector<'a>> {
+        match self.known {
+            Known::Leader(known) => {
+                let any = |collector: &'a LeaderCollector| AnyCollector {
+                    name: &collector.name,
+                    token: Some(collector.token_sha256),
+                    hpke_config: &collector.hpke_config,
+                    budget_sources: &collector.budget_source,
+                };
+                known.iter().map(any).collect()
+            }
+            Known::Helper(known) => {
+                let any = |collector: &'a HelperCollector| AnyCollector {
+                    name: &collector.name,
+                    token: None,
+                    hpke_config: &collector.hpke_config,
+                    budget_sources: &collector.budget_source,
+                };
+                known.iter().map(any).collect()
+            }
+        }
+    }
+}
+
+impl<'a> From<&'a Leader> for Aggregator<'a> {
+    fn from(leader: &'a Leader) -> Self {
+        Self {
+            name: "leader",
+            leader: ("leader.endpoint", &leader.endpoint),
+            helper: ("leader.helper.endpoint", &leader.helper.endpoint),
+            store: &leader.store,
+            watermark: &leader.watermark,
+            tasks: &leader.tasks,
+            hpke: &leader.hpke,
+            verify_secret: &leader.verify_secret,
+            limits: &leader.limits,
+            known: Known::Leader(&leader.collector),
+        }
+    }
+}
+
+impl<'a> From<&'a Helper> for Aggregator<'a> {
+    fn from(helper: &'a Helper) -> Self {
+        Self {
+            name: "helper",
+            leader: ("helper.leader_endpoint", &helper.leader_endpoint),
+            helper: ("helper.endpoint", &helper.endpoint),
+            store: &helper.store,
+            watermark: &helper.watermark,
+            tasks: &helper.tasks,
+            hpke: &helper.hpke,
+            verify_secret: &helper.verify_secret,
+            limits: &helper.limits,
+            known: Known::Helper(&helper.collector),
+        }
+    }
+}
+
 fn resolve_tls(tls: &mut Option<Tls>, folder: &Path) {
     if let Some(tls) = tls {
         tls.certificate.resolve(folder);

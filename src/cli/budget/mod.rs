@@ -6,20 +6,19 @@
 mod table;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use axum::http::StatusCode;
 
 use super::Failure;
-use crate::aggregator::Collectors;
 use crate::collector::CollectorDisk;
 use crate::config::Config;
 use crate::net::client::{ClientError, PeerClient};
 use crate::net::endpoint::Endpoint;
 use crate::operations::budget::{self, BudgetReport, BudgetReports};
 use crate::service;
-use crate::store::{Accounts, StoreError, StoreOptions};
+use crate::store::{Accounts, StoreError};
 use crate::tasks::TaskFolder;
 
 /// The command line of `arras budget`.
@@ -132,15 +131,12 @@ fn roles(config: &Config) -> Vec<&'static str> {
 /// Reads the stores of roles that are not running.
 fn read(config: &Config) -> Result<BudgetReports, Failure> {
     let mut roles = Vec::new();
-    if let Some(leader) = &config.leader {
-        let options = service::store_options(&leader.store, &leader.watermark, &leader.limits);
-        let collectors = service::collectors_of_leader(leader)?;
-        roles.push(of_aggregator("leader", &options, &collectors, &leader.tasks)?);
-    }
-    if let Some(helper) = &config.helper {
-        let options = service::store_options(&helper.store, &helper.watermark, &helper.limits);
-        let collectors = service::collectors_of_helper(helper)?;
-        roles.push(of_aggregator("helper", &options, &collectors, &helper.tasks)?);
+    for aggregator in config.aggregators() {
+        let (role, tasks) = (aggregator.name, TaskFolder::new(aggregator.tasks));
+        let collectors = service::collectors(&aggregator)?;
+        let accounts = Accounts::of_stopped(&service::store_options(&aggregator), role);
+        let accounts = accounts.map_err(|error| held(role, error))?;
+        roles.push(budget::of_aggregator(role, accounts.as_ref(), &collectors, &tasks));
     }
     if let Some(collector) = &config.collector {
         let tasks = TaskFolder::new(&collector.tasks);
@@ -158,16 +154,6 @@ fn read(config: &Config) -> Result<BudgetReports, Failure> {
         });
     }
     Ok(BudgetReports { roles })
-}
-
-fn of_aggregator(
-    role: &'static str,
-    options: &StoreOptions,
-    collectors: &Collectors,
-    tasks: &Path,
-) -> Result<BudgetReport, Failure> {
-    let accounts = Accounts::of_stopped(options, role).map_err(|error| held(role, error))?;
-    Ok(budget::of_aggregator(role, accounts.as_ref(), collectors, &TaskFolder::new(tasks)))
 }
 
 /// A store that somebody uses although nobody could be asked.

@@ -9,7 +9,7 @@ use super::measured::Measured;
 use super::{of_file, usage};
 use crate::cli::Failure;
 use crate::config::Config;
-use crate::config::roles::BudgetSource as ConfiguredSource;
+use crate::config::roles::{self, BudgetSource as ConfiguredSource};
 
 /// What a source's operator lets a task spend alone, in micro-epsilon. A task without a file has no id yet.
 pub(super) fn task_cap(source: Option<&ConfiguredSource>, task: Option<&Measured>) -> Option<u64> {
@@ -22,12 +22,9 @@ pub(super) fn task_cap(source: Option<&ConfiguredSource>, task: Option<&Measured
 pub(super) fn configured(path: &Path, name: Option<&str>) -> Result<ConfiguredSource, Failure> {
     let wrong = |reason: String| usage(of_file("--config", path), reason);
     let config = Config::load(path).map_err(|error| wrong(error.to_string()))?;
-    let leaders =
-        config.leader.iter().flat_map(|role| &role.collector).flat_map(|entry| &entry.budget_source);
-    let helpers =
-        config.helper.iter().flat_map(|role| &role.collector).flat_map(|entry| &entry.budget_source);
+    let collectors = config.aggregators().flat_map(roles::Aggregator::collectors);
     let mut sources: BTreeMap<&str, ConfiguredSource> = BTreeMap::new();
-    for source in leaders.chain(helpers) {
+    for source in collectors.flat_map(|collector| collector.budget_sources) {
         let strictest = match sources.get(&*source.name) {
             // Both roles in one file: each keeps a ledger of its own, and one refusal is enough.
             Some(other) => stricter(source, other),

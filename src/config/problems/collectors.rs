@@ -6,9 +6,7 @@ use std::time::SystemTime;
 use arras_protocol::task::{NAME_BYTES_MAX, is_name};
 
 use super::Findings;
-use crate::config::keys::HpkeConfig;
-use crate::config::roles::{BudgetSource, Collector, HelperCollector, LeaderCollector, RELEASE_BYTES_MIN};
-use crate::net::auth::TokenHash;
+use crate::config::roles::{AnyCollector, Collector, RELEASE_BYTES_MIN};
 
 /// Reports a name that is none: of a budget source it would be refused when the role starts; that of a
 /// collector is held to the same rule.
@@ -18,36 +16,6 @@ pub(super) fn check_name(key: &str, name: &str, findings: &mut Findings) {
             key,
             format_args!("a name is 1 to {NAME_BYTES_MAX} visible ASCII characters without spaces"),
         );
-    }
-}
-
-/// What leader and helper know alike.
-pub(super) struct View<'a> {
-    name: &'a str,
-    token: Option<TokenHash>,
-    hpke: &'a HpkeConfig,
-    sources: &'a [BudgetSource],
-}
-
-impl<'a> From<&'a LeaderCollector> for View<'a> {
-    fn from(collector: &'a LeaderCollector) -> Self {
-        View {
-            name: &collector.name,
-            token: Some(collector.token_sha256),
-            hpke: &collector.hpke_config,
-            sources: &collector.budget_source,
-        }
-    }
-}
-
-impl<'a> From<&'a HelperCollector> for View<'a> {
-    fn from(collector: &'a HelperCollector) -> Self {
-        View {
-            name: &collector.name,
-            token: None,
-            hpke: &collector.hpke_config,
-            sources: &collector.budget_source,
-        }
     }
 }
 
@@ -102,13 +70,7 @@ pub(super) fn check_advertising(collector: &Collector, findings: &mut Findings) 
     }
 }
 
-pub(super) fn check<'a>(
-    role: &str,
-    collectors: impl Iterator<Item = View<'a>>,
-    now: SystemTime,
-    findings: &mut Findings,
-) {
-    let collectors: Vec<View<'a>> = collectors.collect();
+pub(super) fn check(role: &str, collectors: &[AnyCollector<'_>], now: SystemTime, findings: &mut Findings) {
     if collectors.is_empty() {
         findings.error(format!("{role}.collector"), "nobody could collect; add a collector");
     }
@@ -120,7 +82,7 @@ pub(super) fn check<'a>(
             if other.name == collector.name {
                 findings.error(&key, "there are two collectors of this name; rename one");
             }
-            if other.hpke.public_key == collector.hpke.public_key {
+            if other.hpke_config.public_key == collector.hpke_config.public_key {
                 findings.error(
                     format!("{key}.hpke_config"),
                     format_args!("{:?} has the same key; each collector needs its own", other.name),
@@ -133,7 +95,7 @@ pub(super) fn check<'a>(
                 );
             }
         }
-        for source in collector.sources {
+        for source in collector.budget_sources {
             if let Some(owner) = owners.insert(&source.name, collector.name) {
                 findings.error(
                     format!("{key}.budget_source ({:?})", source.name),
@@ -144,9 +106,9 @@ pub(super) fn check<'a>(
     }
 }
 
-fn one(key: &str, collector: &View<'_>, now: SystemTime, findings: &mut Findings) {
+fn one(key: &str, collector: &AnyCollector<'_>, now: SystemTime, findings: &mut Findings) {
     check_name(key, collector.name, findings);
-    if collector.hpke.public_key.as_bytes() == &[0; 32] {
+    if collector.hpke_config.public_key.as_bytes() == &[0; 32] {
         findings.error(
             format!("{key}.hpke_config"),
             "its public key is zero; ask the collector for the right one",
@@ -155,13 +117,13 @@ fn one(key: &str, collector: &View<'_>, now: SystemTime, findings: &mut Findings
     if collector.token.is_some_and(|token| token.matches("")) {
         findings.error(format!("{key}.token_sha256"), "is the hash of an empty token; make a random token");
     }
-    if collector.sources.is_empty() {
+    if collector.budget_sources.is_empty() {
         findings.error(
             format!("{key}.budget_source"),
             "without a source it may not collect anything that has one; add one",
         );
     }
-    for source in collector.sources {
+    for source in collector.budget_sources {
         let key = format!("{key}.budget_source ({:?})", source.name);
         check_name(&key, &source.name, findings);
         let caps = source.task_cap.iter().chain(source.task_caps.values());

@@ -78,11 +78,8 @@ pub(super) fn find(config: &Config, now: SystemTime) -> Vec<Problem> {
     for view in &views {
         role::check(view, now, &mut findings);
     }
-    if let Some(leader) = &config.leader {
-        collectors::check("leader", leader.collector.iter().map(collectors::View::from), now, &mut findings);
-    }
-    if let Some(helper) = &config.helper {
-        collectors::check("helper", helper.collector.iter().map(collectors::View::from), now, &mut findings);
+    for aggregator in config.aggregators() {
+        collectors::check(aggregator.name, &aggregator.collectors(), now, &mut findings);
     }
     if let Some(collector) = &config.collector {
         collectors::check_signing_key(collector, &mut findings);
