@@ -19,6 +19,7 @@ use crate::aggregator::ids::Resource;
 use crate::aggregator::work::blocking;
 use crate::aggregator::{Clock, ProvisionedTask, RELEASE_TICK_SECONDS};
 use crate::net::problem::{DapError, OwnError};
+use crate::store::RequestKey;
 
 /// After how many seconds a leader should come back when too much is under way.
 const BUSY_RETRY_AFTER: u32 = 1;
@@ -57,26 +58,77 @@ fn permit(helper: &Helper) -> Result<tokio::sync::OwnedSemaphorePermit, Problem>
     })
 }
 
+/// Makes the answer to a request, and keeps it. Blocks.
+type Make = fn(&Helper, &ProvisionedTask, RequestKey, &[u8]) -> Result<Vec<u8>, Problem>;
+
+/// What of the leader's requests is kept under a name that follows from their content.
+struct Kind {
+    resource: Resource,
+    /// The last part of the path.
+    folder: &'static str,
+    name: fn(RequestKey) -> String,
+    request: MediaType,
+    answer: MediaType,
+    make: Make,
+    /// Whether the answer leaves on a tick of the clock: how long sampling took cannot be seen.
+    on_tick: bool,
+}
+
+const JOB: Kind = Kind {
+    resource: Resource::AggregationJob,
+    folder: "aggregation_jobs",
+    name: |key| AggregationJobId::new(key).to_string(),
+    request: MediaType::AggregationJobInitReq,
+    answer: MediaType::AggregationJobResp,
+    make: Helper::aggregate,
+    on_tick: false,
+};
+
+const SHARE: Kind = Kind {
+    resource: Resource::AggregateShare,
+    folder: "aggregate_shares",
+    name: |key| AggregateShareId::new(key).to_string(),
+    request: MediaType::AggregateShareReq,
+    answer: MediaType::AggregateShare,
+    make: Helper::aggregate_share,
+    on_tick: true,
+};
+
+/// Answers a request of the leader's, and says where the answer is kept.
+async fn create(
+    helper: Helper,
+    task: &str,
+    headers: &HeaderMap,
+    body: Body,
+    kind: &'static Kind,
+) -> ApiResult {
+    let task = authorized_task(&helper, headers, task).await?;
+    expect_media_type(headers, kind.request)?;
+    let body = helper.0.bodies.read(body).await?;
+    let permit = permit(&helper)?;
+    let clock = Arc::clone(&helper.parts().clock);
+    let result = blocking(move || {
+        let _permit = permit;
+        let id = task.task.id();
+        let key = helper.parts().id_key.derive(kind.resource, id, &body);
+        let answer = (kind.make)(&helper, &task, key, &body)?;
+        let location = format!("{}/tasks/{id}/{}/{}", path(&helper), kind.folder, (kind.name)(key));
+        Ok(located(message(StatusCode::OK, kind.answer, answer), &location))
+    })
+    .await;
+    if kind.on_tick {
+        until_next_tick(&*clock).await;
+    }
+    result
+}
+
 async fn create_job(
     State(helper): State<Helper>,
     Path(task): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> ApiResult {
-    let task = authorized_task(&helper, &headers, &task).await?;
-    expect_media_type(&headers, MediaType::AggregationJobInitReq)?;
-    let body = helper.0.bodies.read(body).await?;
-    let permit = permit(&helper)?;
-    blocking(move || {
-        let _permit = permit;
-        let id = task.task.id();
-        let key = helper.parts().id_key.derive(Resource::AggregationJob, id, &body);
-        let response = helper.aggregate(&task, key, &body)?;
-        let location =
-            format!("{}/tasks/{id}/aggregation_jobs/{}", path(&helper), AggregationJobId::new(key));
-        Ok(located(message(StatusCode::OK, MediaType::AggregationJobResp, response), &location))
-    })
-    .await
+    create(helper, &task, &headers, body, &JOB).await
 }
 
 async fn read_job(
@@ -128,26 +180,10 @@ async fn create_share(
     headers: HeaderMap,
     body: Body,
 ) -> ApiResult {
-    let task = authorized_task(&helper, &headers, &task).await?;
-    expect_media_type(&headers, MediaType::AggregateShareReq)?;
-    let body = helper.0.bodies.read(body).await?;
-    let permit = permit(&helper)?;
-    let clock = Arc::clone(&helper.parts().clock);
-    let result = blocking(move || {
-        let _permit = permit;
-        let id = task.task.id();
-        let key = helper.parts().id_key.derive(Resource::AggregateShare, id, &body);
-        let answer = helper.aggregate_share(&task, key, &body)?;
-        let location =
-            format!("{}/tasks/{id}/aggregate_shares/{}", path(&helper), AggregateShareId::new(key));
-        Ok(located(message(StatusCode::OK, MediaType::AggregateShare, answer), &location))
-    })
-    .await;
-    until_next_tick(&*clock).await;
-    result
+    create(helper, &task, &headers, body, &SHARE).await
 }
 
-/// Waits for the tick of the clock on which answers leave: how long sampling took cannot be seen.
+/// Waits for the tick of the clock on which answers leave.
 async fn until_next_tick(clock: &dyn Clock) {
     let tick = Duration::from_secs(RELEASE_TICK_SECONDS).as_nanos();
     let left = tick - clock.since_epoch().as_nanos() % tick;
