@@ -18,7 +18,7 @@ use crate::advertising::{Advertising, AdvertisingError};
 use crate::aggregator::helper::{Helper, HelperParts};
 use crate::aggregator::leader::{Leader, LeaderParts};
 use crate::aggregator::{
-    Clock, Collectors, IdKey, Limits, NoiseFactory, RegisteredCollector, RegisteredSource, Registry,
+    Clock, Collectors, IdKey, Limits, NoiseFactory, ProvisionedTasks, RegisteredCollector, RegisteredSource,
     SystemClock,
 };
 use crate::api;
@@ -222,7 +222,7 @@ impl Service {
         let leader = Leader::new(LeaderParts {
             endpoint: config.endpoint.clone(),
             store: Arc::clone(&store),
-            registry: ready.registry,
+            tasks: ready.tasks,
             hpke_configs: ready.hpke_configs,
             opener: ready.opener,
             id_key: IdKey::new(config.id_key.expose()),
@@ -257,7 +257,7 @@ impl Service {
         let helper = Helper::new(HelperParts {
             endpoint: config.endpoint.clone(),
             store: Arc::clone(&store),
-            registry: ready.registry,
+            tasks: ready.tasks,
             hpke_configs: ready.hpke_configs,
             opener: ready.opener,
             id_key: IdKey::new(config.id_key.expose()),
@@ -456,7 +456,7 @@ fn hpke(role: Role, keys: &[HpkeKey]) -> Result<(HpkeConfigList, InputShareOpene
 struct Ready {
     folder: TaskFolder,
     collectors: Collectors,
-    registry: Registry,
+    tasks: ProvisionedTasks,
     hpke_configs: HpkeConfigList,
     opener: InputShareOpener,
     limits: Limits,
@@ -474,11 +474,11 @@ impl Ready {
         tell_moved_epochs(&collectors, &*store)?;
         let endpoints = (config.leader.1.as_str().to_owned(), config.helper.1.as_str().to_owned());
         let secrets = verify_secrets(config.verify_secret);
-        let registry = Registry::new(folder.clone(), endpoints, collectors.clone(), secrets, store)
+        let tasks = ProvisionedTasks::new(folder.clone(), endpoints, collectors.clone(), secrets, store)
             .with_max_body(limits.max_body);
-        registry.load_all().map_err(|error| StartError::Tasks(error.to_string()))?;
+        tasks.load_all().map_err(|error| StartError::Tasks(error.to_string()))?;
         let (hpke_configs, opener) = hpke(role, config.hpke)?;
-        Ok(Self { folder, collectors, registry, hpke_configs, opener, limits })
+        Ok(Self { folder, collectors, tasks, hpke_configs, opener, limits })
     }
 }
 

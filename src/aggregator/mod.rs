@@ -10,14 +10,14 @@ pub mod helper;
 mod ids;
 pub mod leader;
 mod queries;
-mod registry;
 mod rejections;
+mod tasks;
 pub(crate) mod work;
 
 pub use api::hpke_config_response;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use ids::IdKey;
-pub use registry::{Collectors, ProvisionedTask, RegisteredCollector, RegisteredSource, Registry};
+pub use tasks::{Collectors, ProvisionedTask, ProvisionedTasks, RegisteredCollector, RegisteredSource};
 #[cfg(any(test, feature = "test-seams"))]
 pub use work::block_inline;
 

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use crate::aggregator::api::Problem;
 use crate::aggregator::bodies::Bodies;
 use crate::aggregator::rejections::Rejections;
-use crate::aggregator::{Clock, IdKey, Limits, NoiseFactory, ProvisionedTask, Registry};
+use crate::aggregator::{Clock, IdKey, Limits, NoiseFactory, ProvisionedTask, ProvisionedTasks};
 use crate::metrics::HelperMetrics;
 use crate::net::auth::TokenHash;
 use crate::net::endpoint::Endpoint;
@@ -27,7 +27,7 @@ pub struct HelperParts {
     /// Storage.
     pub store: Arc<dyn HelperStore>,
     /// Tasks.
-    pub registry: Registry,
+    pub tasks: ProvisionedTasks,
     /// What `hpke_config` answers.
     pub hpke_configs: HpkeConfigList,
     /// Opens our input shares.
@@ -121,16 +121,16 @@ impl Helper {
 
     /// In how many tasks it takes part.
     pub(crate) fn tasks(&self) -> usize {
-        self.parts().registry.all().len()
+        self.parts().tasks.all().len()
     }
 
     async fn task(&self, id: arras_protocol::messages::TaskId) -> Option<Arc<ProvisionedTask>> {
         // Nearly always; only looking into the folder blocks.
-        if let Some(task) = self.parts().registry.cached(id) {
+        if let Some(task) = self.parts().tasks.cached(id) {
             return Some(task);
         }
         let helper = self.clone();
         let now = self.parts().clock.now();
-        crate::aggregator::work::blocking(move || helper.parts().registry.get(id, now)).await
+        crate::aggregator::work::blocking(move || helper.parts().tasks.get(id, now)).await
     }
 }

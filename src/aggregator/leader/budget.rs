@@ -128,7 +128,7 @@ impl Promising<'_> {
 
     /// Reads what tasks of the source were promised before this process began.
     fn enter(&mut self, source: &BudgetSource) -> Result<(), StoreError> {
-        for task in self.leader.parts().registry.all() {
+        for task in self.leader.parts().tasks.all() {
             let id = task.task.id();
             if task.terms.budget_source() == source && !self.book.0.contains_key(&id) {
                 let promised = self.asked_for(&task, id)?;

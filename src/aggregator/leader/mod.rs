@@ -1,11 +1,11 @@
 //! The leader: takes uploads, makes aggregation jobs, serves collection jobs.
 
 mod budget;
-mod collecting;
+mod collection_driver;
 mod collections;
-mod driver;
 mod http;
 mod intake;
+mod job_driver;
 mod jobs;
 mod rests;
 mod upload;
@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 
 use crate::aggregator::bodies::Bodies;
 use crate::aggregator::rejections::Rejections;
-use crate::aggregator::{Clock, IdKey, Limits, NoiseFactory, ProvisionedTask, Registry};
+use crate::aggregator::{Clock, IdKey, Limits, NoiseFactory, ProvisionedTask, ProvisionedTasks};
 use crate::metrics::LeaderMetrics;
 use crate::net::client::PeerClient;
 use crate::net::endpoint::Endpoint;
@@ -34,7 +34,7 @@ pub struct LeaderParts {
     /// Storage.
     pub store: Arc<dyn LeaderStore>,
     /// Tasks.
-    pub registry: Registry,
+    pub tasks: ProvisionedTasks,
     /// What `hpke_config` answers.
     pub hpke_configs: HpkeConfigList,
     /// Opens our input shares.
@@ -168,9 +168,9 @@ impl Leader {
         let _driven = Driven::begin(&self.0.driven);
         let mut drivers = JoinSet::new();
         let leader = self.clone();
-        drivers.spawn(driver::Driver::new(leader).run());
+        drivers.spawn(job_driver::JobDriver::new(leader).run());
         let leader = self.clone();
-        drivers.spawn(collecting::Driver::new(leader).run());
+        drivers.spawn(collection_driver::CollectionDriver::new(leader).run());
         while let Some(ended) = drivers.join_next().await {
             if let Err(error) = ended
                 && let Ok(panic) = error.try_into_panic()
@@ -202,7 +202,7 @@ impl Leader {
     /// report is up to one step younger. 0 if none waits, or for a task that this leader has no file of any more.
     pub(crate) fn age_of(&self, task: TaskId, waiting: &Waiting) -> u64 {
         let now = self.parts().clock.now();
-        let time = self.parts().registry.cached(task).zip(waiting.oldest);
+        let time = self.parts().tasks.cached(task).zip(waiting.oldest);
         time.map_or(0, |(task, time)| {
             now.saturating_sub(time.posix_seconds(task.task.configuration().time_precision))
         })
@@ -210,7 +210,7 @@ impl Leader {
 
     /// In how many tasks it takes part.
     pub(crate) fn tasks(&self) -> usize {
-        self.parts().registry.all().len()
+        self.parts().tasks.all().len()
     }
 
     fn store(&self) -> &Arc<dyn LeaderStore> {
@@ -219,12 +219,12 @@ impl Leader {
 
     async fn task(&self, id: arras_protocol::messages::TaskId) -> Option<Arc<ProvisionedTask>> {
         // Nearly always; only looking into the folder blocks.
-        if let Some(task) = self.parts().registry.cached(id) {
+        if let Some(task) = self.parts().tasks.cached(id) {
             return Some(task);
         }
         let leader = self.clone();
         let now = self.parts().clock.now();
-        crate::aggregator::work::blocking(move || leader.parts().registry.get(id, now)).await
+        crate::aggregator::work::blocking(move || leader.parts().tasks.get(id, now)).await
     }
 }
 

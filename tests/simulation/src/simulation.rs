@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arras::aggregator::helper::{Helper, HelperParts};
 use arras::aggregator::leader::{Leader, LeaderParts};
-use arras::aggregator::{Clock, IdKey, Limits, NoiseFactory, Registry};
+use arras::aggregator::{Clock, IdKey, Limits, NoiseFactory, ProvisionedTasks};
 use arras::collector::{Collector, CollectorDisk, CollectorParts, Timing};
 use arras::metrics::{CollectorMetrics, HelperMetrics, LeaderMetrics};
 use arras::net::client::{Network, PeerClient};
@@ -375,17 +375,17 @@ impl Simulation {
         }
     }
 
-    fn registry(&self, store: Arc<dyn AggregatorStore>) -> Result<Registry, String> {
+    fn tasks(&self, store: Arc<dyn AggregatorStore>) -> Result<ProvisionedTasks, String> {
         let world = world();
-        let registry = Registry::new(
+        let tasks = ProvisionedTasks::new(
             world.folder.clone(),
             (world.leader.as_str().to_owned(), world.helper.as_str().to_owned()),
             world.collectors(self.setup.releases),
             vec![(0, VerifySecret::new([7; 32]))],
             store,
         );
-        registry.load_all().map_err(|error| error.to_string())?;
-        Ok(registry)
+        tasks.load_all().map_err(|error| error.to_string())?;
+        Ok(tasks)
     }
 
     fn make_leader(self: &Arc<Self>, life: u64) -> Result<Process, String> {
@@ -399,7 +399,7 @@ impl Simulation {
         let leader = Leader::new(LeaderParts {
             endpoint: endpoint.clone(),
             store: Arc::clone(&store),
-            registry: self.registry(Arc::clone(&store) as Arc<dyn AggregatorStore>)?,
+            tasks: self.tasks(Arc::clone(&store) as Arc<dyn AggregatorStore>)?,
             hpke_configs: hpke_config_list([(CONFIG_IDS[0], leader_key)]).map_err(|e| e.to_string())?,
             opener: InputShareOpener::new(Role::Leader, [(CONFIG_IDS[0], leader_key)])
                 .map_err(|e| e.to_string())?,
@@ -430,7 +430,7 @@ impl Simulation {
         let helper = Helper::new(HelperParts {
             endpoint: endpoint.clone(),
             store: Arc::clone(&store),
-            registry: self.registry(Arc::clone(&store) as Arc<dyn AggregatorStore>)?,
+            tasks: self.tasks(Arc::clone(&store) as Arc<dyn AggregatorStore>)?,
             hpke_configs: hpke_config_list([(CONFIG_IDS[1], helper_key)]).map_err(|e| e.to_string())?,
             opener: InputShareOpener::new(Role::Helper, [(CONFIG_IDS[1], helper_key)])
                 .map_err(|e| e.to_string())?,

@@ -102,7 +102,7 @@ pub enum OptOut {
 }
 
 /// The tasks of one aggregator, read from its folder as they are asked for.
-pub struct Registry {
+pub struct ProvisionedTasks {
     folder: TaskFolder,
     /// Our endpoint and the peer's, as they must be in a task: (leader, helper).
     endpoints: (String, String),
@@ -117,7 +117,7 @@ pub struct Registry {
     max_body: usize,
 }
 
-impl Registry {
+impl ProvisionedTasks {
     /// For an aggregator; the first of `verify_secrets` is used for new tasks.
     pub fn new(
         folder: TaskFolder,

@@ -33,7 +33,7 @@ const LOOK_SHORTEST: Duration = Duration::from_millis(200);
 type Key = (TaskId, CollectionJobId);
 
 /// The driver of one leader's collections. All of it is forgotten at a restart and made again from the store.
-pub(super) struct Driver {
+pub(super) struct CollectionDriver {
     leader: Leader,
     /// Dropped, and with it stopped, with the driver.
     under_way: JoinSet<Progress>,
@@ -44,7 +44,7 @@ pub(super) struct Driver {
     unreadable: HashSet<TaskId>,
 }
 
-impl Driver {
+impl CollectionDriver {
     pub(super) fn new(leader: Leader) -> Self {
         Self {
             leader,
@@ -57,7 +57,7 @@ impl Driver {
 
     pub(super) async fn run(mut self) {
         loop {
-            for task in self.leader.parts().registry.all() {
+            for task in self.leader.parts().tasks.all() {
                 self.take_up(&task).await;
             }
             let due = self.waiting.values().map(|waiting| waiting.due).min();

@@ -51,7 +51,7 @@ const NOTE_REPORTS: Duration = Duration::from_secs(10);
 type JobKey = (TaskId, JobNumber);
 
 /// The driver of one leader. All of it is forgotten at a restart and made again from the store.
-pub(super) struct Driver {
+pub(super) struct JobDriver {
     leader: Leader,
     /// Dropped, and with it stopped, with the driver.
     under_way: JoinSet<(JobKey, Attempt)>,
@@ -70,7 +70,7 @@ pub(super) struct Driver {
     noted: Instant,
 }
 
-impl Driver {
+impl JobDriver {
     pub(super) fn new(leader: Leader) -> Self {
         Self {
             leader,
@@ -88,7 +88,7 @@ impl Driver {
     pub(super) async fn run(mut self) {
         loop {
             self.note().await;
-            let tasks = self.leader.parts().registry.all();
+            let tasks = self.leader.parts().tasks.all();
             let mut busy = false;
             self.others = tasks.len() > 1;
             self.rests.end(Instant::now());
