@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arras_protocol::messages::{CollectionJobId, TaskId};
-use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -16,6 +15,7 @@ use crate::aggregator::ProvisionedTask;
 use crate::aggregator::leader::Leader;
 use crate::aggregator::leader::collections::Progress;
 use crate::aggregator::leader::rests::Waiting;
+use crate::aggregator::leader::under_way::{Ended, UnderWay};
 use crate::aggregator::work::blocking;
 use crate::metrics::CollectionOutcome;
 use crate::store::CollectionJob;
@@ -35,9 +35,7 @@ type Key = (TaskId, CollectionJobId);
 /// The driver of one leader's collections. All of it is forgotten at a restart and made again from the store.
 pub(super) struct CollectionDriver {
     leader: Leader,
-    /// Dropped, and with it stopped, with the driver.
-    under_way: JoinSet<Progress>,
-    keys: HashMap<Id, Key>,
+    under_way: UnderWay<CollectionJobId, Progress>,
     /// Open jobs that did not get on, by when they are due; only of jobs that are open in the store.
     waiting: HashMap<Key, Waiting>,
     /// Tasks whose open jobs could not be read at the last look; told once, not at each.
@@ -46,13 +44,7 @@ pub(super) struct CollectionDriver {
 
 impl CollectionDriver {
     pub(super) fn new(leader: Leader) -> Self {
-        Self {
-            leader,
-            under_way: JoinSet::new(),
-            keys: HashMap::new(),
-            waiting: HashMap::new(),
-            unreadable: HashSet::new(),
-        }
+        Self { leader, under_way: UnderWay::new(), waiting: HashMap::new(), unreadable: HashSet::new() }
     }
 
     pub(super) async fn run(mut self) {
@@ -66,7 +58,7 @@ impl CollectionDriver {
             let pause = pause.clamp(LOOK_SHORTEST, IDLE_POLL);
             tokio::select! {
                 biased;
-                Some(ended) = self.under_way.join_next_with_id() => self.ended(ended),
+                Some(ended) = self.under_way.next() => self.ended(ended),
                 () = self.leader.0.created.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }
@@ -79,8 +71,7 @@ impl CollectionDriver {
         let Some(open) = self.open(task).await else { return };
         let known: HashSet<CollectionJobId> = open.iter().map(|job| job.id).collect();
         self.waiting.retain(|(of, job), _| *of != id || known.contains(job));
-        let taken: HashSet<CollectionJobId> =
-            self.keys.values().filter(|(of, _)| *of == id).map(|(_, job)| *job).collect();
+        let taken: HashSet<CollectionJobId> = self.under_way.of(id).collect();
         let now = Instant::now();
         let mut places = JOBS_PER_TASK.saturating_sub(taken.len());
         // Those that wait for longest first; new ones before them.
@@ -100,8 +91,7 @@ impl CollectionDriver {
             let (leader, task) = (self.leader.clone(), Arc::clone(task));
             let span = tracing::info_span!("collection", task = %id);
             let steps = async move { leader.take_steps(&task, job).await };
-            let handle = self.under_way.spawn(steps.instrument(span));
-            self.keys.insert(handle.id(), (id, job));
+            self.under_way.start((id, job), steps.instrument(span));
         }
     }
 
@@ -122,16 +112,11 @@ impl CollectionDriver {
         }
     }
 
-    fn ended(&mut self, ended: Result<(Id, Progress), JoinError>) {
-        let (id, progress) = match ended {
-            Ok(ended) => ended,
-            Err(error) => {
-                tracing::error!(%error, "a collection job stopped; it is tried again");
-                (error.id(), Progress::NotNow(Duration::ZERO))
-            }
-        };
-        // Every job that was started is in the map.
-        let Some(key) = self.keys.remove(&id) else { return };
+    fn ended(&mut self, (key, progress): Ended<CollectionJobId, Progress>) {
+        let progress = progress.unwrap_or_else(|error| {
+            tracing::error!(%error, "a collection job stopped; it is tried again");
+            Progress::NotNow(Duration::ZERO)
+        });
         match progress {
             // Refused or deleted, the same request may open it anew.
             Progress::Ended => drop(self.waiting.remove(&key)),

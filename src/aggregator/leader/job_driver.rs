@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arras_protocol::messages::TaskId;
-use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -18,6 +17,7 @@ use crate::aggregator::ProvisionedTask;
 use crate::aggregator::leader::Leader;
 use crate::aggregator::leader::jobs::{Attempt, Made, ReadyJob};
 use crate::aggregator::leader::rests::{Rests, Waiting};
+use crate::aggregator::leader::under_way::{Ended, UnderWay};
 use crate::aggregator::work::blocking;
 use crate::metrics::AttemptOutcome;
 use crate::store::JobNumber;
@@ -53,9 +53,7 @@ type JobKey = (TaskId, JobNumber);
 /// The driver of one leader. All of it is forgotten at a restart and made again from the store.
 pub(super) struct JobDriver {
     leader: Leader,
-    /// Dropped, and with it stopped, with the driver.
-    under_way: JoinSet<(JobKey, Attempt)>,
-    keys: HashMap<Id, JobKey>,
+    under_way: UnderWay<JobNumber, Attempt>,
     /// Open jobs that are not under way, by when they are due.
     waiting: HashMap<JobKey, Waiting>,
     /// What is known of jobs that are under way and were tried before.
@@ -74,8 +72,7 @@ impl JobDriver {
     pub(super) fn new(leader: Leader) -> Self {
         Self {
             leader,
-            under_way: JoinSet::new(),
-            keys: HashMap::new(),
+            under_way: UnderWay::new(),
             waiting: HashMap::new(),
             tried: HashMap::new(),
             others: false,
@@ -100,7 +97,7 @@ impl JobDriver {
             for task in &tasks {
                 busy |= self.make_one(task).await;
             }
-            while let Some(ended) = self.under_way.try_join_next_with_id() {
+            while let Some(ended) = self.under_way.ended() {
                 self.ended(ended);
                 busy = true;
             }
@@ -128,8 +125,7 @@ impl JobDriver {
 
     /// Whether the places that a task may have are taken: all but one, which is for the others.
     fn crowds(&self, id: TaskId) -> bool {
-        let under_way = self.keys.values().filter(|(of, _)| *of == id).count();
-        self.others && under_way >= JOBS_IN_FLIGHT - 1
+        self.others && self.under_way.of(id).count() >= JOBS_IN_FLIGHT - 1
     }
 
     /// Whether a job that was tried before may be tried again.
@@ -147,7 +143,7 @@ impl JobDriver {
         tokio::select! {
             // In this order, so that a simulation can be repeated.
             biased;
-            Some(ended) = self.under_way.join_next_with_id() => self.ended(ended),
+            Some(ended) = self.under_way.next() => self.ended(ended),
             () = self.leader.0.work.notified(), if !self.is_full() => tokio::time::sleep(JOB_FILL).await,
             () = tokio::time::sleep(pause) => {}
         }
@@ -207,7 +203,8 @@ impl JobDriver {
     /// Makes a job out of a task's queue, if there is room for one; whether anything came of it.
     async fn make_one(&mut self, task: &Arc<ProvisionedTask>) -> bool {
         let id = task.task.id();
-        let open = self.waiting.keys().chain(self.keys.values()).filter(|(of, _)| *of == id).count();
+        let waiting = self.waiting.keys().filter(|(of, _)| *of == id).count();
+        let open = waiting + self.under_way.of(id).count();
         let entered = self.entered.contains(&id);
         if self.is_full() || self.crowds(id) || open >= OPEN_JOBS_PER_TASK || !entered || self.rests.rests(id)
         {
@@ -240,21 +237,15 @@ impl JobDriver {
 
     fn spawn(&mut self, key: JobKey, job: impl Future<Output = Attempt> + Send + 'static) {
         let span = tracing::info_span!("job", task = %key.0, job = key.1.0);
-        let handle = self.under_way.spawn(async move { (key, job.await) }.instrument(span));
-        self.keys.insert(handle.id(), key);
+        self.under_way.start(key, job.instrument(span));
     }
 
-    fn ended(&mut self, ended: Result<(Id, (JobKey, Attempt)), JoinError>) {
-        let (id, attempt) = match ended {
-            Ok((id, (_, attempt))) => (id, attempt),
-            Err(error) => {
-                tracing::error!(%error, "a job stopped; it is tried again");
-                self.leader.metrics().attempt(AttemptOutcome::Stopped);
-                (error.id(), Attempt::OPEN)
-            }
-        };
-        // Every job that was started is in the map.
-        let Some(key) = self.keys.remove(&id) else { return };
+    fn ended(&mut self, (key, attempt): Ended<JobNumber, Attempt>) {
+        let attempt = attempt.unwrap_or_else(|error| {
+            tracing::error!(%error, "a job stopped; it is tried again");
+            self.leader.metrics().attempt(AttemptOutcome::Stopped);
+            Attempt::OPEN
+        });
         let tried = self.tried.remove(&key);
         match attempt {
             Attempt::Committed { .. } => {
