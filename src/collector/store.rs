@@ -112,7 +112,7 @@ pub trait CollectorStore: Send + Sync {
     /// returned, whatever is given now. A window that failed begins anew, and its failure is forgotten.
     ///
     /// A window that is not under way begins only if there is room for `release_bytes`, the most that its release can have (see
-    /// [`Draft::bytes_max`]), beside the releases of all that are: `Full` otherwise.
+    /// `Draft::bytes_max`), beside the releases of all that are: `Full` otherwise.
     fn begin(
         &self,
         task: TaskId,
