@@ -121,12 +121,10 @@ impl Loopback {
             helper_key.private_key.to_base64().as_str(),
             leader_token.hash(),
         );
-        // A caller may go on with further keys of the source, which the aggregators alone know.
-        let shown_cap = cap.split('"').next().unwrap_or(cap);
         let collector_toml = format!(
             "[collector]\nlisten = \"127.0.0.1:{collector_port}\"\n{}manifests = \"collector/manifests\"\n\
              advertising = {{ helper = \"{helper}\", name = \"{COLLECTOR}\", behind_tls = false }}\nhpke = [{{ id = 3, private_key = \"{}\" }}]\n\
-             budget_source = [{{ name = \"{BUDGET_SOURCE}\", epoch_start = \"{epoch_start}\", cap = \"{shown_cap}\" }}]\n\
+             budget_source = [{{ name = \"{BUDGET_SOURCE}\", epoch_start = \"{epoch_start}\", cap = \"{cap}\" }}]\n\
              signing_key = \"{}\"\nadmin_token_sha256 = \"{}\"\nleader = {{ endpoint = \"{leader}\", token = \"{}\" }}\n",
             folders("collector"),
             collector_key.private_key.to_base64().as_str(),

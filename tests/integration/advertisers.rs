@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use arras::aggregator::Clock as _;
 use arras_client::app::{Ad, Advertiser, App, AppRules, Converted, Event, Form};
@@ -15,9 +15,9 @@ use arras_client::upload::{Courier, Http, fetch_manifest};
 use arras_protocol::messages::Url;
 use serde_json::{Value, json};
 
-use crate::api::{Desk, Said};
+use crate::api::Desk;
 use crate::cli::done;
-use crate::demo_console::{client, cookies, hidden};
+use crate::console_attacks::site::{Browser, PASSWORD};
 use crate::harness::{PATIENCE, PRECISION, WINDOW};
 
 const SITE: &str = arras::config::loopback::BUDGET_SOURCE;
@@ -38,8 +38,6 @@ const GRACE: u64 = 3_600;
 
 /// What a campaign's day cost, in cents.
 const SPEND: u32 = 100_000;
-
-const PASSWORD: &str = "correct horse battery";
 
 type Device = App<MemoryStore, MemoryFiles>;
 
@@ -141,10 +139,10 @@ impl Shop {
         assert_eq!(files.len(), 2, "one of conversions, one of values");
         for role in ["leader", "helper"] {
             let config = self.desk.deployment.config_path(role);
-            for file in &files {
-                let arguments = ["task", "add", file.to_str().unwrap(), "--config", config.to_str().unwrap()];
-                tokio::task::block_in_place(|| done(&arguments));
-            }
+            let mut arguments = vec!["task", "add"];
+            arguments.extend(files.iter().map(|file| file.to_str().unwrap()));
+            arguments.extend(["--config", config.to_str().unwrap()]);
+            tokio::task::block_in_place(|| done(&arguments));
         }
         // Roles find a new task once the clock has moved.
         let clock = &self.desk.deployment.clock;
@@ -158,15 +156,7 @@ impl Shop {
         assert_eq!(told.status, 200, "{told:?}");
         let file = self.dir().join("manifest.toml");
         std::fs::write(&file, &told.body).unwrap();
-        let config = deployment.config_path("collector");
-        let now = UNIX_EPOCH + Duration::from_secs(deployment.clock.now());
-        let args = arras::cli::manifest::Args { file, config, ca: None, renumber: false };
-        let publish = move || {
-            let mut said = Vec::new();
-            arras::cli::manifest::run(&args, now, &mut said).map_err(|error| error.to_string())?;
-            Ok::<_, String>(String::from_utf8(said).unwrap())
-        };
-        let said = tokio::task::spawn_blocking(publish).await.unwrap().unwrap();
+        let said = deployment.publish_manifest(file, deployment.clock.now()).await;
         assert!(said.contains("with 2 tasks and 2 campaigns"), "{said}");
         let budget = said.split("advertiser_budget to at least ").nth(1).unwrap_or_else(|| panic!("{said}"));
         let budget = budget.split(' ').next().unwrap().parse().unwrap();
@@ -445,72 +435,42 @@ async fn apps_are_told_the_budget_that_conversions_and_values_take() {
     shop.desk.deployment.stop().await;
 }
 
-/// Somebody who is signed in.
-struct Visitor {
-    http: reqwest::Client,
-    base: String,
-    cookies: String,
+/// The browser of somebody who is a user of an advertiser since now, and signed in.
+async fn visitor(desk: &Desk, advertiser: &str, email: &str) -> Browser {
+    let body = json!({ "email": email, "password": PASSWORD, "scope": "admin" });
+    desk.ask("POST", &format!("{advertiser}/users"), Some(&desk.token)).json(&body).expect(201).await;
+    let mut browser = Browser::at(&desk.url);
+    assert_eq!(browser.sign_in(email, PASSWORD).await.location(), "/console/overview");
+    browser
 }
 
-impl Visitor {
-    /// Creates a user of an advertiser, and signs in.
-    async fn of(desk: &Desk, advertiser: &str, email: &str) -> Self {
-        let body = json!({ "email": email, "password": PASSWORD, "scope": "admin" });
-        desk.ask("POST", &format!("{advertiser}/users"), Some(&desk.token)).json(&body).expect(201).await;
-        let (http, base) = (client(), desk.url.clone());
-        let address = format!("{base}/console/sign-in");
-        let form = http.get(&address).send().await.unwrap();
-        let before = cookies(&form);
-        let csrf = hidden(&form.text().await.unwrap(), "csrf");
-        let email = email.replace('@', "%40");
-        let password = PASSWORD.replace(' ', "+");
-        let answer = http
-            .post(&address)
-            .header("cookie", before)
-            .header("sec-fetch-site", "same-origin")
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(format!("csrf={csrf}&email={email}&password={password}"))
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(answer.headers()["location"], "/console/overview");
-        Self { http, base, cookies: cookies(&answer) }
-    }
-
-    async fn get(&self, path: &str) -> Said {
-        let request = self.http.get(format!("{}{path}", self.base)).header("cookie", &self.cookies);
-        let response = request.send().await.unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
-        Said { status, headers, body: response.bytes().await.unwrap().to_vec() }
-    }
-
-    async fn page(&self, path: &str) -> String {
-        let said = self.get(path).await;
-        assert_eq!(said.status, 200, "{path}");
-        said.text()
-    }
+/// A page that is there.
+async fn page(browser: &mut Browser, path: &str) -> String {
+    let answer = browser.get(path).await;
+    assert_eq!(answer.status, 200, "{path}");
+    answer.text
 }
 
 async fn the_console_shows_it(shop: &Shop) {
-    let visitor = Visitor::of(&shop.desk, &shop.path, "anna@shop.example").await;
+    let mut visitor = visitor(&shop.desk, &shop.path, "anna@shop.example").await;
     let range = format!("from={DAY}&to={DAY}");
     for path in [format!("/console/campaigns?{range}"), format!("/console/campaigns/{}?{range}", shop.spring)]
     {
-        let page = visitor.page(&path).await;
+        let page = page(&mut visitor, &path).await;
         for text in ["Spring", "2,460", "2.46", "16.67", "1,000.00"] {
             assert!(page.contains(text), "{path}: {text}: {page}");
         }
     }
-    let budget = visitor.page("/console/budget").await;
+    let budget = page(&mut visitor, "/console/budget").await;
     assert!(budget.contains("2 of 10"), "{budget}");
-    let releases = visitor.page("/console/releases").await;
+    let releases = page(&mut visitor, "/console/releases").await;
     for sequence in 1..=2 {
         assert!(releases.contains(&format!("/console/releases/{sequence}\"")), "{releases}");
-        assert!(visitor.page(&format!("/console/releases/{sequence}")).await.contains("Spring"));
+        assert!(page(&mut visitor, &format!("/console/releases/{sequence}")).await.contains("Spring"));
         let signed = visitor.get(&format!("/console/releases/{sequence}/signed")).await;
         let path = format!("{}/releases/{sequence}", shop.path);
         let own = shop.desk.get(&path, &shop.key).header("accept", "application/jose").send().await;
-        assert_eq!((signed.status.as_u16(), signed.body), (200, own.body));
+        assert_eq!((signed.status.as_u16(), signed.text), (200, own.text()));
     }
 }
 
@@ -573,7 +533,7 @@ async fn no_key_sees_it(shop: &Shop, other: &str, task: &str, hidden: &dyn Fn(&s
 }
 
 async fn no_session_sees_it(shop: &Shop, other: &str, hidden: &dyn Fn(&str) -> bool) {
-    let visitor = Visitor::of(&shop.desk, other, "eve@other.example").await;
+    let mut visitor = visitor(&shop.desk, other, "eve@other.example").await;
     let unknown = visitor.get("/console/releases/7").await;
     assert_eq!(unknown.status, 404);
     let campaign = format!("/console/campaigns/{}", shop.spring);
@@ -587,12 +547,12 @@ async fn no_session_sees_it(shop: &Shop, other: &str, hidden: &dyn Fn(&str) -> b
         &format!("{campaign}/edit"),
     ] {
         let said = visitor.get(path).await;
-        assert_eq!((said.status.as_u16(), said.text()), (404, unknown.text()), "{path}");
+        assert_eq!((said.status.as_u16(), said.text.clone()), (404, unknown.text.clone()), "{path}");
     }
     for path in ["overview", "campaigns", "campaigns.csv", "budget", "releases", "delivery", "account"] {
-        let page = visitor.page(&format!("/console/{path}")).await;
+        let page = page(&mut visitor, &format!("/console/{path}")).await;
         assert!(hidden(&page), "{path}: {page}");
     }
-    let budget = visitor.page("/console/budget").await;
+    let budget = page(&mut visitor, "/console/budget").await;
     assert!(!budget.contains("2 of 10"), "{budget}");
 }

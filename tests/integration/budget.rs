@@ -34,7 +34,7 @@ fn text(value: &Value) -> &str {
 
 /// A deployment that has released two hours of one week, the first of them by the collector.
 async fn released() -> Deployment {
-    let options = Options { cap: "10\", task_cap = \"3", extra: OPERATIONS, ..Options::default() };
+    let options = Options { task_caps: [Some("3"); 2], extra: OPERATIONS, ..Options::default() };
     let deployment = Deployment::start(options).await;
     for hour in 0..2 {
         let reports: Vec<_> =

@@ -29,7 +29,7 @@ const OUTPUT: &str = "--- output of arras ---";
 
 /// Further from the truth than this is a number only with a chance below e^-25 a cell: each of two noises has
 /// scale 2.
-const FAR: i128 = 60;
+pub const FAR: i128 = 60;
 
 /// Not a test by itself: what the child processes run.
 #[test]
@@ -151,9 +151,9 @@ fn mode(path: &str) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-const HOUR: u64 = 3_600;
+pub const HOUR: u64 = 3_600;
 
-fn now() -> u64 {
+pub fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
 }
 

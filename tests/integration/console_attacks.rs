@@ -1,6 +1,6 @@
 //! The advertiser's interface in a browser, as somebody attacks it: over real HTTP, against a collector as it is served.
 
-mod site;
+pub mod site;
 
 use arras::access::Scope;
 use reqwest::header::HeaderValue;
@@ -117,7 +117,7 @@ async fn behind_a_proxy_that_speaks_tls_cookies_are_for_tls_alone() {
             secured(&browser.get(path).await);
         }
         let csrf = browser.csrf().await;
-        let plain = format!("http://{}", site.base.strip_prefix("http://").unwrap());
+        let plain = site.base.clone();
         let by_tls = plain.replace("http://", "https://");
         let sign_out = [("csrf", csrf.as_str())];
         let forged = browser.post_from("/console/sign-out", &sign_out, &[("origin", &plain)]).await;

@@ -80,13 +80,13 @@ pub fn client() -> reqwest::Client {
 }
 
 /// What a browser would send back of the cookies that an answer sets.
-pub fn cookies(answer: &reqwest::Response) -> String {
+fn cookies(answer: &reqwest::Response) -> String {
     let set = answer.headers().get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
     set.map(|cookie| cookie.split(';').next().unwrap()).collect::<Vec<_>>().join("; ")
 }
 
 /// The value of a hidden field.
-pub fn hidden(page: &str, name: &str) -> String {
+fn hidden(page: &str, name: &str) -> String {
     let field = page.split("<input").find(|field| field.contains(&format!("name=\"{name}\""))).unwrap();
     field.split("value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
 }

@@ -2,7 +2,6 @@
 
 use std::num::NonZeroU32;
 use std::sync::Mutex;
-use std::time::{Duration, UNIX_EPOCH};
 
 use arras::aggregator::Clock as _;
 use arras::collector::{Cell, Moment, Span};
@@ -47,22 +46,14 @@ async fn a_device_that_was_told_by_a_manifest_is_counted() {
     // Roles find a new task once the clock has moved.
     deployment.clock.set(deployment.clock.now() + 600);
 
-    let config = deployment.config_path("collector");
-    let description = config.with_file_name("manifest.toml");
+    let description = deployment.config_path("collector").with_file_name("manifest.toml");
     let text = format!(
         "advertiser = \"{SHOP}\"\n[[task]]\nid = \"{}\"\nmeasures = \"count\"\n\
          events = [{{ name = \"purchase\" }}, {{ name = \"lead\", offset = 10 }}]\n",
         task.id()
     );
     std::fs::write(&description, text).unwrap();
-    let args = arras::cli::manifest::Args { file: description, config, ca: None, renumber: false };
-    let publish = move || {
-        let now = UNIX_EPOCH + Duration::from_secs(NOW);
-        let mut said = Vec::new();
-        arras::cli::manifest::run(&args, now, &mut said).map_err(|error| error.to_string())?;
-        Ok::<_, String>(String::from_utf8(said).unwrap())
-    };
-    let said = tokio::task::spawn_blocking(publish).await.unwrap().unwrap();
+    let said = deployment.publish_manifest(description, NOW).await;
     assert!(said.contains(&format!("manifest {NOW} of {SHOP} with 1 task and 2 campaigns")), "{said}");
     assert!(!said.contains("advertiser_budget"), "apps allow what it costs: {said}");
 

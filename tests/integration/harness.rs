@@ -4,7 +4,7 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use arras::aggregator::{ManualClock, NoiseFactory};
 use arras::config::Config;
@@ -60,10 +60,11 @@ pub struct Options {
     pub profile: ProfileChoice,
     pub min_batch_size: u64,
     pub threshold: u64,
-    /// May go on with further keys of the budget source: `10", task_cap = "1`.
     pub cap: &'static str,
     /// The helper's, if it is another.
     pub helper_cap: Option<&'static str>,
+    /// Caps of each task, the leader's and the helper's.
+    pub task_caps: [Option<&'static str>; 2],
     pub noise: NoiseFactory,
     /// Lines for the aggregators' sections.
     pub extra: &'static str,
@@ -84,6 +85,7 @@ impl Default for Options {
             threshold: 0,
             cap: "10",
             helper_cap: None,
+            task_caps: [None; 2],
             noise: Arc::new(|| Box::new(NoNoise)),
             extra: "",
             two_collectors: false,
@@ -149,6 +151,14 @@ impl Deployment {
             let toml = &mut loopback.helper.toml;
             *toml = toml.replace(&format!("cap = \"{}\"", options.cap), &format!("cap = \"{cap}\""));
         }
+        let caps = [options.cap, options.helper_cap.unwrap_or(options.cap)];
+        let roles = [&mut loopback.leader, &mut loopback.helper];
+        for ((role, cap), task_cap) in roles.into_iter().zip(caps).zip(options.task_caps) {
+            if let Some(task_cap) = task_cap {
+                let with = format!("cap = \"{cap}\", task_cap = \"{task_cap}\" }}]");
+                role.toml = role.toml.replace(&format!("cap = \"{cap}\" }}]"), &with);
+            }
+        }
         if options.two_collectors {
             register_other_collector(&mut loopback);
         }
@@ -211,6 +221,18 @@ impl Deployment {
 
     pub fn config_path(&self, role: &str) -> PathBuf {
         self.dir.path().join(format!("{role}.toml"))
+    }
+
+    /// Publishes the manifest that a file describes, at a POSIX second of its publisher's clock; what is said of it.
+    pub async fn publish_manifest(&self, file: PathBuf, now: u64) -> String {
+        let config = self.config_path("collector");
+        let args = arras::cli::manifest::Args { file, config, ca: None, renumber: false };
+        let publish = move || {
+            let (now, mut said) = (UNIX_EPOCH + Duration::from_secs(now), Vec::new());
+            arras::cli::manifest::run(&args, now, &mut said).map_err(|error| error.to_string())?;
+            Ok::<_, String>(String::from_utf8(said).unwrap())
+        };
+        tokio::task::spawn_blocking(publish).await.unwrap().unwrap()
     }
 
     pub fn start_role(&mut self, role: Role) {

@@ -16,7 +16,7 @@ use arras_protocol::report::ReportMaker;
 use arras_protocol::task::Task;
 use arras_protocol::vdaf::Measurement;
 
-use crate::cli::ARGUMENTS;
+use crate::cli::{ARGUMENTS, now};
 use crate::harness::{Deployment, Options, PATIENCE, PRECISION, Role, read, task_file};
 
 /// The configuration's section for metrics and health, on a port that the system chooses.
@@ -305,8 +305,7 @@ impl Flow {
 
     /// Everything from upload to release, with a helper that is away at first; the logs of all three.
     async fn run(&mut self, format: &str) -> Vec<String> {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-        let window = now / PRECISION - 2;
+        let window = now() / PRECISION - 2;
         let (leader, helper) = (self.start("leader", format), self.start("helper", format));
         let collector = self.start("collector", format);
         let reports = self.reports(window).await;

@@ -90,14 +90,10 @@ async fn a_spent_budget_refuses_and_says_what_is_left() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_refuses_says_so_and_by_which_cap() {
     let cases = [
-        (
-            Options { cap: "10\", task_cap = \"0.5", ..Options::default() },
-            "the leader refuses: ",
-            "`task_cap`",
-        ),
+        (Options { task_caps: [Some("0.5"); 2], ..Options::default() }, "the leader refuses: ", "`task_cap`"),
         (Options { helper_cap: Some("0.5"), ..Options::default() }, "the helper refused: ", "`cap`"),
         (
-            Options { helper_cap: Some("10\", task_cap = \"0.5"), ..Options::default() },
+            Options { task_caps: [None, Some("0.5")], ..Options::default() },
             "the helper refused: ",
             "`task_cap`",
         ),
@@ -203,7 +199,7 @@ async fn a_budget_is_not_promised_to_two_tasks() {
 /// the helper had refused the first one the same request was granted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_is_not_promised_more_than_its_cap() {
-    let options = Options { cap: "10\", task_cap = \"1.5", ..Options::default() };
+    let options = Options { task_caps: [Some("1.5"); 2], ..Options::default() };
     let mut deployment = Deployment::start(options).await;
     for hour in 0..2 {
         let reports: Vec<_> =

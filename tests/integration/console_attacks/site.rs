@@ -16,6 +16,8 @@ use arras::service::{Environment, Listeners, Service};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Response, StatusCode};
 
+use crate::demo_console::client;
+
 pub const NOW: u64 = 1_793_617_200;
 pub const PASSWORD: &str = "correct horse battery";
 
@@ -36,8 +38,8 @@ pub struct Site {
 }
 
 /// A browser: its cookies, and what it sends.
-pub struct Browser<'a> {
-    site: &'a Site,
+pub struct Browser {
+    base: String,
     http: reqwest::Client,
     pub cookies: BTreeMap<String, String>,
 }
@@ -118,17 +120,11 @@ impl Site {
         self.advertising.access.create_user(advertiser.id, email, &password, scope, NOW).unwrap();
     }
 
-    pub fn browser(&self) -> Browser<'_> {
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(arras::net::tls::client_config(None).unwrap())
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .unwrap();
-        Browser { site: self, http, cookies: BTreeMap::new() }
+    pub fn browser(&self) -> Browser {
+        Browser::at(&self.base)
     }
 
-    pub async fn signed_in(&self, email: &str) -> Browser<'_> {
+    pub async fn signed_in(&self, email: &str) -> Browser {
         let mut browser = self.browser();
         let answer = browser.sign_in(email, PASSWORD).await;
         assert_eq!((answer.status, answer.location()), (StatusCode::SEE_OTHER, "/console/overview"));
@@ -166,7 +162,12 @@ impl Answer {
     }
 }
 
-impl Browser<'_> {
+impl Browser {
+    /// One without a cookie, for a collector's endpoint without a slash at its end.
+    pub fn at(base: &str) -> Self {
+        Self { base: base.to_owned(), http: client(), cookies: BTreeMap::new() }
+    }
+
     pub async fn send(
         &mut self,
         method: Method,
@@ -174,7 +175,7 @@ impl Browser<'_> {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Answer {
-        let mut request = self.http.request(method, format!("{}{path}", self.site.base)).body(body);
+        let mut request = self.http.request(method, format!("{}{path}", self.base)).body(body);
         let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         if !cookies.is_empty() {
             request = request.header("cookie", cookies.join("; "));
