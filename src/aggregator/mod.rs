@@ -12,6 +12,7 @@ pub mod leader;
 mod queries;
 mod rejections;
 mod tasks;
+pub(crate) mod under_way;
 pub(crate) mod work;
 
 pub use api::hpke_config_response;

@@ -9,10 +9,11 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::JoinError;
 
 use super::look::{Due, Look};
 use super::{Health, Live, RunningKey, Schedule, judge::Verdict, lock, running_key};
+use crate::aggregator::under_way::UnderWay;
 use crate::aggregator::work::blocking;
 use crate::metrics::AttemptResult;
 use crate::registry::AdvertiserId;
@@ -146,16 +147,14 @@ impl Drop for Running<'_> {
 pub(super) struct Driver {
     schedule: Schedule,
     agenda: Agenda,
-    attempts: JoinSet<Result<(), StoreError>>,
+    attempts: UnderWay<Due, Result<(), StoreError>>,
     /// The windows of `attempts`, and whether they were tried before.
     running: HashMap<RunningKey, bool>,
-    ids: HashMap<Id, Due>,
 }
 
 impl Driver {
     pub(super) fn new(schedule: Schedule) -> Self {
-        let (attempts, running, ids) = (JoinSet::new(), HashMap::new(), HashMap::new());
-        Self { schedule, agenda: Agenda::default(), attempts, running, ids }
+        Self { schedule, agenda: Agenda::default(), attempts: UnderWay::new(), running: HashMap::new() }
     }
 
     /// Looks, and begins what is due as far as there are places; says when to look again.
@@ -166,20 +165,14 @@ impl Driver {
         for due in self.agenda.choose(&self.running) {
             self.running.insert(running_key(due.task, due.window), due.attempts > 0);
             let (schedule, one) = (self.schedule.clone(), due.clone());
-            let handle = self.attempts.spawn(async move { schedule.attempt(one).await });
-            self.ids.insert(handle.id(), due);
+            self.attempts.start(due, async move { schedule.attempt(one).await });
         }
         pause
     }
 
     /// Waits for the next attempt to end; `false` if none runs.
     pub(super) async fn end(&mut self) -> bool {
-        let Some(ended) = self.attempts.join_next_with_id().await else { return false };
-        let (id, kept) = match ended {
-            Ok((id, kept)) => (id, Ok(kept)),
-            Err(error) => (error.id(), Err(error)),
-        };
-        let Some(due) = self.ids.remove(&id) else { return true };
+        let Some((due, kept)) = self.attempts.next().await else { return false };
         // Before anything is waited for: `run` may drop this call there, and the place must be free all the same, and the window
         // not be begun again before it was looked at.
         self.running.remove(&running_key(due.task, due.window));
@@ -226,7 +219,7 @@ impl Schedule {
         let mut driver = Driver::new(self.clone());
         loop {
             let pause = driver.begin().await;
-            let idle = driver.attempts.is_empty();
+            let idle = driver.attempts.len() == 0;
             tokio::select! {
                 _ = driver.end(), if !idle => {}
                 () = self.0.woken.notified() => driver.look_at_all(),

@@ -15,7 +15,7 @@ use crate::aggregator::ProvisionedTask;
 use crate::aggregator::leader::Leader;
 use crate::aggregator::leader::collections::Progress;
 use crate::aggregator::leader::rests::Waiting;
-use crate::aggregator::leader::under_way::{Ended, UnderWay};
+use crate::aggregator::under_way::{Ended, UnderWay};
 use crate::aggregator::work::blocking;
 use crate::metrics::CollectionOutcome;
 use crate::store::CollectionJob;
@@ -35,7 +35,7 @@ type Key = (TaskId, CollectionJobId);
 /// The driver of one leader's collections. All of it is forgotten at a restart and made again from the store.
 pub(super) struct CollectionDriver {
     leader: Leader,
-    under_way: UnderWay<CollectionJobId, Progress>,
+    under_way: UnderWay<Key, Progress>,
     /// Open jobs that did not get on, by when they are due; only of jobs that are open in the store.
     waiting: HashMap<Key, Waiting>,
     /// Tasks whose open jobs could not be read at the last look; told once, not at each.
@@ -112,7 +112,7 @@ impl CollectionDriver {
         }
     }
 
-    fn ended(&mut self, (key, progress): Ended<CollectionJobId, Progress>) {
+    fn ended(&mut self, (key, progress): Ended<Key, Progress>) {
         let progress = progress.unwrap_or_else(|error| {
             tracing::error!(%error, "a collection job stopped; it is tried again");
             Progress::NotNow(Duration::ZERO)

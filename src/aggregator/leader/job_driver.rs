@@ -17,7 +17,7 @@ use crate::aggregator::ProvisionedTask;
 use crate::aggregator::leader::Leader;
 use crate::aggregator::leader::jobs::{Attempt, Made, ReadyJob};
 use crate::aggregator::leader::rests::{Rests, Waiting};
-use crate::aggregator::leader::under_way::{Ended, UnderWay};
+use crate::aggregator::under_way::{Ended, UnderWay};
 use crate::aggregator::work::blocking;
 use crate::metrics::AttemptOutcome;
 use crate::store::JobNumber;
@@ -53,7 +53,7 @@ type JobKey = (TaskId, JobNumber);
 /// The driver of one leader. All of it is forgotten at a restart and made again from the store.
 pub(super) struct JobDriver {
     leader: Leader,
-    under_way: UnderWay<JobNumber, Attempt>,
+    under_way: UnderWay<JobKey, Attempt>,
     /// Open jobs that are not under way, by when they are due.
     waiting: HashMap<JobKey, Waiting>,
     /// What is known of jobs that are under way and were tried before.
@@ -240,7 +240,7 @@ impl JobDriver {
         self.under_way.start(key, job.instrument(span));
     }
 
-    fn ended(&mut self, (key, attempt): Ended<JobNumber, Attempt>) {
+    fn ended(&mut self, (key, attempt): Ended<JobKey, Attempt>) {
         let attempt = attempt.unwrap_or_else(|error| {
             tracing::error!(%error, "a job stopped; it is tried again");
             self.leader.metrics().attempt(AttemptOutcome::Stopped);

@@ -202,18 +202,22 @@ impl Leader {
         let number = job.number;
         let started = std::time::Instant::now();
         let Heard { answer, location, wait } = self.send(&job).await;
-        if let Answer::Later(kind, reason) = answer {
-            tracing::warn!(reason, job = number.0, "the helper did not take a job; it is sent again");
-            self.metrics().attempt(kind);
-            return Attempt::Open { wait };
-        }
+        let answer = match answer {
+            Answer::Response(response) => Ok(response),
+            Answer::Refused(reason) => Err(reason),
+            Answer::Later(kind, reason) => {
+                tracing::warn!(reason, job = number.0, "the helper did not take a job; it is sent again");
+                self.metrics().attempt(kind);
+                return Attempt::Open { wait };
+            }
+        };
         self.metrics().ask_took(started);
         let leader = self.clone();
         let committed = blocking(move || {
             let started = std::time::Instant::now();
             let attempt = match answer {
-                Answer::Response(response) => leader.finish(job, &response),
-                Answer::Refused(reason) | Answer::Later(_, reason) => leader.lose(&job, &reason),
+                Ok(response) => leader.finish(job, &response),
+                Err(reason) => leader.lose(&job, &reason),
             };
             attempt.inspect(|_| leader.metrics().commit_took(started))
         });

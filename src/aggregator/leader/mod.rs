@@ -8,7 +8,6 @@ mod intake;
 mod job_driver;
 mod jobs;
 mod rests;
-mod under_way;
 mod upload;
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,46 +1,41 @@
-//! What a driver has under way, each known by its task and a key of its own.
+//! What a driver has under way, each known by a key.
 
 use std::collections::HashMap;
 
 use arras_protocol::messages::TaskId;
 use tokio::task::{Id, JoinError, JoinSet};
 
-/// The steps that are being taken for jobs of the kind `K`, each of which ends in a `T`. Dropped, all of them stop.
-pub(super) struct UnderWay<K, T> {
+/// The steps that are being taken, each known by a `K` and ending in a `T`. Dropped, all of them stop.
+pub(crate) struct UnderWay<K, T> {
     running: JoinSet<T>,
-    keys: HashMap<Id, (TaskId, K)>,
+    keys: HashMap<Id, K>,
 }
 
 /// Whose steps ended, and in what, unless they panicked.
-pub(super) type Ended<K, T> = ((TaskId, K), Result<T, JoinError>);
+pub(crate) type Ended<K, T> = (K, Result<T, JoinError>);
 
-impl<K: Copy, T: Send + 'static> UnderWay<K, T> {
-    pub(super) fn new() -> Self {
+impl<K, T: Send + 'static> UnderWay<K, T> {
+    pub(crate) fn new() -> Self {
         Self { running: JoinSet::new(), keys: HashMap::new() }
     }
 
-    pub(super) fn start(&mut self, key: (TaskId, K), steps: impl Future<Output = T> + Send + 'static) {
+    pub(crate) fn start(&mut self, key: K, steps: impl Future<Output = T> + Send + 'static) {
         let handle = self.running.spawn(steps);
         self.keys.insert(handle.id(), key);
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.running.len()
     }
 
-    /// The keys of a task, in no order.
-    pub(super) fn of(&self, task: TaskId) -> impl Iterator<Item = K> {
-        self.keys.values().filter(move |(of, _)| *of == task).map(|(_, key)| *key)
-    }
-
     /// The next that ends. `None` at once if nothing is under way. May be dropped: then nothing is lost.
-    pub(super) async fn next(&mut self) -> Option<Ended<K, T>> {
+    pub(crate) async fn next(&mut self) -> Option<Ended<K, T>> {
         let ended = self.running.join_next_with_id().await?;
         self.known(ended)
     }
 
     /// One that has ended, if there is one.
-    pub(super) fn ended(&mut self) -> Option<Ended<K, T>> {
+    pub(crate) fn ended(&mut self) -> Option<Ended<K, T>> {
         let ended = self.running.try_join_next_with_id()?;
         self.known(ended)
     }
@@ -52,5 +47,12 @@ impl<K: Copy, T: Send + 'static> UnderWay<K, T> {
         };
         // Whatever was started is in the map.
         self.keys.remove(&id).map(|key| (key, result))
+    }
+}
+
+impl<J: Copy, T> UnderWay<(TaskId, J), T> {
+    /// The jobs of a task, in no order.
+    pub(crate) fn of(&self, task: TaskId) -> impl Iterator<Item = J> {
+        self.keys.values().filter(move |(of, _)| *of == task).map(|(_, job)| *job)
     }
 }
