@@ -303,21 +303,10 @@ impl<M: Memory, P> Core<M, P> {
 pub(super) fn rows_of(
     state: &State,
     prefix: &[u8],
-    mut after: Option<Vec<u8>>,
-    mut each: impl FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
+    after: Option<Vec<u8>>,
+    each: impl FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
-    loop {
-        let page = state.scan_prefix(prefix, after.as_deref(), PAGE_ROWS)?;
-        for (key, value) in &page {
-            if !each(&key[prefix.len()..], value)? {
-                return Ok(());
-            }
-        }
-        match page.into_iter().last() {
-            Some((key, _)) => after = Some(key),
-            None => return Ok(()),
-        }
-    }
+    state.each_until(prefix, after, PAGE_ROWS, each)
 }
 
 /// A row of the state in `dir` that is not what this version writes.

@@ -263,11 +263,23 @@ impl State {
         at_once: usize,
         mut take: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut after: Option<Vec<u8>> = None;
+        self.each_until(prefix, None, at_once, |rest, value| take(rest, value).map(|()| true))
+    }
+
+    /// As [`State::each`], of the entries behind the key `after`, until `take` says that it has enough.
+    pub fn each_until<E: From<StoreError>>(
+        &self,
+        prefix: &[u8],
+        mut after: Option<Vec<u8>>,
+        at_once: usize,
+        mut take: impl FnMut(&[u8], &[u8]) -> Result<bool, E>,
+    ) -> Result<(), E> {
         loop {
             let page = self.scan_prefix(prefix, after.as_deref(), at_once)?;
             for (key, value) in &page {
-                take(key.get(prefix.len()..).unwrap_or_default(), value)?;
+                if !take(key.get(prefix.len()..).unwrap_or_default(), value)? {
+                    return Ok(());
+                }
             }
             match page.into_iter().last() {
                 Some((key, _)) => after = Some(key),
