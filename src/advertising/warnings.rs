@@ -4,7 +4,7 @@ use arras_protocol::epsilon::DisplayMicro;
 
 use super::Advertising;
 use crate::planner::too_dear_for_devices;
-use crate::privacy::ledger::EPOCH_SECONDS;
+use crate::privacy::ledger::{EPOCH_SECONDS, start_of_epoch_at};
 use crate::registry::Advertiser;
 use crate::schedule::Calendar;
 
@@ -52,8 +52,7 @@ impl Advertising {
     /// Windows that touch this week of the budget; none if when its weeks begin is not known.
     fn windows_of_week(&self, advertiser: &Advertiser) -> Option<u64> {
         let start = self.collector.epoch_start(&advertiser.site)?;
-        let now = self.clock.now().max(start);
-        let week = now - (now - start) % EPOCH_SECONDS;
+        let week = start_of_epoch_at(start, self.clock.now()).unwrap_or(start);
         let calendar = Calendar::of(advertiser);
         u64::try_from(calendar.windows(week, week.saturating_add(EPOCH_SECONDS)).count()).ok()
     }

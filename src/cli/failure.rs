@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::{self, Display, Formatter};
+use std::path::Path;
 
 /// Why a command did not do what it was told.
 ///
@@ -37,4 +38,9 @@ impl Display for Failure {
             Self::Failed(error) => error.fmt(f),
         }
     }
+}
+
+/// What is wrong with a file that was named, with its name.
+pub(super) fn named(path: &Path, error: impl Display) -> String {
+    format!("{}: {error}", path.display())
 }

@@ -1,20 +1,19 @@
 //! `arras manifest`: tells devices of an advertiser's tasks.
 
-use std::fmt::Display;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arras_client::upload::fetch_hpke_configs;
 use arras_protocol::messages::{HpkeConfigList, Url};
 
-use super::Failure;
+use super::{Failure, named};
 use crate::config::values::Pem;
 use crate::config::{Config, roles};
 use crate::net::client::{causes, device_client};
-use crate::planner::too_dear_for_devices;
-use crate::tasks::manifests::{ManifestFile, keeps_buckets, lock, next_sequence, publish, week_cost};
+use crate::planner::{self, device_week_cost, too_dear_for_devices};
+use crate::tasks::manifests::{ManifestFile, keeps_buckets, lock, next_sequence, publish};
 use crate::tasks::{KnownTask, TaskFolder};
 use crate::text::counted;
 
@@ -74,14 +73,16 @@ pub fn run(args: &Args, now: SystemTime, out: &mut dyn Write) -> Result<ExitCode
         key.public_key(),
         key.public_key().id()
     )?;
-    if let Some(warning) = too_dear_for_devices(week_cost(&tasks)) {
+    let terms = tasks.iter().map(|known| planner::Terms {
+        vdaf: *known.task.vdaf().config(),
+        epsilon: known.policy.epsilon,
+        contributions: known.policy.contributions,
+        cap: None,
+    });
+    if let Some(warning) = too_dear_for_devices(device_week_cost(terms)) {
         writeln!(out, "note: {warning}")?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn named(path: &Path, error: impl Display) -> String {
-    format!("{}: {error}", path.display())
 }
 
 /// The tasks that a manifest is to name, as the collector has them.

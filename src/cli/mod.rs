@@ -27,6 +27,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 pub use self::failure::Failure;
+use self::failure::named;
 
 /// The variable that says what is logged, in tracing's filter syntax.
 const LOG_VARIABLE: &str = "ARRAS_LOG";

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use arras_protocol::messages::TaskId;
 
-use super::Failure;
+use super::{Failure, named};
 use crate::config::Config;
 use crate::config::roles::AnyCollector;
 use crate::net::endpoint::Endpoint;
@@ -58,15 +58,14 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode, Failure> {
 }
 
 fn add(files: &[PathBuf], path: &Path, out: &mut dyn Write) -> Result<(), Failure> {
-    let named = |file: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
     let mut tasks = Vec::with_capacity(files.len());
     for file in files {
-        let text = std::fs::read_to_string(file).map_err(|error| named(file, &error))?;
+        let text = std::fs::read_to_string(file).map_err(|error| named(file, error))?;
         let described = TaskFile::parse(&text).and_then(|described| {
             described.check_conversions()?;
             Ok((described.build()?, described))
         });
-        let (built, described) = described.map_err(|error| named(file, &error))?;
+        let (built, described) = described.map_err(|error| named(file, error))?;
         tasks.push((file, built, described));
     }
     let config = Config::load(path)?;

@@ -69,8 +69,8 @@ fn gather(
     let mut weeks = advertising.collector.store().charged(&advertiser.site)?;
     weeks.reverse();
     // Rows are there of weeks that a collector knew; what it is told now decides which is this one.
-    let known = advertising.collector.epoch_start(&advertiser.site).filter(|start| *start <= now);
-    let week = known.map(|start| now - (now - start) % EPOCH_SECONDS);
+    let epoch_start = advertising.collector.epoch_start(&advertiser.site);
+    let week = epoch_start.and_then(|start| ledger::start_of_epoch_at(start, now));
     let spent = weeks.iter().find(|(start, _)| Some(*start) == week).map_or(0, |(_, spent)| *spent);
     let windows = advertising.schedule.windows(advertiser.id, now.saturating_sub(REFUSALS_SECONDS), now)?;
     let refused = windows.iter().filter(|one| matches!(one.state, WindowState::RefusedByBudget { .. }));

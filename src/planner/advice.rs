@@ -9,7 +9,7 @@ use super::choice::{Choice, Judge, enough_reports, expected, precisions, thresho
 use super::devices::{device_week_cost, too_dear_for_devices};
 use super::setting::{Campaign, PlanError, Setting, Terms};
 use super::solve;
-use super::window::{Carried, Window, Windows, cost};
+use super::window::{Carried, Window, cost};
 use crate::privacy::ledger::{self, EPOCH_SECONDS};
 
 /// The longest window that is proposed, in weeks. Who waits for longer than a quarter has stopped steering.
@@ -176,10 +176,7 @@ fn about_windows(setting: &Setting, choice: &Choice, all: &mut Vec<Advice>) -> R
         all.push(Advice::Windows { window, carried: choice.budget, instead });
     }
     if choice.budget.straddles {
-        let zone = match &setting.windows {
-            Windows::WithEpochs => None,
-            Windows::Calendar(windows) => Some(windows.zone.clone()),
-        };
+        let zone = setting.windows.zone().map(str::to_owned);
         let (epoch_start, most) = (setting.rules.epoch_start, choice.budget.most);
         all.push(Advice::Straddles { window, zone, epoch_start, most });
     }
@@ -201,19 +198,20 @@ fn steps(
     let terms: Vec<Terms> =
         [Some(&longest.counts), longest.values.as_ref()].into_iter().flatten().map(|p| p.terms).collect();
     let mut steps = Vec::new();
-    if longest.budget.is_whole() {
+    // What the budget refuses as it is does not become useful by being larger, nor by another split of the same cost.
+    let is_carried = longest.budget.is_whole();
+    if is_carried {
         steps.extend(lower_threshold(setting, longest, &terms, campaign)?);
     }
-    if longest.window == Window::Week && longest.budget.is_whole() {
+    if is_carried && longest.window == Window::Week {
         for weeks in 2..=WEEKS_MAX {
-            if is_useful(setting, &terms, weeks * EPOCH_SECONDS, campaign)? {
+            let seconds = weeks * EPOCH_SECONDS;
+            if is_useful(setting, &terms, seconds, &Bar::of(setting, seconds), campaign)? {
                 steps.push(Step::LongerWindow { weeks });
                 break;
             }
         }
     }
-    // What the budget refuses as it is does not become useful by being larger, nor by another split of the same cost.
-    let is_carried = longest.budget.is_whole();
     if is_carried {
         steps.extend(smaller_batch(setting, longest, &terms, campaign)?);
         steps.extend(merge(setting, longest, &terms, campaign, small, useful)?);
@@ -225,20 +223,35 @@ fn steps(
     Ok(steps)
 }
 
+/// What decides about a number beside its noise.
+struct Bar {
+    /// The threshold, if it is set.
+    threshold: Option<u64>,
+    enough_reports: bool,
+}
+
+impl Bar {
+    /// As it is set.
+    fn of(setting: &Setting, seconds: u64) -> Self {
+        Self { threshold: setting.threshold, enough_reports: enough_reports(setting, seconds) }
+    }
+}
+
 fn is_useful(
     setting: &Setting,
     terms: &[Terms],
     seconds: u64,
+    bar: &Bar,
     campaign: &Campaign,
 ) -> Result<bool, PlanError> {
     let (counts, values) = precisions(setting, terms)?;
     let judge = Judge {
         seconds,
-        threshold: threshold(setting, &counts),
+        threshold: threshold(bar.threshold, &counts),
         values: values.as_ref().zip(setting.values.as_ref()),
         counts: &counts,
         useful: setting.useful_error(),
-        enough_reports: enough_reports(setting, seconds),
+        enough_reports: bar.enough_reports,
     };
     Ok(judge.outlook(campaign).useful)
 }
@@ -250,12 +263,13 @@ fn lower_threshold(
     terms: &[Terms],
     campaign: &Campaign,
 ) -> Result<Option<Step>, PlanError> {
-    let by_default = Setting { threshold: None, ..setting.clone() };
-    let threshold = threshold(&by_default, &longest.counts);
-    if threshold >= longest.threshold || !is_useful(&by_default, terms, longest.window.seconds(), campaign)? {
+    let threshold = threshold(None, &longest.counts);
+    if threshold >= longest.threshold {
         return Ok(None);
     }
-    Ok(Some(Step::LowerThreshold { threshold }))
+    let seconds = longest.window.seconds();
+    let bar = Bar { threshold: None, ..Bar::of(setting, seconds) };
+    Ok(is_useful(setting, terms, seconds, &bar, campaign)?.then_some(Step::LowerThreshold { threshold }))
 }
 
 /// A smaller batch, if the longest windows have too few reports for the one that there is, and that is what is in the way.
@@ -270,8 +284,8 @@ fn smaller_batch(
     if longest.enough_reports || min_batch_size < MIN_MIN_BATCH_SIZE {
         return Ok(None);
     }
-    let smaller = Setting { min_batch_size, ..setting.clone() };
-    Ok(is_useful(&smaller, terms, seconds, campaign)?.then_some(Step::SmallerBatch { min_batch_size }))
+    let bar = Bar { enough_reports: true, ..Bar::of(setting, seconds) };
+    Ok(is_useful(setting, terms, seconds, &bar, campaign)?.then_some(Step::SmallerBatch { min_batch_size }))
 }
 
 /// With the largest of the others that are too small, or else with the smallest that is not.
@@ -287,6 +301,8 @@ fn merge(
         small.iter().copied().filter(|other| other.name != campaign.name && other.per_week > 0).collect();
     others.sort_by_key(|other| std::cmp::Reverse(other.per_week));
     let smallest = useful.iter().copied().min_by_key(|other| other.per_week);
+    let seconds = longest.window.seconds();
+    let bar = Bar::of(setting, seconds);
     let groups = (1..=others.len().min(PARTNERS_MAX)).map(|count| others[..count].to_vec());
     for group in groups.chain(smallest.map(|other| vec![other])) {
         let merged = group.iter().fold(campaign.clone(), |merged, other| Campaign {
@@ -295,7 +311,7 @@ fn merge(
             average_value: merged.average_value.min(other.average_value),
             name: merged.name,
         });
-        if is_useful(setting, terms, longest.window.seconds(), &merged)? {
+        if is_useful(setting, terms, seconds, &bar, &merged)? {
             let with = group.iter().map(|other| other.name.clone()).collect();
             return Ok(Some(Step::Merge { with, per_week: merged.per_week }));
         }
@@ -340,12 +356,14 @@ fn fewer_contributions(
     let with = |fewer: NonZeroU32| -> Vec<Terms> {
         terms.iter().map(|terms| with_contributions(*terms, fewer)).collect()
     };
+    let seconds = longest.window.seconds();
+    let bar = Bar::of(setting, seconds);
     // The fewer, the more epsilon: bisect for the most that are few enough.
     let (mut best, mut low, mut high) = (None, 0, now.contributions.get() - 1);
     while low < high {
         let middle = high - (high - low) / 2;
         let Some(fewer) = NonZeroU32::new(middle) else { break };
-        if is_useful(setting, &with(fewer), longest.window.seconds(), campaign)? {
+        if is_useful(setting, &with(fewer), seconds, &bar, campaign)? {
             (best, low) = (Some(fewer), middle);
         } else {
             high = middle - 1;

@@ -96,9 +96,9 @@ fn relative(half_width: u128, unit: f64, expected: f64) -> f64 {
     half_width as f64 * unit / expected
 }
 
-/// The smallest noised count that is shown: the setting's, or the default of releases with this noise.
-pub(super) fn threshold(setting: &Setting, counts: &Precision) -> u64 {
-    setting.threshold.unwrap_or_else(|| {
+/// The smallest noised count that is shown: the one that is set, or the default of releases with this noise.
+pub(super) fn threshold(set: Option<u64>, counts: &Precision) -> u64 {
+    set.unwrap_or_else(|| {
         let threshold = counts.noise.default_threshold(buckets(&counts.terms));
         u64::try_from(threshold).unwrap_or(u64::MAX)
     })
@@ -171,7 +171,7 @@ impl Choice {
     pub(super) fn new(setting: &Setting, alignment: Alignment, terms: &[Terms]) -> Result<Self, PlanError> {
         let window = alignment.window;
         let (counts, values) = precisions(setting, terms)?;
-        let threshold = threshold(setting, &counts);
+        let threshold = threshold(setting.threshold, &counts);
         let budget = Carried::play(setting, &alignment, terms)
             .map_err(|error| PlanError::new(About::Source, error))?;
         let enough_reports = enough_reports(setting, window.seconds());

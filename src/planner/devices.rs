@@ -8,7 +8,7 @@ use arras_protocol::epsilon::DisplayMicro;
 use super::setting::Terms;
 
 /// The most that the conversions of a week cost a device, in micro-epsilon of each week that they look back on: of each of some
-/// tasks as many as its terms allow.
+/// tasks as many as its terms allow, each worth all of the task's maximum. With less, some of them are counted for no campaign.
 pub fn device_week_cost(tasks: impl IntoIterator<Item = Terms>) -> u64 {
     let cost = |task: Terms| {
         conversion_cost(&task.vdaf, task.epsilon).saturating_mul(task.contributions.get().into())

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use super::advice::{Advice, Step};
 use super::choice::{Choice, Outlook};
 use super::precision::Precision;
-use super::window::Windows;
 use super::{Plan, Setting};
 
 /// The version of the document's layout: fields are added, never changed.
@@ -26,10 +25,7 @@ pub fn json(plan: &Plan<'_>) -> Value {
         "useful_error": number(setting.useful_error().get()),
         "target": setting.target.is_some(),
         "solved_for_epsilon": setting.solve_epsilon,
-        "time_zone": match &setting.windows {
-            Windows::WithEpochs => None,
-            Windows::Calendar(windows) => Some(&windows.zone),
-        },
+        "time_zone": setting.windows.zone(),
         // Nothing is recommended that would not be released.
         "recommended": Some(plan.recommended()).filter(|choice| choice.is_released()).map(|choice| choice.window.name()),
         "windows": plan.choices.iter().map(|choice| window(setting, choice)).collect::<Vec<_>>(),

@@ -62,7 +62,7 @@ pub(super) fn for_count(
 ) -> Result<Option<MicroEpsilon>, PlanError> {
     smallest_epsilon(|epsilon| {
         let counts = Precision::new(&setting.counts.with_epsilon(epsilon), About::Counts)?;
-        let threshold = threshold(setting, &counts);
+        let threshold = threshold(setting.threshold, &counts);
         let useful = setting.useful_error();
         // How many reports there are does not depend on epsilon.
         let enough_reports = true;

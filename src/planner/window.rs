@@ -68,6 +68,16 @@ pub enum Windows {
     Calendar(CalendarWindows),
 }
 
+impl Windows {
+    /// The name of the time zone whose calendar they follow, if they follow one.
+    pub fn zone(&self) -> Option<&str> {
+        match self {
+            Self::WithEpochs => None,
+            Self::Calendar(windows) => Some(&windows.zone),
+        }
+    }
+}
+
 /// The windows of a calendar, in POSIX seconds, end excluded: of each length those of a year or more, in order and one
 /// behind the other, none of them before the first epoch of the budget.
 #[derive(Clone, Debug)]
@@ -223,22 +233,21 @@ impl Carried {
         alignment: &Alignment,
         tasks: &[Terms],
     ) -> Result<Self, LedgerError> {
-        let most = alignment.most();
+        let charged = alignment.by_epoch();
+        let most = charged.values().copied().max().unwrap_or(0);
         // Each window costs the same: an epoch takes them as they come until so many are in it.
         let fit = fitting(setting, tasks, most)?;
-        let (mut admitted, mut runs) = (BTreeMap::<u64, u64>::new(), Vec::new());
+        let mut admitted = BTreeMap::<u64, u64>::new();
         for run in &alignment.runs {
             let left = |epoch| fit.saturating_sub(admitted.get(&epoch).copied().unwrap_or(0));
             let released = run.epochs.clone().map(left).min().unwrap_or(0).min(run.windows);
             for epoch in run.epochs.clone() {
                 *admitted.entry(epoch).or_default() += released;
             }
-            runs.push(Run { epochs: run.epochs.clone(), windows: released });
         }
-        let released = Alignment { window: alignment.window, runs }.by_epoch();
-        let charged = alignment.by_epoch();
         let mut shares: BTreeMap<Share, u64> = BTreeMap::new();
-        for (of, admitted) in charged.into_values().zip(released.into_values()) {
+        for (epoch, of) in charged {
+            let admitted = admitted.get(&epoch).copied().unwrap_or(0);
             *shares.entry(Share { of, admitted }).or_default() += 1;
         }
         let none = Share { of: 0, admitted: 0 };

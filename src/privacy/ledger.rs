@@ -32,6 +32,11 @@ use crate::text::utc;
 /// think of a budget.
 pub const EPOCH_SECONDS: u64 = 7 * 24 * 60 * 60;
 
+/// When the epoch that `now` is in started, if the first one has (`epoch_start`); all in POSIX seconds.
+pub(crate) fn start_of_epoch_at(epoch_start: u64, now: u64) -> Option<u64> {
+    now.checked_sub(epoch_start).map(|since| now - since % EPOCH_SECONDS)
+}
+
 /// The most epochs that one query may touch: any interval of a leap year fits,
 /// however it lies. It bounds the writes of one collection transaction.
 pub const MAX_EPOCHS_PER_QUERY: u64 = 54;

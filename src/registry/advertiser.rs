@@ -28,11 +28,7 @@ pub enum Cadence {
 impl Cadence {
     /// Windows in a week whose clocks do not change.
     pub fn windows_a_week(self) -> u64 {
-        match self {
-            Self::Hour => 7 * 24,
-            Self::Day => 7,
-            Self::Week => 1,
-        }
+        Window::from(self).in_epoch()
     }
 }
 
@@ -143,21 +139,25 @@ impl Terms {
     /// The most that the conversions of a week, with their values, cost the device that reports them, in micro-epsilon of its own
     /// budget.
     pub fn device_week_cost(&self) -> u64 {
-        // What a cell of another length costs is the same.
-        let length = LENGTHS[0];
-        let counts = VdafConfig::histogram(length).map(|vdaf| (vdaf, self.epsilon));
-        let values = self
-            .value
-            .map(|value| VdafConfig::l1_bound_sum(length, value.max_value).map(|vdaf| (vdaf, value.epsilon)));
-        // Terms of which no task can be made are refused before anything asks for this.
-        let tasks = std::iter::once(counts).chain(values).filter_map(Result::ok);
-        device_week_cost(tasks.map(|(vdaf, epsilon)| planner::Terms {
-            vdaf,
-            epsilon,
-            contributions: self.contributions,
-            cap: None,
-        }))
+        let values = self.value.map(|value| (value.max_value, value.epsilon));
+        week_cost_of(self.contributions, self.epsilon, values)
     }
+}
+
+/// The same of terms that are not set yet: of conversions of an epsilon, and of values of a maximum and an epsilon.
+pub(super) fn week_cost_of(
+    contributions: NonZeroU32,
+    conversions: MicroEpsilon,
+    values: Option<(u64, MicroEpsilon)>,
+) -> u64 {
+    // What a cell of another length costs is the same.
+    let length = LENGTHS[0];
+    let counts = VdafConfig::histogram(length).map(|vdaf| (vdaf, conversions));
+    let values = values
+        .map(|(maximum, epsilon)| VdafConfig::l1_bound_sum(length, maximum).map(|vdaf| (vdaf, epsilon)));
+    // Terms of which no task can be made are refused before anything asks for this.
+    let tasks = std::iter::once(counts).chain(values).filter_map(Result::ok);
+    device_week_cost(tasks.map(|(vdaf, epsilon)| planner::Terms { vdaf, epsilon, contributions, cap: None }))
 }
 
 /// An advertiser.

@@ -8,13 +8,14 @@ use std::num::NonZeroU32;
 use arras_protocol::epsilon::{DisplayMicro, MicroEpsilon};
 use arras_protocol::vdaf::VdafConfig;
 
+use super::advertiser::week_cost_of;
 use super::allocation;
 use super::input::invalid;
 use super::{
     Advertiser, AdvertiserId, Cadence, CampaignId, Currency, EventKind, Money, Registry, RegistryError,
     Touches,
 };
-use crate::planner::{About, Precision, Terms, carried_by_devices, device_week_cost};
+use crate::planner::{About, Precision, Terms, carried_by_devices};
 use crate::privacy::ledger;
 
 /// Most units that an order may count as: rounding is at most a thousandth of the largest order then, far below the noise, and
@@ -169,7 +170,9 @@ pub fn value_advice(question: &ValueQuestion) -> Result<ValueAdvice, RegistryErr
             places.min_by(|left, right| off(&choices[*left]).cmp(&off(&choices[*right]))).unwrap_or(default)
         }
     };
-    let device_week_cost = on_devices(question, &choices[recommended], event.length)?;
+    // Choices of which no task can be made were refused above.
+    let values = Some((choices[recommended].max_value, question.epsilon));
+    let device_week_cost = week_cost_of(question.contributions, question.conversions_epsilon, values);
     Ok(ValueAdvice { choices, recommended, event, device_week_cost })
 }
 
@@ -272,15 +275,6 @@ fn expected_error(choice: &ValueChoice, orders: &[u64], count: u64) -> u128 {
 /// What whole steps leave out of orders.
 fn rounded_off(orders: &[u64], choice: &ValueChoice) -> u128 {
     orders.iter().map(|value| u128::from((*value).min(choice.maximum.minor) % choice.unit)).sum()
-}
-
-/// What a choice costs a device in a week.
-fn on_devices(question: &ValueQuestion, choice: &ValueChoice, length: u32) -> Result<u64, RegistryError> {
-    let refused = |error: &dyn std::fmt::Display| invalid(format!("these values make no task: {error}"));
-    let counts = VdafConfig::histogram(length).map_err(|error| refused(&error))?;
-    let values = VdafConfig::l1_bound_sum(length, choice.max_value).map_err(|error| refused(&error))?;
-    let of = |vdaf, epsilon| Terms { vdaf, epsilon, contributions: question.contributions, cap: None };
-    Ok(device_week_cost([of(counts, question.conversions_epsilon), of(values, question.epsilon)]))
 }
 
 fn event_cost(question: &ValueQuestion) -> Result<EventCost, RegistryError> {

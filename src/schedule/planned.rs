@@ -1,7 +1,7 @@
 //! The windows of a year as a plan asks for them.
 
 use crate::planner::{CalendarWindows, Windows};
-use crate::privacy::ledger::{EPOCH_SECONDS, SourceRules};
+use crate::privacy::ledger::{EPOCH_SECONDS, SourceRules, start_of_epoch_at};
 use crate::registry::{Cadence, TimeZone};
 
 use super::calendar::Calendar;
@@ -13,11 +13,7 @@ const EPOCHS_PLANNED: u64 = 55;
 /// The windows that a schedule makes in a time zone, of each length, from the epoch on that `now` (POSIX seconds) is in,
 /// or from the source's first one if that is still to come. None of them begins before that epoch.
 pub fn planned_windows(zone: &TimeZone, rules: &SourceRules, now: u64) -> Windows {
-    let from = match rules.epochs_touched(now, now.saturating_add(1)) {
-        Ok(epochs) => rules.start_of(*epochs.start()),
-        // Its first epoch is still to come, or the query would be after the last second there is.
-        Err(_) => rules.epoch_start,
-    };
+    let from = start_of_epoch_at(rules.epoch_start, now).unwrap_or(rules.epoch_start);
     let to = from.saturating_add(EPOCHS_PLANNED * EPOCH_SECONDS);
     let windows = |cadence| {
         let calendar = Calendar::new(zone.clone(), cadence);

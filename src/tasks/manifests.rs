@@ -4,7 +4,6 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
-use arras_client::app::conversion_cost;
 use arras_protocol::manifest::{
     Campaign, EventDocument, MANIFEST_VERSION, ManifestDocument, ManifestError, Measures, TaskDocument,
 };
@@ -169,16 +168,6 @@ impl ManifestFile {
             tasks: tasks.iter().map(task).collect(),
         })
     }
-}
-
-/// The most that the conversions of a week cost a device, in micro-epsilon of each week that they look back on: of every task as
-/// many as its policy allows, each worth all of the task's maximum. With less, some of them are counted for no campaign.
-pub fn week_cost(tasks: &[KnownTask]) -> u64 {
-    let cost = |known: &KnownTask| {
-        let one = conversion_cost(known.task.vdaf().config(), known.policy.epsilon);
-        one.saturating_mul(known.policy.contributions.get().into())
-    };
-    tasks.iter().map(cost).fold(0, u64::saturating_add)
 }
 
 /// The sequence of the next manifest: above that of the one in the folder, and not below the POSIX second, so that a folder

@@ -83,11 +83,6 @@ impl Ask {
 
     /// The body of a success, or why there is none.
     fn taken(&self, reply: Reply) -> Result<Reply, Failure> {
-        self.taken_by(reply, "row")
-    }
-
-    /// The same of something that consists of rows, or of lines.
-    fn taken_by(&self, reply: Reply, part: &str) -> Result<Reply, Failure> {
         if reply.status.is_success() {
             return Ok(reply);
         }
@@ -104,8 +99,9 @@ impl Ask {
                 (_, refusal) => refusal.into(),
             });
         }
+        // What consists of rows is sent as a table, whose lines the rows are.
         let line = |error: &crate::net::problem::ProblemPart| match error.row {
-            Some(row) => format!("\n  {part} {row}: {}", error.detail),
+            Some(row) => format!("\n  line {row}: {}", error.detail),
             None => format!("\n  {}", error.detail),
         };
         Err(AdminError::Rows {
@@ -115,10 +111,14 @@ impl Ask {
         .into())
     }
 
+    /// The JSON of a success, or why there is none.
+    fn json<T: DeserializeOwned>(&self, reply: Reply) -> Result<T, Failure> {
+        Ok(serde_json::from_slice(&self.taken(reply)?.body).map_err(AdminError::Answer)?)
+    }
+
     /// Something as JSON.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        let reply = self.taken(self.console.get(path).await?)?;
-        Ok(serde_json::from_slice(&reply.body).map_err(AdminError::Answer)?)
+        self.json(self.console.get(path).await?)
     }
 
     /// Something in another media type.
@@ -140,24 +140,16 @@ impl Ask {
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let reply = self.taken(self.console.post(path, body.to_string()).await?)?;
-        Ok(serde_json::from_slice(&reply.body).map_err(AdminError::Answer)?)
+        self.json(self.console.post(path, body.to_string()).await?)
     }
 
     pub(crate) async fn patch(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let reply = self.taken(self.console.patch(path, body.to_string()).await?)?;
-        Ok(serde_json::from_slice(&reply.body).map_err(AdminError::Answer)?)
+        self.json(self.console.patch(path, body.to_string()).await?)
     }
 
-    pub(crate) async fn put(
-        &self,
-        path: &str,
-        content_type: &'static str,
-        body: Vec<u8>,
-    ) -> Result<Value, Failure> {
-        let part = if content_type == "text/csv" { "line" } else { "row" };
-        let reply = self.taken_by(self.console.put(path, content_type, body).await?, part)?;
-        Ok(serde_json::from_slice(&reply.body).map_err(AdminError::Answer)?)
+    /// Replaces something by a table.
+    pub(crate) async fn put_csv(&self, path: &str, table: Vec<u8>) -> Result<Value, Failure> {
+        self.json(self.console.put(path, "text/csv", table).await?)
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Result<(), Failure> {
@@ -171,7 +163,7 @@ impl Ask {
         if given.parse::<AdvertiserId>().is_ok() {
             return Ok(format!("v1/advertisers/{given}"));
         }
-        let id = self.named("v1/advertisers", "", given, "name").await?;
+        let id = self.named("v1/advertisers", given, "name").await?;
         let id = id.ok_or_else(|| unknown("advertiser", given, "arras admin advertiser list"))?;
         Ok(format!("v1/advertisers/{id}"))
     }
@@ -184,19 +176,13 @@ impl Ask {
         given: &str,
     ) -> Result<String, Failure> {
         let path = format!("{advertiser}/{kind}");
-        let id = self.named(&path, "", given, field).await?;
+        let id = self.named(&path, given, field).await?;
         let id = id.ok_or_else(|| unknown(what, given, list))?;
         Ok(format!("{path}/{id}"))
     }
 
-    async fn named(
-        &self,
-        path: &str,
-        query: &str,
-        given: &str,
-        field: &str,
-    ) -> Result<Option<String>, Failure> {
-        let all = self.list(path, query).await?;
+    async fn named(&self, path: &str, given: &str, field: &str) -> Result<Option<String>, Failure> {
+        let all = self.list(path, "").await?;
         let by = |name: &str| all.iter().find(|one| one[name] == given);
         let found = by("id").or_else(|| by(field));
         Ok(found.and_then(|one| one["id"].as_str()).map(str::to_owned))

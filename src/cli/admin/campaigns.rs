@@ -213,7 +213,7 @@ impl DeliveryCommand {
                 let ask = args.ask()?;
                 let taken = Ask::run(async {
                     let path = ask.advertiser(&args.own.advertiser).await?;
-                    ask.put(&format!("{path}/delivery"), "text/csv", bytes).await
+                    ask.put_csv(&format!("{path}/delivery"), bytes).await
                 })?;
                 let (new, changed, same) = (&taken["inserted"], &taken["changed"], &taken["same"]);
                 writeln!(out, "taken: {new} new, {changed} changed, {same} as before")?;

@@ -26,12 +26,8 @@ const LENGTHS: [u32; 3] = [16, 64, 256];
 
 /// The folders of provisioned tasks of all roles.
 pub(super) fn task_folders(config: &Config) -> Vec<PathBuf> {
-    let folders = [
-        config.leader.as_ref().map(|role| role.tasks.clone()),
-        config.helper.as_ref().map(|role| role.tasks.clone()),
-        config.collector.as_ref().map(|role| role.tasks.clone()),
-    ];
-    folders.into_iter().flatten().collect()
+    let of_aggregators = config.aggregators().map(|role| role.tasks.to_owned());
+    of_aggregators.chain(config.collector.iter().map(|role| role.tasks.clone())).collect()
 }
 
 /// What the demo shows at epsilon 1, where 23 would do: the journeys' two small channels, of 5 and 2 conversions, stay

@@ -101,8 +101,7 @@ enum Command {
 
 /// Why nothing was printed, or what is wrong.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReleaseCommandError {
+pub(super) enum ReleaseCommandError {
     /// A file cannot be read.
     #[error("{}: {error}", path.display())]
     File {

@@ -168,13 +168,11 @@ fn bucket(generation: &Generation, campaign: crate::registry::CampaignId) -> Res
 
 /// What the operators of both aggregators do with the files of an advertiser's tasks.
 fn take_part(config: &Config, registry: &Registry, advertiser: AdvertiserId) -> Result<Vec<Task>, Failure> {
-    let folders =
-        [config.leader.as_ref().map(|role| &role.tasks), config.helper.as_ref().map(|role| &role.tasks)];
     let mut tasks = Vec::new();
     for text in registry.task_files(advertiser)? {
         let (task, file) = TaskFile::parse(&text.toml)?.build()?;
-        for folder in folders.into_iter().flatten() {
-            TaskFolder::new(folder).add(task.id(), &file)?;
+        for aggregator in config.aggregators() {
+            TaskFolder::new(aggregator.tasks).add(task.id(), &file)?;
         }
         tasks.push(task);
     }
