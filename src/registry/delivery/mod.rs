@@ -173,17 +173,17 @@ impl Registry {
         self.check(advertiser, rows, last, if lines { "line" } else { "row" }, &mut found);
         found.done(lines)?;
         let _turn = self.turn();
-        let mut changed: HashMap<CampaignId, Columns> = HashMap::new();
+        let mut changed: HashMap<CampaignId, (Columns, Option<Date>)> = HashMap::new();
         let (mut upserted, mut months) = (Upserted::default(), BTreeSet::new());
         for (_, row) in rows {
-            let columns = changed.entry(row.campaign).or_insert_with(|| {
-                self.delivery_columns(advertiser, row.campaign)
-                    .map_or_else(Columns::default, |columns| (*columns).clone())
+            let (columns, start) = changed.entry(row.campaign).or_insert_with(|| {
+                let columns = self.delivery_columns(advertiser, row.campaign);
+                let start = self.campaign(advertiser, row.campaign).map(|campaign| campaign.start);
+                (columns.map_or_else(Columns::default, |columns| (*columns).clone()), start)
             });
             let numbers =
                 DayNumbers { impressions: row.impressions, clicks: row.clicks, spend: row.spend, invented };
             let before = columns.get(row.day);
-            let start = self.campaign(advertiser, row.campaign).map(|campaign| campaign.start);
             upserted.before_start += usize::from(start.is_some_and(|start| row.day < start));
             if before == Some(numbers) {
                 upserted.same += 1;
@@ -199,16 +199,15 @@ impl Registry {
         self.has_room_for_days(advertiser, upserted.inserted)?;
         let mut batch = StateBatch::default();
         for (campaign, month) in months {
-            if let Some(columns) = changed.get(&campaign) {
+            if let Some((columns, _)) = changed.get(&campaign) {
                 rows::put_month(&mut batch, (advertiser, campaign), month, columns)?;
             }
         }
         // Durable from here, all rows or none.
         let _receipt = self.state().lock().commit(batch)?;
         let mut all = self.columns().write().unwrap_or_else(PoisonError::into_inner);
-        all.extend(
-            changed.into_iter().map(|(campaign, columns)| ((advertiser, campaign), Arc::new(columns))),
-        );
+        let changed = changed.into_iter();
+        all.extend(changed.map(|(campaign, (columns, _))| ((advertiser, campaign), Arc::new(columns))));
         Ok(upserted)
     }
 
