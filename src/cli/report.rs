@@ -72,7 +72,7 @@ struct Row {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Measure {
-    Shown { estimate: f64, low: f64, high: f64, standard_error: Option<f64> },
+    Shown { estimate: f64, low: f64, high: f64 },
     Suppressed { suppressed: String },
 }
 
@@ -80,7 +80,7 @@ impl Measure {
     /// The number, if it is shown, in whole ones of its unit: what words are made of. Numbers of JSON are read as doubles, which hold
     /// those of up to 2^53 exactly; decimals of a cost or a return are whole hundredths or thousandths.
     fn shown(&self, unit: Unit) -> Option<Number> {
-        let Self::Shown { estimate, low, high, standard_error } = self else { return None };
+        let Self::Shown { estimate, low, high } = self else { return None };
         let steps = f64::from(unit.steps());
         let whole = |number: f64| nearest(number * steps);
         let end = |number: f64| whole(number).max(0).unsigned_abs();
@@ -88,7 +88,8 @@ impl Measure {
             estimate: whole(*estimate),
             low: end(*low),
             high: end(*high),
-            standard_error: standard_error.map(|error| error * steps),
+            // No word is made of it.
+            standard_error: None,
             unit,
         })
     }

@@ -11,7 +11,7 @@ use crate::text::{counted, printable};
 /// It cannot be told from nothing if its interval reaches 0 and it is no further from 0 than half of the way to the upper
 /// end (a third of the upper end): an estimate that just touches 0 is still the best guess.
 pub(crate) fn number(cell: &Estimate) -> String {
-    match told(cell) {
+    match told(cell.estimate, cell.low, cell.high) {
         Told::Number(number) => number.to_string(),
         Told::AboutNothing { at_most: 0 } => "about 0".to_owned(),
         Told::AboutNothing { at_most } => format!("about 0, at most {at_most}"),
@@ -20,7 +20,7 @@ pub(crate) fn number(cell: &Estimate) -> String {
 
 /// A noised value as a reader sees it. One that reaches 0 is not near it: few conversions can be worth much.
 pub(crate) fn value(cell: &Estimate) -> String {
-    match told(cell) {
+    match told(cell.estimate, cell.low, cell.high) {
         Told::Number(number) => number.to_string(),
         Told::AboutNothing { .. } => "unclear".to_owned(),
     }
@@ -39,13 +39,11 @@ pub enum Told {
     },
 }
 
-/// Decides between the two.
-pub fn told(cell: &Estimate) -> Told {
-    let small =
-        cell.low == 0 && u128::try_from(cell.estimate).is_ok_and(|n| n.saturating_mul(3) <= cell.high);
-    match u128::try_from(cell.estimate) {
-        Ok(number) if !small => Told::Number(number.min(cell.high)),
-        _ => Told::AboutNothing { at_most: cell.high },
+/// Decides between the two for an estimate and the ends of its interval.
+pub fn told(estimate: i128, low: u128, high: u128) -> Told {
+    match u128::try_from(estimate) {
+        Ok(number) if low > 0 || number.saturating_mul(3) > high => Told::Number(number.min(high)),
+        _ => Told::AboutNothing { at_most: high },
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::collector::{Estimate, Told, told};
+use crate::collector::{Told, told};
 use crate::registry::Currency;
 
 /// Decimals of prices behind those of their currency, and the steps of a minor unit that these make.
@@ -69,8 +69,7 @@ pub struct Number {
 impl Number {
     /// What a reader is told of it, as of every noised number.
     pub fn told(&self) -> Told {
-        let standard_error = format!("{:.3}", self.standard_error.unwrap_or_default());
-        told(&Estimate { estimate: self.estimate, standard_error, low: self.low, high: self.high })
+        told(self.estimate, self.low, self.high)
     }
 }
 
