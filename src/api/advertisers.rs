@@ -243,11 +243,10 @@ pub(super) struct AdvertiserChangeJson {
     responses((status = 200, description = "A page of advertisers.", body = Page<AdvertiserJson>)))]
 pub(super) fn list(operator: &Operator, call: &mut Call) -> Handled {
     let wanted = call.page()?;
-    let advertisers = operator.api().registry().advertisers();
-    let after = wanted.after(|text| advertisers.iter().position(|one| one.id.to_string() == text))?;
-    let rest = advertisers.iter().skip(after.map_or(0, |at| at + 1));
     let api = operator.api();
-    Answer::json(&wanted.page(rest, |one| one.id.to_string()).map(|one| AdvertiserJson::of(api, one)))
+    let advertisers = api.registry().advertisers();
+    let page = wanted.page_of(&advertisers, |one| one.id.to_string())?;
+    Answer::json(&page.map(|one| AdvertiserJson::of(api, one)))
 }
 
 /// Creates an advertiser

@@ -125,10 +125,8 @@ pub(super) fn list(tenant: &Tenant<Read>, call: &mut Call) -> Handled {
     let media = call.accept(&[Media::Json, Media::Csv])?;
     let wanted = call.page()?;
     let campaigns = tenant.api().registry().campaigns(tenant.id());
-    let after = wanted.after(|text| campaigns.iter().position(|one| one.id.to_string() == text))?;
-    let rest = campaigns.iter().skip(after.map_or(0, |at| at + 1));
-    let page = wanted.page(rest, |one| one.id.to_string());
-    let page = page.map(|one| CampaignJson::from(one.as_ref()));
+    let page =
+        wanted.page_of(&campaigns, |one| one.id.to_string())?.map(|one| CampaignJson::from(one.as_ref()));
     if media == Media::Json {
         return Answer::json(&page);
     }

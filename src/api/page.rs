@@ -47,6 +47,16 @@ impl Wanted {
         self.after.as_deref().map(|after| read(after).ok_or_else(wrong)).transpose()
     }
 
+    /// The page behind the entry that the cursor names, of a list that keeps its order. An entry that is gone makes a wrong cursor.
+    pub(super) fn page_of<'a, T>(
+        &self,
+        all: &'a [T],
+        name: impl Fn(&T) -> String,
+    ) -> Result<Page<&'a T>, Refusal> {
+        let after = self.after(|text| all.iter().position(|entry| name(entry) == text))?;
+        Ok(self.page(all.iter().skip(after.map_or(0, |at| at + 1)), |entry| name(entry)))
+    }
+
     /// The page of entries that come after the cursor; at least one more than fits must be given if there is one.
     pub(super) fn page<T>(
         &self,

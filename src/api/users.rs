@@ -86,9 +86,7 @@ pub(super) fn list(tenant: &Tenant<Admin>, call: &mut Call) -> Handled {
     let wanted = call.page()?;
     let users = tenant.api().access().users(tenant.id());
     // By the id: a cursor stands in addresses, and so in logs of whatever is in between.
-    let after = wanted.after(|text| users.iter().position(|user| user.id.to_string() == text))?;
-    let rest = users.iter().skip(after.map_or(0, |at| at + 1));
-    Answer::json(&wanted.page(rest, |user| user.id.to_string()).map(UserJson::from))
+    Answer::json(&wanted.page_of(&users, |user| user.id.to_string())?.map(UserJson::from))
 }
 
 /// Creates a user
