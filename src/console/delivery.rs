@@ -13,7 +13,7 @@ use super::layout::{self, Nav, Notice, Page, PageContext};
 use super::parts::{self, Column, Table};
 use super::session::{Console, SignedIn};
 use super::sign_in::sentence;
-use super::{format, multipart};
+use super::{format, multipart, turn};
 use crate::access::Scope;
 use crate::aggregator::work::blocking;
 use crate::registry::{
@@ -207,11 +207,7 @@ pub(super) async fn upload(
         }
     };
     let (registry, own, now) = (console.advertising.registry.clone(), me.advertiser.id, console.now());
-    let outcome = blocking(move || {
-        let _place = place;
-        registry.upload_delivery_csv(own, &file, false, now)
-    })
-    .await;
+    let outcome = turn::keeping(place, move || registry.upload_delivery_csv(own, &file, false, now)).await;
     match outcome {
         Ok(done) => page(console, &me, StatusCode::OK, Some(told(done)), None, String::new()).await,
         Err(error) => {

@@ -12,7 +12,6 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, PreEscaped, html};
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 
 use super::layout::{Nav, Notice, Page};
 use super::measures::TOO_FEW;
@@ -20,7 +19,6 @@ use super::parts::{self, Column, Field, Table};
 use super::session::{Console, SignedIn};
 use super::sign_in::sentence;
 use super::{format, turn};
-use crate::aggregator::work::blocking;
 use crate::planner::{
     self, Amount, Campaign, Fraction, HIDDEN_CHANCE, Outlook, Plan, SHOWN_CHANCE, Setting, Terms, Values,
     recommendation, released,
@@ -78,14 +76,9 @@ pub(super) async fn show(
         Ok(place) => place,
         Err(busy) => return *busy,
     };
-    let planned = in_turn(&console.plans, move || {
-        let _place = place;
-        planned(&advertiser, &given, told)
-    });
-    // Closed never: it lives as long as the console.
-    let Some(planned) = planned.await else {
-        return super::layout::failed(Some(&me.context()));
-    };
+    // None only if the semaphore were closed, which nobody does.
+    let plan = Arc::clone(&console.plans).acquire_owned().await.ok();
+    let planned = turn::keeping((place, plan), move || planned(&advertiser, &given, told)).await;
     page(&console, &me, &asked, planned.map(Some))
 }
 
@@ -109,26 +102,12 @@ impl Told {
     }
 }
 
-/// Computes something where that may take long, once there is a place, and keeps the place until it is done: it goes on when the
-/// browser has left. `None` if there are no places any more.
-async fn in_turn<T: Send + 'static>(
-    places: &Arc<Semaphore>,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
-    let done = blocking(move || {
-        let _place = place;
-        work()
-    });
-    Some(done.await)
-}
-
 fn page(console: &Console, me: &SignedIn, asked: &Asked, planned: Result<Option<Markup>, Wrong>) -> Response {
     let (status, wrong, plan) = match planned {
         Ok(plan) => (StatusCode::OK, None, plan),
         Err(wrong) => (StatusCode::UNPROCESSABLE_ENTITY, Some(wrong), None),
     };
-    let notice = wrong.as_ref().map(|Wrong(_, reason)| Notice::error(sentence(reason.trim_end_matches('.'))));
+    let notice = wrong.as_ref().map(|Wrong(_, reason)| Notice::error(sentence(reason)));
     let ctx = me.context_with(notice);
     let proposed = proposed(&console.advertising.registry, &me.advertiser);
     let body = html! {
@@ -219,7 +198,7 @@ fn planned(advertiser: &Advertiser, asked: &Asked, told: Told) -> Result<Markup,
         Wrong(field, error.reason)
     })?;
     let counts = registry::Terms { epsilon: plan.recommended().counts.terms.epsilon, ..advertiser.terms };
-    let on_devices = sentence(planner::carried_by_devices(counts.device_week_cost()).trim_end_matches('.'));
+    let on_devices = sentence(&planner::carried_by_devices(counts.device_week_cost()));
     let dear = plan.advice.iter().any(|advice| matches!(advice, planner::Advice::Devices { .. }));
     let chart = planner::chart(&plan).map_err(|error| Wrong("", error.to_string()))?;
     Ok(html! {
@@ -414,6 +393,8 @@ fn length(advertiser: &Advertiser, campaigns: usize) -> Result<u32, Wrong> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use tokio::sync::Semaphore;
+
     use super::*;
     use crate::access::Scope;
     use crate::console::tests::check::usable;
@@ -445,13 +426,14 @@ mod tests {
         let places = Arc::new(Semaphore::new(1));
         let (go_on, wait) = std::sync::mpsc::channel::<()>();
         let (begun, started) = tokio::sync::oneshot::channel();
-        let plan = in_turn(&places, move || {
+        let place = Arc::clone(&places).acquire_owned().await.unwrap();
+        let plan = turn::keeping(place, move || {
             begun.send(()).unwrap();
             wait.recv().unwrap();
         });
         tokio::select! {
             biased;
-            _ = plan => panic!("it waits"),
+            () = plan => panic!("it waits"),
             started = started => started.unwrap(),
         }
         // The browser has left: the plan's future is gone.

@@ -134,6 +134,18 @@ async fn gathered(
     }
 }
 
+/// Answers with a page of the registry alone, which is in memory: it waits for nobody's turn, so that what was typed is not lost
+/// while other pages are being made.
+async fn form_page(
+    asker: Asker,
+    signed: &SignedIn,
+    make: impl FnOnce(&Asker, &layout::PageContext) -> Result<Page, Trouble> + Send + 'static,
+) -> Response {
+    let ctx = signed.context();
+    let made = blocking(move || make(&asker, &ctx).map(|page| page.respond(&ctx)));
+    made.await.unwrap_or_else(|trouble| trouble.page(signed))
+}
+
 pub(super) async fn show_overview(
     State(console): State<Console>,
     signed: SignedIn,
@@ -304,7 +316,7 @@ async fn form_for_new(
     let asker = Asker::new(console, signed);
     let status =
         if problems == Problems::default() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
-    gathered(asker, signed, None, move |asker, ctx| {
+    form_page(asker, signed, move |asker, ctx| {
         let next = asker.console.advertising.registry.next_campaign(asker.advertiser.id, asker.now)?;
         Ok(campaign_form::new_page(ctx, &asker.advertiser, &next, &form, &problems).status(status))
     })
@@ -356,7 +368,7 @@ async fn form_for_edit(
     }
     let Ok(id) = id.parse::<CampaignId>() else { return layout::not_found(&signed.context()) };
     let asker = Asker::new(console, signed);
-    gathered(asker, signed, None, move |asker, ctx| {
+    form_page(asker, signed, move |asker, ctx| {
         let campaign = asker.campaign(id)?;
         let status = if sent.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
         let (form, problems) = sent.unwrap_or_else(|| (CampaignForm::filled(&campaign), Problems::default()));

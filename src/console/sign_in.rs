@@ -126,9 +126,9 @@ fn refused(console: &Console, email: &str, error: &SignInError) -> Response {
     }
 }
 
-/// An error's text as a sentence of its own.
+/// An error's text as a sentence of its own, with one stop at its end.
 pub(super) fn sentence(text: &str) -> String {
-    let mut characters = text.chars();
+    let mut characters = text.trim_end_matches('.').chars();
     let first = characters.next().map(|first| first.to_ascii_uppercase());
     first.into_iter().chain(characters).chain(['.']).collect()
 }

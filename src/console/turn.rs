@@ -31,11 +31,19 @@ pub(super) async fn in_turn<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Box<Response>> {
     let turn = console.advertising.turns.wait(Some(place(console, me)?)).await;
-    let done = blocking(move || {
-        let _turn = turn;
+    Ok(keeping(turn, work).await)
+}
+
+/// Works off the runtime, and keeps what is held until the work has ended: it goes on when the browser has left.
+pub(super) async fn keeping<T: Send + 'static>(
+    held: impl Send + 'static,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    blocking(move || {
+        let _held = held;
         work()
-    });
-    Ok(done.await)
+    })
+    .await
 }
 
 fn too_many(me: &SignedIn) -> Response {

@@ -251,6 +251,11 @@ async fn pages_of_one_advertiser_leave_the_others_theirs() {
         let answer = site.get(path, &theirs).await;
         assert_ne!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
     }
+    // A form waits for nobody: it asked for a place of its own once, and what was typed was lost where there was none.
+    let manager = site.session(&site.shop, "mia@shop.example", Scope::Manage);
+    for path in ["/console/campaigns/new", &format!("/console/campaigns/{campaign}/edit")] {
+        assert_eq!(site.get(path, &manager).await.status, StatusCode::OK, "{path}");
+    }
     drop(held);
     assert_eq!(site.get("/console/overview", &session).await.status, StatusCode::OK);
 
